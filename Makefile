@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+CNI_BIN_DIR ?= /opt/cni/bin
+PKG_CONFIG ?= pkg-config
+LUA ?= lua5.4
+VERSION := 0.1.0
+
+ifeq ($(SAN),1)
+BUILD ?= build/san
+SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else
+BUILD ?= build
+endif
+
+# Packages of Debian 12: to build, and to test.
+BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-dev
+LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
+TEST_PACKAGES := lua-busted iproute2 nftables iputils-ping util-linux procps strace jq busybox-static \
+	containernetworking-plugins
+CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
+DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
+
+PACKAGES = lua5.4 libmnl libcjson
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef -Werror
+CFLAGS ?= -O2 -g
+override CFLAGS += -std=c11 -fPIC -fvisibility=hidden $(WARNINGS) $(SANFLAGS) -DMNCNI_VERSION=\"$(VERSION)\"
+# Asked only when something is compiled: a fresh machine gets its packages from a target of this file.
+DEPS_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+DEPS_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
+MODULE_LIBS = $(shell $(PKG_CONFIG) --libs libmnl libcjson)
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' "$(1)" "$(2)")
+
+CORE_SRC := $(sort $(wildcard core/*.c))
+CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
+LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/cmd/*.lua))
+POLICIES := $(sort $(wildcard policies/*.lua))
+CNI_NAMES := $(POLICIES:policies/%.lua=%)
+EMBED_OBJ := $(BUILD)/obj/embed.o
+
+LUA_MODULE := $(BUILD)/lib/lua/5.4/mncni/core.so
+LIB_STATIC := $(BUILD)/lib/libmncni.a
+LIB_SHARED := $(BUILD)/lib/libmncni.so
+PLUGIN := $(if $(wildcard plugin/mncni.c),$(BUILD)/bin/mncni)
+
+all: $(LUA_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PLUGIN)
+
+$(BUILD)/obj/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore -MMD -MP -c -o $@ $<
+
+# The vocabulary and the policies, compiled to Lua bytecode and carried inside the binary.
+$(BUILD)/embed.c: core/embed.lua $(LUA_SRC) $(POLICIES)
+	$(call say,EMBED,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LUA) core/embed.lua $@ $(LUA_SRC) $(POLICIES)
+
+$(EMBED_OBJ): $(BUILD)/embed.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore -c -o $@ $<
+
+$(LUA_MODULE): $(CORE_OBJ)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(MODULE_LIBS)
+
+$(LIB_STATIC): $(CORE_OBJ) $(EMBED_OBJ)
+	$(call say,AR,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(LIB_SHARED): $(CORE_OBJ) $(EMBED_OBJ)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmncni.so.0 -o $@ $^ $(DEPS_LIBS)
+
+$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ $(DEPS_LIBS)
+
+-include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
+
+clean:
+	rm -rf build
+
+.PHONY: all clean

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// mncni.core: the table that the faces below fill. Loads in a stock lua5.4 and inside the hosts alike.
+#include "lua_core.h"
+
+static const struct {
+	const char *name;
+	lua_CFunction open; // called with the module table on top; pushes one value
+} faces[] = {
+	{ "error", mn_open_error },
+};
+
+int luaopen_mncni_core(lua_State *L)
+{
+	lua_newtable(L);
+	for (size_t i = 0; i < sizeof(faces) / sizeof(faces[0]); i++) {
+		faces[i].open(L);
+		lua_setfield(L, -2, faces[i].name);
+	}
+	return 1;
+}

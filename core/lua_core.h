@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the lua_*.c faces share. Each mn_open_* pushes the one value that luaopen_mncni_core stores.
+#ifndef MNCNI_LUA_CORE_H
+#define MNCNI_LUA_CORE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "error.h"
+
+#define MN_ERROR_META "mncni.error"
+
+// Pushes err as an error object: a table {op, object, netns, errno, name, message, extack, attribute, code}.
+void mn_lua_push_error(lua_State *L, const struct mn_error *err);
+
+// Raises err. The caller holds nothing that Lua does not know of.
+int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noreturn));
+
+int mn_open_error(lua_State *L);
+
+__attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
+
+#endif

@@ -1,0 +1,31 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What a policy requires as "mncni". Parts are loaded when first used, so that a pod pays only for what it needs.
+
+local core = require "mncni.core"
+
+local mncni = {
+  error = core.error,
+  is_error = core.is_error,
+}
+
+-- Name in this module -> the module it is found in, whole or as a field.
+local parts = {
+  pod = { "mncni.pod" },
+}
+
+setmetatable(mncni, {
+  __index = function(self, name)
+    local part = parts[name]
+    if not part then
+      return nil
+    end
+    local value = require(part[1])
+    if part[2] then
+      value = value[part[2]]
+    end
+    self[name] = value
+    return value
+  end,
+})
+
+return mncni
