@@ -2,11 +2,14 @@
 // mncni.core: the table that the faces below fill. Loads in a stock lua5.4 and inside the hosts alike.
 #include "lua_core.h"
 
+#include "lua_args.h"
+
 static const struct {
 	const char *name;
 	lua_CFunction open; // called with the module table on top; pushes one value
 } faces[] = {
 	{ "error", mn_open_error },
+	{ "nearest", mn_open_nearest },
 };
 
 int luaopen_mncni_core(lua_State *L)
