@@ -10,6 +10,7 @@ static const struct {
 } faces[] = {
 	{ "error", mn_open_error },
 	{ "nearest", mn_open_nearest },
+	{ "netns", mn_open_netns },
 };
 
 int luaopen_mncni_core(lua_State *L)

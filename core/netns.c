@@ -4,6 +4,7 @@
 
 #include "cleanup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -403,4 +404,43 @@ int mn_netns_remove(const char *name, struct mn_error *err)
 	if (unlink(path) < 0)
 		return netns_code(mn_fail(err, errno, "remove", object, NULL), err);
 	return 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int is_netns(const struct dirent *entry)
+{
+	char path[sizeof(MN_NETNS_DIR) + sizeof(entry->d_name)];
+	int fd;
+
+	snprintf(path, sizeof(path), MN_NETNS_DIR "/%s", entry->d_name);
+	if (mn_netns_open(path, &fd, NULL) < 0)
+		return 0;
+	close(fd);
+	return 1;
+}
+
+ssize_t mn_netns_names(char *buf, size_t size, struct mn_error *err)
+{
+	struct dirent **entries;
+	size_t used = 0;
+	int count = scandir(MN_NETNS_DIR, &entries, is_netns, by_name);
+
+	if (count < 0 && errno == ENOENT)
+		return 0;
+	if (count < 0)
+		return mn_fail(err, errno, "list", MN_NETNS_DIR, NULL);
+	for (int i = 0; i < count; i++) {
+		size_t length = strlen(entries[i]->d_name) + 1;
+
+		if (used + length <= size)
+			memcpy(buf + used, entries[i]->d_name, length);
+		used += length;
+		free(entries[i]);
+	}
+	free(entries);
+	return (ssize_t)used;
 }

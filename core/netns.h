@@ -42,6 +42,10 @@ int mn_netns_remove(const char *path, struct mn_error *err);
 // Writes the path of a name, or the path itself when it contains "/"; refuses what cannot be a name.
 int mn_netns_path(const char *name, char *path, size_t size, struct mn_error *err);
 
+// Writes the names in MN_NETNS_DIR that are network namespaces, sorted, each with its terminating zero, as
+// far as they fit; returns the size they need. A machine without the directory has no names.
+ssize_t mn_netns_names(char *buf, size_t size, struct mn_error *err);
+
 // Device and inode, which together tell one living namespace from another.
 int mn_netns_id(int fd, uint64_t *dev, uint64_t *ino, struct mn_error *err);
 
