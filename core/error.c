@@ -38,7 +38,7 @@ const char *mn_errno_name(int errnum)
 
 int mn_error_format(const struct mn_error *err, char *buf, size_t size)
 {
-	return snprintf(buf, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", err->op, *err->op ? " " : "",
+	return snprintf(buf, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", err->op, *err->op && *err->object ? " " : "",
 		err->object, *err->netns ? " (netns " : "", err->netns, *err->netns ? ")" : "",
 		*err->op || *err->object || *err->netns ? ": " : "", err->errnum ? mn_errno_name(err->errnum) : "",
 		err->errnum ? " " : "", err->errnum ? strerror(err->errnum) : "",

@@ -3,6 +3,7 @@
 #include "lua_core.h"
 
 #include "lua_args.h"
+#include "lua_cidr.h"
 
 static const struct {
 	const char *name;
@@ -11,6 +12,7 @@ static const struct {
 	{ "error", mn_open_error },
 	{ "nearest", mn_open_nearest },
 	{ "netns", mn_open_netns },
+	{ "cidr", mn_open_cidr },
 };
 
 int luaopen_mncni_core(lua_State *L)
