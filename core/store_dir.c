@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store's directory: opening it, its lock, and reading and publishing files in it through its descriptor.
+#define _GNU_SOURCE
+#include "store_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "cleanup.h"
+
+#define TEMPORARY ".mncni.tmp" // only where unnamed files do not exist
+
+static const char *remedy(int errnum)
+{
+	switch (errnum) {
+	case EROFS:
+		return "remount the file system read-write, or set ipam.dataDir to a directory that can be written";
+	case ENOSPC:
+	case EDQUOT:
+		return "free space or inodes on this file system";
+	case EACCES:
+	case EPERM:
+		return "check its owner, its mode and the mount";
+	case EIO:
+		return "the disk or the file system fails, see the kernel's log";
+	case ELOOP:
+		return "symbolic links are not followed here, put a real file or directory in its place";
+	case ENOTDIR:
+		return "a directory is expected here";
+	case ENOENT:
+	case ESTALE:
+		return "the directory was removed while in use, try again";
+	default:
+		return "";
+	}
+}
+
+int mn_store_fail(
+	const struct mn_store *store, int errnum, const char *op, const char *name, struct mn_error *err)
+{
+	char object[MN_STORE_PATH_MAX + 64];
+
+	snprintf(object, sizeof(object), "%s%s%s", store->path, name ? "/" : "", name ? name : "");
+	mn_fail(err, errnum, op, object, "%s", remedy(errnum));
+	if (err)
+		err->code = errnum == ENOENT || errnum == ESTALE ? 11 : 5;
+	return -errnum;
+}
+
+static int open_retry(int dir, const char *name, int flags, mode_t mode)
+{
+	int fd;
+
+	do
+		fd = openat(dir, name, flags, mode);
+	while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
+static bool has_dots(const char *path)
+{
+	for (const char *at = path; (at = strstr(at, "/..")); at += 3) {
+		if (at[3] == '/' || at[3] == '\0')
+			return true;
+	}
+	return false;
+}
+
+// Makes path and what is missing above it, with mode 0755 whatever the umask.
+static int make_directories(struct mn_store *store, struct mn_error *err)
+{
+	char path[MN_STORE_PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s", store->path);
+	for (char *at = path + 1;; at++) {
+		char was = *at;
+
+		if (was != '/' && was != '\0')
+			continue;
+		*at = '\0';
+		if (mkdir(path, 0755) == 0) {
+			if (chmod(path, 0755) < 0)
+				return mn_store_fail(store, errno, "make directory", NULL, err);
+		} else if (errno != EEXIST) {
+			int errnum = errno;
+			struct stat st;
+
+			// Above a read-only or forbidden directory mkdir may fail for one that is there.
+			if (was == '\0' || stat(path, &st) < 0)
+				return mn_store_fail(store, errnum, "make directory", NULL, err);
+		}
+		if (was == '\0')
+			return 0;
+		*at = was;
+	}
+}
+
+// Refuses a directory in which just anybody could make files for us to act on.
+static int check_directory(struct mn_store *store, struct mn_error *err)
+{
+	struct stat st;
+
+	if (fstat(store->dir, &st) < 0)
+		return mn_store_fail(store, errno, "open", NULL, err);
+	if (!(st.st_mode & S_IWOTH))
+		return 0;
+	mn_fail(err, EACCES, "open", store->path,
+		"everybody may write to it; make it root's alone: chmod 0755 %s", store->path);
+	if (err)
+		err->code = 5;
+	return -EACCES;
+}
+
+int mn_store_open(struct mn_store *store, const char *dir, unsigned int flags, int deadline_ms,
+	const char *boot_path, struct mn_error *err)
+{
+	size_t length = strlen(dir);
+	int rc;
+
+	*store = (struct mn_store){ .dir = -1,
+		.deadline_ms = deadline_ms > 0 ? deadline_ms : MN_STORE_DEADLINE_MS };
+	while (length > 1 && dir[length - 1] == '/')
+		length--;
+	if (dir[0] != '/' || length < 2 || length >= sizeof(store->path) || has_dots(dir)) {
+		mn_fail(err, EINVAL, "open", dir,
+			"the store needs an absolute path without \"..\", below %d bytes", MN_STORE_PATH_MAX);
+		if (err)
+			err->code = 7;
+		return -EINVAL;
+	}
+	memcpy(store->path, dir, length);
+	store->path[length] = '\0';
+	store->dir = open_retry(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (store->dir < 0 && errno == ENOENT && flags & MN_STORE_CREATE) {
+		rc = make_directories(store, err);
+		if (rc < 0)
+			return rc;
+		store->dir =
+			open_retry(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	}
+	if (store->dir < 0)
+		return mn_store_fail(store, errno, "open", NULL, err);
+	mn_store_read_boot(store, boot_path);
+	if (!(flags & MN_STORE_CREATE))
+		return 0;
+	rc = check_directory(store, err);
+	if (rc == 0) {
+		uint32_t earlier;
+
+		rc = mn_store_settled(store, &earlier, err);
+		rc = rc < 0 ? rc : rc ? 0 : mn_store_settle(store, err);
+	}
+	if (rc < 0)
+		mn_store_close(store);
+	return rc;
+}
+
+void mn_store_close(struct mn_store *store)
+{
+	if (store->dir >= 0)
+		close(steal_fd(&store->dir));
+}
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+// Writes "process 12 (host-local)" as far as the kernel tells who holds the flock on the file.
+static void name_holder(const struct stat *st, char *buf, size_t size)
+{
+	char line[256], path[64], name[32] = "";
+	FILE *locks = fopen("/proc/locks", "re");
+	int pid = 0;
+
+	snprintf(buf, size, "another process");
+	while (locks && fgets(line, sizeof(line), locks)) {
+		unsigned long inode;
+		int found;
+
+		if (sscanf(line, "%*s FLOCK %*s %*s %d %*x:%*x:%lu", &found, &inode) == 2 &&
+			inode == st->st_ino)
+			pid = found;
+	}
+	if (locks)
+		(void)fclose(locks);
+	if (pid <= 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	locks = fopen(path, "re");
+	if (locks) {
+		if (fgets(name, sizeof(name), locks))
+			name[strcspn(name, "\n")] = '\0';
+		(void)fclose(locks);
+	}
+	snprintf(buf, size, *name ? "process %d (%s)" : "process %d", pid, name);
+}
+
+static int busy(struct mn_store *store, int fd, struct mn_error *err)
+{
+	char holder[80] = "another process", object[MN_STORE_PATH_MAX + 8];
+	struct stat st;
+
+	if (fstat(fd, &st) == 0)
+		name_holder(&st, holder, sizeof(holder));
+	snprintf(object, sizeof(object), "%s/lock", store->path);
+	mn_fail(err, EAGAIN, "lock", object,
+		"%s has held the address store's lock for more than %d ms; try again, or look why it does not finish",
+		holder, store->deadline_ms);
+	if (err)
+		err->code = 11;
+	return -EAGAIN;
+}
+
+// Opens the lock file, making it with mode 0600 whatever the umask.
+static int open_lock(struct mn_store *store)
+{
+	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+
+	for (int i = 0; i < 100; i++) {
+		int fd = open_retry(store->dir, "lock", flags, 0);
+
+		if (fd >= 0 || errno != ENOENT)
+			return fd;
+		fd = open_retry(store->dir, "lock", flags | O_CREAT | O_EXCL, 0600);
+		if (fd >= 0) {
+			(void)fchmod(fd, 0600);
+			return fd;
+		}
+		if (errno != EEXIST)
+			return -1;
+	}
+	return -1;
+}
+
+// Tells whether the locked file is still the one of that name, which somebody may have removed meanwhile.
+static bool still_named(struct mn_store *store, int fd)
+{
+	struct stat ours, named;
+
+	return fstat(fd, &ours) == 0 && fstatat(store->dir, "lock", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+		ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
+}
+
+int mn_store_lock(struct mn_store *store, int *lock, struct mn_error *err)
+{
+	int64_t start = now_us(), end = start + (int64_t)store->deadline_ms * 1000;
+	int64_t pause = 50;
+
+	*lock = -1;
+	for (;;) {
+		auto_close int fd = open_lock(store);
+
+		if (fd < 0)
+			return mn_store_fail(store, errno, "lock", "lock", err);
+		while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+			int64_t now = now_us();
+			struct timespec rest = { 0 };
+
+			if (errno == EINTR)
+				continue;
+			if (errno != EWOULDBLOCK)
+				return mn_store_fail(store, errno, "lock", "lock", err);
+			if (now >= end)
+				return busy(store, fd, err);
+			// Waiters that came together must not come back together.
+			pause = pause < 4000 ? pause * 2 : 4000 + (now ^ (int64_t)getpid() * 7919) % 1000;
+			rest.tv_nsec = (now + pause > end ? end - now : pause) * 1000;
+			(void)nanosleep(&rest, NULL);
+		}
+		if (still_named(store, fd)) {
+			*lock = steal_fd(&fd);
+			return 0;
+		}
+		if (now_us() >= end)
+			return busy(store, fd, err);
+	}
+}
+
+int mn_store_read(const struct mn_store *store, const char *name, struct mn_file *file, struct mn_error *err)
+{
+	auto_close int fd = open_retry(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	ssize_t got;
+
+	memset(&file->st, 0, sizeof(file->st));
+	file->size = 0;
+	file->text[0] = '\0';
+	if (fd < 0) {
+		if (errno == ENOENT)
+			return 0;
+		if (errno == ELOOP || errno == ENXIO) // a link or a socket: there, and not ours
+			return 1;
+		return mn_store_fail(store, errno, "read", name, err);
+	}
+	if (fstat(fd, &file->st) < 0)
+		return mn_store_fail(store, errno, "read", name, err);
+	if (!S_ISREG(file->st.st_mode))
+		return 1;
+	do
+		got = pread(fd, file->text, sizeof(file->text) - 1, 0);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return mn_store_fail(store, errno, "read", name, err);
+	file->size = (size_t)got;
+	file->text[got] = '\0';
+	return 1;
+}
+
+static int write_whole(int fd, const char *text, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t put = pwrite(fd, text + done, size - done, (off_t)done);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return put < 0 ? -errno : -EIO;
+		done += (size_t)put;
+	}
+	return 0;
+}
+
+// Writes content, mode and mark into a file that has no name yet, or not its final one.
+static int fill(
+	struct mn_store *store, int fd, const char *text, size_t size, uint32_t mark, struct mn_error *err)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { 0 } };
+	int rc = write_whole(fd, text, size);
+
+	if (rc < 0)
+		return mn_store_fail(store, -rc, "write", NULL, err);
+	if (fchmod(fd, 0600) < 0)
+		return mn_store_fail(store, errno, "write", NULL, err);
+	if (mark && clock_gettime(CLOCK_REALTIME, &times[1]) == 0) {
+		times[1].tv_nsec = mark;
+		(void)futimens(fd, times); // unmarked, the file is kept through a boot, no more
+	}
+	return 0;
+}
+
+int mn_store_prepare(
+	struct mn_store *store, const char *text, size_t size, uint32_t mark, int *fd, struct mn_error *err)
+{
+	auto_close int file = open_retry(store->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	int rc;
+
+	*fd = -1;
+	if (file < 0) {
+		if (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOSYS)
+			return -EOPNOTSUPP;
+		return mn_store_fail(store, errno, "write", NULL, err);
+	}
+	rc = fill(store, file, text, size, mark, err);
+	if (rc == 0)
+		*fd = steal_fd(&file);
+	return rc;
+}
+
+int mn_store_link(struct mn_store *store, int fd, const char *name, struct mn_error *err)
+{
+	char path[32];
+
+	if (linkat(fd, "", store->dir, name, AT_EMPTY_PATH) == 0)
+		return 0;
+	if (errno != EEXIST && (errno == ENOENT || errno == EPERM || errno == EINVAL)) {
+		// Without CAP_DAC_READ_SEARCH the descriptor has to be named through /proc.
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		if (linkat(AT_FDCWD, path, store->dir, name, AT_SYMLINK_FOLLOW) == 0)
+			return 0;
+	}
+	if (errno == EEXIST)
+		return -EEXIST;
+	return mn_store_fail(store, errno, "reserve", name, err);
+}
+
+int mn_store_create(struct mn_store *store, const char *text, size_t size, uint32_t mark, const char *name,
+	struct mn_error *err)
+{
+	int rc, fd;
+
+	// What a kill left here may be a second name of a live reservation: never write to it.
+	if (unlinkat(store->dir, TEMPORARY, 0) < 0 && errno != ENOENT)
+		return mn_store_fail(store, errno, "write", TEMPORARY, err);
+	fd = open_retry(store->dir, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return mn_store_fail(store, errno, "write", TEMPORARY, err);
+	rc = fill(store, fd, text, size, mark, err);
+	close(fd);
+	if (rc == 0 && linkat(store->dir, TEMPORARY, store->dir, name, 0) < 0)
+		rc = errno == EEXIST ? -EEXIST : mn_store_fail(store, errno, "reserve", name, err);
+	(void)unlinkat(store->dir, TEMPORARY, 0);
+	return rc;
+}
+
+int mn_store_write(struct mn_store *store, const char *name, const char *text, struct mn_error *err)
+{
+	size_t size = strlen(text);
+	auto_close int fd = open_retry(store->dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	auto_close int unnamed = -1;
+	struct stat st;
+	int rc;
+
+	if (fd >= 0) {
+		rc = write_whole(fd, text, size);
+		if (rc < 0)
+			return mn_store_fail(store, -rc, "write", name, err);
+		if (fstat(fd, &st) < 0 || ((size_t)st.st_size > size && ftruncate(fd, (off_t)size) < 0))
+			return mn_store_fail(store, errno, "write", name, err);
+		return 0;
+	}
+	if (errno != ENOENT)
+		return mn_store_fail(store, errno, "write", name, err);
+	rc = mn_store_prepare(store, text, size, 0, &unnamed, err);
+	if (rc == -EOPNOTSUPP)
+		return mn_store_create(store, text, size, 0, name, err);
+	return rc < 0 ? rc : mn_store_link(store, unnamed, name, err);
+}
+
+int mn_store_names(struct mn_store *store, DIR **names, struct mn_error *err)
+{
+	int fd = open_retry(store->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int rc = 0;
+
+	*names = fd < 0 ? NULL : fdopendir(fd);
+	if (!*names) {
+		rc = mn_store_fail(store, errno, "read", NULL, err);
+		if (fd >= 0)
+			close(fd);
+	}
+	return rc;
+}
+
+int mn_store_next_name(struct mn_store *store, DIR *names, struct mn_address *address, struct mn_error *err)
+{
+	for (;;) {
+		char spelled[MN_ADDRESS_STRLEN];
+		struct dirent *entry;
+
+		errno = 0;
+		entry = readdir(names);
+		if (!entry)
+			return errno ? mn_store_fail(store, errno, "read", NULL, err) : 0;
+		if (!mn_address_parse(entry->d_name, address))
+			continue;
+		// Only the one spelling that host-local and we look an address up by.
+		mn_address_format(address, spelled);
+		if (strcmp(spelled, entry->d_name) == 0)
+			return 1;
+	}
+}
