@@ -13,6 +13,7 @@ static const struct {
 	{ "nearest", mn_open_nearest },
 	{ "netns", mn_open_netns },
 	{ "cidr", mn_open_cidr },
+	{ "store", mn_open_store },
 };
 
 int luaopen_mncni_core(lua_State *L)
