@@ -10,7 +10,15 @@ local mncni = {
 
 -- Name in this module -> the module it is found in, whole or as a field.
 local parts = {
+  cidr = { "mncni.core", "cidr" },
+  help = { "mncni.help" },
+  json = { "mncni.core", "json" },
+  netns = { "mncni.netns" },
+  open = { "mncni.net", "open" },
   pod = { "mncni.pod" },
+  recorded = { "mncni.recorded" },
+  route_mtu = { "mncni.route", "mtu" },
+  try = { "mncni.net", "try" },
 }
 
 setmetatable(mncni, {

@@ -1,0 +1,572 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The recorded net: namespaces that exist only as tables, with the interface of mncni.open, for specs and dry runs
+-- without a kernel. It refuses what the kernel would refuse and keeps a log of what was changed.
+--
+--   local world = recorded.new "spec/fixtures/node.json"
+--   world.host.link.add { ifname = "cbr0", kind = "bridge", up = true }
+--   print(table.concat(world.lines(), "\n"))       --> ip link add dev cbr0 up type bridge
+--
+-- A fixture is a JSON file, or the same as a Lua table: an object whose keys are the names of namespaces. `host` and
+-- `pod` are made in any case; `lo`, down, in each. A namespace may have, all optional:
+--
+--   "links"      list of objects with the keys of link.add; an ifindex is given out where it is missing. Links without
+--                a "kind" stand for hardware. A veth names its other end as "peer": {"ifname", "netns": "pod"}.
+--   "addresses"  list of {"dev", "address", ...} as for addr.add; the connected route comes by itself
+--   "routes"     list of {"dst", "gateway", "dev", "metric", "protocol", ...} as `ip -json route` prints them
+--   "rules"      list of {"priority", "table", ...}; the kernel's own three are always there
+--   "neighbours" list of {"dev", "dst", "lladdr", ...}
+--   "sysctls"    object of key -> value. A key that is not there does not exist, as bridge-nf-call-iptables without
+--                br_netfilter. "net/ipv4/conf/default/KEY" gives every link a "net/ipv4/conf/LINK/KEY".
+--   "nft"        list of steps {"verb", "object", "args"} as for nft.batch
+--
+-- A handle of mncni.netns is here a marker: world.netns.open "pod", or world.pod itself, serve as `netns` in arguments.
+
+local core = require "mncni.core"
+local model = require "mncni.recorded_route"
+local nft = require "mncni.recorded_nft"
+local net = require "mncni.net"
+local print_lines = require "mncni.print"
+
+local recorded = {}
+
+-- asm-generic/errno-base.h and errno.h, as far as the model refuses with them.
+local numbers = {
+  ENOENT = 2, ESRCH = 3, EBUSY = 16, EEXIST = 17, ENODEV = 19, EINVAL = 22, ENOSPC = 28, ERANGE = 34, ELOOP = 40,
+  EOPNOTSUPP = 95, EADDRNOTAVAIL = 99, ENETDOWN = 100, ENETUNREACH = 101, ENOTCONN = 107, EHOSTUNREACH = 113,
+}
+
+local Space = {}
+Space.__index = Space
+
+-- Raises what the kernel would: an error object like the codec's.
+function Space:refuse(verb, object, args, name, extack, attribute)
+  error(core.error {
+    op = verb, object = require("mncni.ensure").named(object, args), netns = self.name, errno = numbers[name], extack = extack, attribute = attribute, code = 102,
+  }, 0)
+end
+
+function Space:next_index(wanted)
+  if wanted then
+    self.last_index = math.max(self.last_index, wanted)
+    return wanted
+  end
+  self.last_index = self.last_index + 1
+  return self.last_index
+end
+
+-- The id by which this namespace knows another; given out when first needed, as the kernel does.
+function Space:nsid_of(other, wanted)
+  if not self.nsids[other] then
+    local highest = -1
+    for _, id in pairs(self.nsids) do
+      highest = math.max(highest, id)
+    end
+    self.nsids[other] = wanted or highest + 1
+    self:event("new", "nsid", { nsid = self.nsids[other] })
+  end
+  return self.nsids[other]
+end
+
+function Space:event(event, object, value)
+  for _, monitor in ipairs(self.world.monitors) do
+    local nsid = monitor.space ~= self and monitor.space.nsids[self] or nil
+    if monitor.groups[object:match("^nft") or object] and (monitor.space == self or monitor.all_netns and nsid) then
+      table.insert(monitor.events, { event = event, object = object, value = model.copy(value), nsid = nsid })
+    end
+  end
+end
+
+-- Keys that the codec does not know are refused here too.
+local function check_keys(space, verb, object, args, known, path)
+  known = known or core.schema and core.schema()[object]
+  if not known then
+    return
+  end
+  for key, value in pairs(args) do
+    local row = known[key]
+    if type(key) == "string" and not row then
+      local names = {}
+      for name in pairs(known) do
+        names[#names + 1] = name
+      end
+      table.sort(names)
+      local near = core.nearest(key, names)
+      error(core.error {
+        op = verb, object = object, netns = space.name,
+        message = ("unknown key %q%s"):format((path or "") .. key,
+          near and ("; did you mean %q?"):format(near) or "; the known ones are " .. table.concat(names, ", ")),
+      }, 0)
+    elseif type(value) == "table" and row and row.fields and not getmetatable(value) and #value == 0 then
+      check_keys(space, verb, object, value, row.fields, (path or "") .. key .. ".")
+    end
+  end
+end
+
+-- The socket of one namespace: core.socket's methods over the model.
+local Socket = {}
+Socket.__index = Socket
+
+local reading = { get = true }
+
+function Socket:request(verb, object, args)
+  local verbs = model.objects[object] or nft.objects[object]
+  local act = verbs and verbs[verb]
+  if not act then
+    error(core.error {
+      op = verb, object = object, netns = self.space.name, message = "the recorded net has no such verb here",
+    }, 0)
+  end
+  check_keys(self.space, verb, object, args)
+  local result = act(self.space, args)
+  if reading[verb] then
+    return result
+  end
+  self.space.world:record(self.space, verb, object, args)
+  return true
+end
+
+function Socket:batch(steps)
+  local transaction = self.protocol == "netfilter" and nft.snapshot(self.space)
+  local logged = #self.space.world.log
+  local refused
+  for i, step in ipairs(steps) do
+    local ok, err = pcall(self.request, self, step[1], step[2], step[3] or {})
+    if not ok then
+      if not core.is_error(err) then
+        error(err, 0)
+      end
+      err.index = i
+      refused = refused or err
+      if transaction then
+        break
+      end
+    end
+  end
+  if refused and transaction then
+    nft.restore(self.space, transaction)
+    for i = #self.space.world.log, logged + 1, -1 do
+      self.space.world.log[i] = nil
+    end
+  end
+  if refused then
+    error(refused, 0)
+  end
+  return true
+end
+
+function Socket:dump(object, filter)
+  check_keys(self.space, "list", object, filter or {})
+  local list = (model.objects[object] or nft.objects[object]).dump(self.space, filter or {})
+  local i = 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
+end
+
+function Socket:close()
+  self.closed = true
+end
+
+-- A marker stands for the handle of a namespace.
+local Marker = { mncni_marker = true, __name = "mncni.netns" }
+Marker.__index = Marker
+
+function Marker:path()
+  return "/run/netns/" .. self.name
+end
+
+function Marker:id()
+  return "4:" .. self.number
+end
+
+function Marker:fd()
+  error(core.error { op = "fd", object = "netns " .. self.name, message = "a recorded namespace has none" }, 0)
+end
+
+-- run(fn, ...) makes this the caller's namespace while fn runs.
+function Marker:run(fn, ...)
+  local world = self.world
+  local before = world.current
+  world.current = self.name
+  local results = table.pack(pcall(fn, ...))
+  world.current = before
+  if not results[1] then
+    error(results[2], 0)
+  end
+  return table.unpack(results, 2, results.n)
+end
+
+function Marker.close()
+end
+Marker.__close = Marker.close
+
+function Marker:__tostring()
+  return "netns " .. self.name
+end
+
+local Monitor = {}
+Monitor.__index = Monitor
+
+-- Events that were not read yet; nil when there are none, for nothing else can happen while one waits.
+function Monitor:next()
+  return table.remove(self.events, 1)
+end
+
+function Monitor.fd()
+  return -1
+end
+
+function Monitor:close()
+  for i, monitor in ipairs(self.world.monitors) do
+    if monitor == self then
+      table.remove(self.world.monitors, i)
+      return
+    end
+  end
+end
+Monitor.__close = Monitor.close
+
+local World = {}
+
+-- space_of(what) is the model of the namespace that a marker, a net or a name means.
+function World:space_of(what)
+  if what == nil then
+    return self.spaces[self.current]
+  end
+  local name = what
+  if type(what) == "table" then
+    name = rawget(what, "name")
+    local handle = not name and rawget(what, "netns")
+    name = handle and handle.name or name
+  end
+  name = type(name) == "string" and name:match("[^/]+$") or name
+  local space = self.spaces[name]
+  if not space then
+    error(core.error {
+      op = "open", object = "netns " .. tostring(name), code = 8, errno = numbers.ENOENT,
+    }, 0)
+  end
+  return space
+end
+
+function World:record(space, verb, object, args)
+  if self.quiet then
+    return
+  end
+  local netns = space.name ~= "host" and space.name or nil
+  for _, line in ipairs(print_lines.commands(verb, object, args, netns)) do
+    table.insert(self.log, { netns = space.name, verb = verb, object = object, args = args, line = line })
+  end
+end
+
+-- What conf/default says is so for every link that has no value of its own.
+local function inherited(space, key)
+  local tree, name, rest = key:match("^(net/ipv[46]/%a+/)([^/]+)/(.+)$")
+  if not tree or name == "all" or name == "default" then
+    return nil
+  end
+  for _, link in ipairs(space.links) do
+    if link.ifname == name then
+      return space.sysctls[tree .. "default/" .. rest]
+    end
+  end
+  return nil
+end
+
+local function sysctl_key(key)
+  return key:find("/") and key or (key:gsub("%.", "/"))
+end
+
+local function sysctl_text(value)
+  if type(value) == "boolean" then
+    return value and "1" or "0"
+  end
+  return tostring(value)
+end
+
+local function make_sysctl(world)
+  local sysctl = {}
+  function sysctl.get(netns, key)
+    local space = world:space_of(netns)
+    key = sysctl_key(key)
+    return space.sysctls[key] or inherited(space, key)
+  end
+  function sysctl.set(netns, key, value)
+    local space = world:space_of(netns)
+    key = sysctl_key(key)
+    local previous = sysctl.get(netns, key)
+    if not previous then
+      error(core.error {
+        op = "set", object = "sysctl " .. key, netns = space.name, errno = numbers.ENOENT,
+      }, 0)
+    end
+    value = sysctl_text(value)
+    if value == previous then
+      return previous, false
+    end
+    space.sysctls[key] = value
+    world:record(space, "set", "sysctl", { key = key, value = value })
+    return previous, true
+  end
+  function sysctl.batch(netns, list)
+    local done = {}
+    for i, item in ipairs(list) do
+      local previous, changed = sysctl.set(netns, item[1], item[2])
+      done[i] = { key = item[1], previous = previous, changed = changed }
+    end
+    return done
+  end
+  return sysctl
+end
+
+local function make_backend(world)
+  return {
+    socket = function(protocol, netns)
+      return setmetatable({ protocol = protocol, space = world:space_of(netns) }, Socket)
+    end,
+    monitor = function(args)
+      local groups = {}
+      for _, group in ipairs(args.groups) do
+        groups[group] = true
+      end
+      local monitor = setmetatable({
+        world = world, space = world:space_of(args.netns), groups = groups, events = {}, all_netns = args.all_netns,
+      }, Monitor)
+      table.insert(world.monitors, monitor)
+      return monitor
+    end,
+    current = function()
+      return world.spaces[world.current].marker
+    end,
+    sysctl = make_sysctl(world),
+  }
+end
+
+local function add_space(world, name)
+  world.count = world.count + 1
+  local space = setmetatable({
+    world = world, name = name, links = {}, addrs = {}, routes = {}, rules = {}, neighs = {}, fdbs = {}, nsids = {},
+    sysctls = {}, tables = {}, last_index = 0,
+  }, Space)
+  space.marker = setmetatable({ name = name, world = world, number = 4026531000 + world.count }, Marker)
+  for _, family in ipairs { "inet", "inet6" } do
+    for priority, id in pairs { [0] = "local", [32766] = "main", [32767] = "default" } do
+      if family == "inet" or id ~= "default" then
+        table.insert(space.rules,
+          { family = family, priority = priority, table = id, action = "to_tbl", protocol = "kernel" })
+      end
+    end
+  end
+  table.sort(space.rules, function(a, b)
+    return a.priority < b.priority or a.priority == b.priority and a.family < b.family
+  end)
+  world.spaces[name] = space
+  local object = net.over(world.backend, space.marker)
+  rawset(object, "name", name)
+  world.namespaces[name] = object
+  return space
+end
+
+local function add_lo(space)
+  for _, link in ipairs(space.links) do
+    if link.ifname == "lo" then
+      return
+    end
+  end
+  table.insert(space.links, 1, {
+    ifname = "lo", ifindex = 1, mtu = 65536, address = "00:00:00:00:00:00", up = false, space = space, group = 0,
+    txqlen = 1000,
+  })
+  space.last_index = math.max(space.last_index, 1)
+end
+
+-- A link of the fixture that has no kind is hardware: it is simply there.
+local function load_link(space, given)
+  if given.kind then
+    for _, have in ipairs(space.links) do
+      if have.ifname == given.ifname then
+        return -- the other end of a veth, made with its peer
+      end
+    end
+    local args = model.copy(given)
+    if args.peer and args.peer.netns then
+      args.peer.netns = space.world:space_of(args.peer.netns).marker
+    end
+    model.objects.link.add(space, args)
+    return
+  end
+  local link = model.copy(given)
+  link.up, link.space, link.group = false, space, link.group or 0
+  link.mtu = link.mtu or (link.ifname == "lo" and 65536 or 1500)
+  link.address = link.address or "00:00:00:00:00:00"
+  link.txqlen = link.txqlen or 1000
+  if link.ifname == "lo" then
+    for i, have in ipairs(space.links) do
+      if have.ifname == "lo" then
+        table.remove(space.links, i)
+      end
+    end
+    link.ifindex = 1
+  end
+  link.ifindex = space:next_index(link.ifindex)
+  table.insert(space.links, link.ifname == "lo" and 1 or #space.links + 1, link)
+  if given.up then
+    model.objects.link.set(space, { ifname = given.ifname, up = true })
+  end
+end
+
+local known_parts = {
+  links = true, addresses = true, routes = true, rules = true, neighbours = true, sysctls = true, nft = true,
+}
+
+local function load_space(space, given)
+  for part in pairs(given) do
+    if not known_parts[part] then
+      error(core.error {
+        op = "load", object = "fixture", code = 7,
+        message = ("unknown part %q of namespace %q"):format(part, space.name),
+      }, 0)
+    end
+  end
+  for key, value in pairs(given.sysctls or {}) do
+    space.sysctls[sysctl_key(key)] = sysctl_text(value)
+  end
+  for _, link in ipairs(given.links or {}) do
+    load_link(space, link)
+  end
+  for _, addr in ipairs(given.addresses or {}) do
+    local ok, err = pcall(model.objects.addr.add, space, addr)
+    if not ok and err.name ~= "EEXIST" then
+      error(err, 0)
+    end
+  end
+  for _, route in ipairs(given.routes or {}) do
+    local ok, err = pcall(model.objects.route.add, space, route)
+    if not ok and not (err.name == "EEXIST" and route.protocol == "kernel") then
+      error(err, 0)
+    end
+  end
+  for _, rule in ipairs(given.rules or {}) do
+    model.objects.rule.add(space, rule)
+  end
+  for _, neigh in ipairs(given.neighbours or {}) do
+    model.objects.neigh.add(space, neigh)
+  end
+  for _, step in ipairs(given.nft or {}) do
+    nft.objects["nft_" .. step.object][step.verb](space, step.args)
+  end
+end
+
+local function read_fixture(path)
+  local file <close> = assert(io.open(path, "r"))
+  return core.json.decode(file:read("a"))
+end
+
+-- new([fixture]) makes a world from a fixture: the path of a JSON file, or the same as a table. It has
+--   host, pod, and any other namespace of the fixture as nets, also in the table `namespaces`
+--   lines()          what was changed since it was made, as command lines, oldest first
+--   log              the same as a list of {netns, verb, object, args, line}
+--   open, netns      stand-ins for mncni.open and mncni.netns
+--   run(fn, ...)     calls fn while mncni.open and mncni.netns are these stand-ins
+--   clear()          empties the log
+-- Raises when the fixture does not fit the model (an address on a device that is not there, ...).
+function recorded.new(fixture)
+  if type(fixture) == "string" then
+    fixture = read_fixture(fixture)
+  end
+  fixture = fixture or {}
+  local world = setmetatable({
+    spaces = {}, namespaces = {}, log = {}, monitors = {}, count = 0, current = "host", quiet = true,
+  }, {
+    __index = function(self, key)
+      return World[key] or rawget(self, "namespaces")[key]
+    end,
+  })
+  world.backend = make_backend(world)
+  local names = { "host", "pod" }
+  for name in pairs(fixture) do
+    if name ~= "host" and name ~= "pod" then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    add_lo(add_space(world, name))
+  end
+  for _, name in ipairs(names) do
+    load_space(world.spaces[name], fixture[name] or {})
+  end
+  world.quiet = false
+
+  function world.lines()
+    local lines = {}
+    for i, entry in ipairs(world.log) do
+      lines[i] = entry.line
+    end
+    return lines
+  end
+
+  function world.clear()
+    world.log = {}
+  end
+
+  function world.open(what)
+    local space = world:space_of(what)
+    local object = net.over(world.backend, space.marker)
+    rawset(object, "name", space.name)
+    return object
+  end
+
+  world.netns = {
+    open = function(what)
+      return world:space_of(what).marker
+    end,
+    current = function()
+      return world.spaces[world.current].marker
+    end,
+    create = function(name)
+      name = name or "unnamed" .. world.count
+      if world.spaces[name] then
+        error(core.error { op = "create", object = "netns " .. name, code = 8, errno = numbers.EEXIST }, 0)
+      end
+      local space = add_space(world, name)
+      add_lo(space)
+      return space.marker
+    end,
+    remove = function(name)
+      local space = world:space_of(name)
+      for i = #space.links, 1, -1 do
+        local link = space.links[i]
+        if link and link.peer then
+          model.objects.link.del(space, { ifname = link.ifname })
+        end
+      end
+      world.spaces[space.name], world.namespaces[space.name] = nil, nil
+    end,
+    list = function()
+      local list = {}
+      for name in pairs(world.spaces) do
+        list[#list + 1] = name ~= "host" and name or nil
+      end
+      table.sort(list)
+      return list
+    end,
+  }
+
+  function world.run(fn, ...)
+    local mncni = require "mncni"
+    local open, netns = rawget(mncni, "open"), rawget(mncni, "netns")
+    mncni.open, mncni.netns = world.open, world.netns
+    local results = table.pack(pcall(fn, ...))
+    mncni.open, mncni.netns = open, netns
+    if not results[1] then
+      error(results[2], 0)
+    end
+    return table.unpack(results, 2, results.n)
+  end
+
+  return world
+end
+
+return recorded

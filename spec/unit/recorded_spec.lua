@@ -1,0 +1,184 @@
+-- SPDX-License-Identifier: Apache-2.0
+local core = require "mncni.core"
+local mncni = require "mncni"
+local recorded = require "mncni.recorded"
+
+local function refusal(f, args)
+  local ok, err = pcall(f, args)
+  assert.is_false(ok)
+  assert.is_true(core.is_error(err))
+  return err
+end
+
+local function names(iterator, key)
+  local list = {}
+  for value in iterator do
+    list[#list + 1] = value[key]
+  end
+  return list
+end
+
+describe("the recorded net", function()
+  local world, host, pod
+
+  before_each(function()
+    world = recorded.new {
+      host = {
+        links = { { ifname = "eth0", mtu = 1450, up = true } },
+        addresses = { { dev = "eth0", address = "192.0.2.10/24" }, { dev = "eth0", address = "2001:db8::10/64" } },
+        routes = { { dst = "default", gateway = "192.0.2.1", protocol = "dhcp" } },
+        sysctls = { ["net/ipv4/ip_forward"] = 0, ["net/ipv4/conf/default/rp_filter"] = 2 },
+      },
+    }
+    host, pod = world.host, world.pod
+  end)
+
+  it("has what its fixture says, with the connected routes that follow", function()
+    assert.same({ "lo", "eth0" }, names(host.link.list(), "ifname"))
+    assert.same({ "192.0.2.0/24", "default" }, names(host.route.list { family = "inet" }, "dst"))
+    assert.same({ "2001:db8::/64" }, names(host.route.list { family = "inet6" }, "dst"))
+    assert.same({ "lo" }, names(pod.link.list(), "ifname"))
+    assert.same({}, world.lines())
+  end)
+
+  it("names the part of a fixture that it does not know", function()
+    local err = refusal(recorded.new, { host = { adresses = {} } })
+    assert.equal(7, err.code)
+    assert.matches('"adresses"', err.message)
+  end)
+
+  it("makes both ends of a veth, each in its namespace", function()
+    host.link.add { ifname = "cbr0", kind = "bridge", up = true }
+    host.link.add {
+      ifname = "vweb", kind = "veth", master = "cbr0", up = true, peer = { ifname = "eth0", netns = pod },
+    }
+    assert.equal("cbr0", host.link.get { ifname = "vweb" }.master)
+    assert.equal("lowerlayerdown", host.link.get { ifname = "vweb" }.operstate)
+    pod.link.set { ifname = "eth0", up = true }
+    assert.equal("up", host.link.get { ifname = "vweb" }.operstate)
+    assert.equal(0, pod.link.get { ifname = "eth0" }.link_netnsid)
+    host.link.del { ifname = "vweb" }
+    assert.is_nil(pod.link.get { ifname = "eth0" })
+  end)
+
+  it("keeps a log of changes as command lines", function()
+    host.link.add { ifname = "cbr0", kind = "bridge", up = true, bridge = { stp_state = false } }
+    pod.link.set { ifname = "lo", up = true }
+    host.sysctl.set("net.ipv4.ip_forward", true)
+    host.sysctl.set("net/ipv4/ip_forward", 1)
+    assert.same({
+      "ip link add dev cbr0 up type bridge stp_state 0",
+      "ip -n pod link set dev lo up",
+      "sysctl -w net/ipv4/ip_forward=1",
+    }, world.lines())
+    world.clear()
+    assert.same({}, world.lines())
+  end)
+
+  it("refuses what the kernel refuses", function()
+    host.link.add { ifname = "cbr0", kind = "bridge" }
+    assert.equal("EEXIST", refusal(host.link.add, { ifname = "cbr0", kind = "bridge" }).name)
+    assert.equal("EOPNOTSUPP", refusal(host.link.add, { ifname = "x", kind = "brigde" }).name)
+    assert.equal("ERANGE", refusal(host.link.add, { ifname = "a-name-much-too-long", kind = "dummy" }).name)
+    assert.equal("ENODEV", refusal(host.link.set, { ifname = "none", up = true }).name)
+    assert.equal("ENODEV", refusal(host.link.del, { ifname = "none" }).name)
+    assert.equal("ENODEV", refusal(host.addr.add, { dev = "none", address = "10.0.0.1/24" }).name)
+    assert.equal("EEXIST", refusal(host.addr.add, { dev = "eth0", address = "192.0.2.10/24" }).name)
+    assert.equal("EADDRNOTAVAIL", refusal(host.addr.del, { dev = "eth0", address = "192.0.2.11/24" }).name)
+    assert.equal("EEXIST", refusal(host.route.add, { dst = "default", gateway = "192.0.2.1" }).name)
+    assert.equal("ENETUNREACH", refusal(host.route.add, { dst = "10.0.0.0/8", gateway = "10.9.9.9" }).name)
+    assert.equal("ENETDOWN", refusal(host.route.add, { dst = "10.0.0.0/8", dev = "cbr0" }).name)
+    assert.equal("ESRCH", refusal(host.route.del, { dst = "10.0.0.0/8" }).name)
+    assert.equal("ENOENT", refusal(host.neigh.del, { dev = "eth0", dst = "192.0.2.7" }).name)
+    assert.equal("ENOENT", refusal(host.sysctl.set, "net/bridge/bridge-nf-call-iptables").name)
+    assert.same({ "ip link add dev cbr0 type bridge" }, world.lines())
+  end)
+
+  it("names the namespace and the object in a refusal", function()
+    local err = refusal(pod.link.set, { ifname = "eth7", up = true })
+    assert.equal("set", err.op)
+    assert.equal("link eth7", err.object)
+    assert.equal("pod", err.netns)
+    assert.matches("^set link eth7 %(netns pod%): ENODEV No such device", tostring(err))
+  end)
+
+  it("drops routes when a link goes down and addresses when it is deleted", function()
+    host.link.add { ifname = "d0", kind = "dummy", up = true }
+    host.addr.add { dev = "d0", address = "10.0.0.1/24" }
+    host.route.add { dst = "10.1.0.0/16", gateway = "10.0.0.2" }
+    assert.same({ "10.0.0.0/24", "10.1.0.0/16" }, names(host.route.list { dev = "d0" }, "dst"))
+    host.link.set { ifname = "d0", up = false }
+    assert.same({}, names(host.route.list { dev = "d0" }, "dst"))
+    assert.same({ "10.0.0.1/24" }, names(host.addr.list { dev = "d0" }, "address"))
+    host.link.del { ifname = "d0" }
+    assert.is_nil(host.addr.list { address = "10.0.0.1/24" }())
+  end)
+
+  it("answers route.get as the kernel's look-up does", function()
+    host.route.add { dst = "10.244.3.0/24", gateway = "192.0.2.13" }
+    assert.equal("192.0.2.13", host.route.get { dst = "10.244.3.9" }.gateway)
+    assert.equal("192.0.2.1", host.route.get { dst = "203.0.113.9" }.gateway)
+    assert.equal("192.0.2.10", host.route.get { dst = "192.0.2.200" }.prefsrc)
+    assert.equal("local", host.route.get { dst = "192.0.2.10" }.type)
+    assert.is_nil(pod.route.get { dst = "203.0.113.9" })
+  end)
+
+  it("gives each link the sysctls of conf/default", function()
+    assert.equal("2", host.sysctl.get "net/ipv4/conf/eth0/rp_filter")
+    assert.is_nil(host.sysctl.get "net/ipv4/conf/eth9/rp_filter")
+    local previous, changed = host.sysctl.set("net/ipv4/conf/eth0/rp_filter", 0)
+    assert.equal("2", previous)
+    assert.is_true(changed)
+    assert.equal("0", host.sysctl.get "net/ipv4/conf/eth0/rp_filter")
+    assert.equal("2", host.sysctl.get "net/ipv4/conf/lo/rp_filter")
+  end)
+
+  it("goes on after a refused step of a batch and names the step", function()
+    local err = refusal(function()
+      host:batch {
+        { "set", "link", { ifname = "eth0", mtu = 1400 } },
+        { "set", "link", { ifname = "none", mtu = 1400 } },
+        { "set", "link", { ifname = "lo", mtu = 1400 } },
+      }
+    end)
+    assert.equal(2, err.index)
+    assert.equal("ENODEV", err.name)
+    assert.equal(1400, host.link.get { ifname = "lo" }.mtu)
+  end)
+
+  it("tells monitors of changes, also those of a peer's namespace", function()
+    local events = host:monitor { "link", all_netns = true }
+    host.link.add { ifname = "v0", kind = "veth", peer = { ifname = "eth0", netns = pod } }
+    pod.link.set { ifname = "eth0", up = true }
+    local seen = {}
+    for event in events do
+      seen[#seen + 1] = { event.event, event.value.ifname, event.nsid }
+    end
+    assert.same({ { "new", "v0" }, { "new", "eth0", 0 } }, seen)
+    events:close()
+  end)
+
+  it("stands in for mncni.open and mncni.netns while a function runs", function()
+    local open = mncni.open
+    world.run(function()
+      local here <close> = mncni.open()
+      assert.equal("eth0", here.link.get { ifname = "eth0" }.ifname)
+      local there = mncni.open(mncni.netns.open "/run/netns/pod")
+      assert.is_nil(there.link.get { ifname = "eth0" })
+      assert.equal(1450, mncni.route_mtu())
+      mncni.netns.open("pod"):run(function()
+        assert.equal(1500, mncni.route_mtu())
+      end)
+    end)
+    assert.equal(open, mncni.open)
+  end)
+
+  it("has a rule list like a fresh namespace's", function()
+    assert.same({ 0, 32766, 32767 }, names(pod.rule.list { family = "inet" }, "priority"))
+    pod.rule.add { src = "10.0.0.0/8", table = 100 }
+    assert.same({ 0, 32765, 32766, 32767 }, names(pod.rule.list { family = "inet" }, "priority"))
+    assert.equal("ENOENT", refusal(pod.rule.del, { src = "10.1.0.0/16", table = 100 }).name)
+    pod.rule.del { src = "10.0.0.0/8", table = 100 }
+    assert.same({ 0, 32766, 32767 }, names(pod.rule.list { family = "inet" }, "priority"))
+  end)
+end)
