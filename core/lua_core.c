@@ -12,6 +12,8 @@ static const struct {
 	{ "error", mn_open_error },
 	{ "nearest", mn_open_nearest },
 	{ "netns", mn_open_netns },
+	{ "sysctl", mn_open_sysctl },
+	{ "exec", mn_open_exec },
 	{ "cidr", mn_open_cidr },
 	{ "store", mn_open_store },
 };

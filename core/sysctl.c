@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "sysctl.h"
+
+#include "cleanup.h"
+#include "netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROOT "/proc/sys/"
+#define CHUNK 4096
+
+static int bad_key(const char *key, const char *why, struct mn_error *err)
+{
+	char object[160];
+
+	snprintf(object, sizeof(object), "sysctl %.140s", key);
+	return mn_fail(err, EINVAL, "use", object, "%s", why);
+}
+
+// Writes the path of a key, or refuses it.
+static int key_path(const char *key, char *path, size_t size, struct mn_error *err)
+{
+	const char *separator = strpbrk(key, "./");
+	bool dots = separator && *separator == '.';
+	char *part;
+
+	if ((size_t)snprintf(path, size, ROOT "%s", key) >= size)
+		return bad_key(key, "the key is too long", err);
+	part = path + strlen(ROOT);
+	for (char *c = part; dots && *c; c++)
+		*c = *c == '.' ? '/' : *c == '/' ? '.' : *c;
+	if (strncmp(part, "net/", 4) != 0)
+		return bad_key(key, "only what is below net/ may be read or set", err);
+	while (part) {
+		size_t length = strcspn(part, "/");
+
+		if (!length || (length == 1 && part[0] == '.') ||
+			(length == 2 && part[0] == '.' && part[1] == '.'))
+			return bad_key(key,
+				"a key has no empty parts, no \".\" and no \"..\" between its slashes", err);
+		part = part[length] ? part + length + 1 : NULL;
+	}
+	return 0;
+}
+
+// Says what is missing when the kernel has no such setting.
+static const char *why_absent(const char *path, char *text, size_t size)
+{
+	const char *key = path + strlen(ROOT);
+	char family[8], area[16], name[64], directory[PATH_MAX];
+	int length = -1;
+
+	if (!strncmp(key, "net/bridge/", 11))
+		return "the kernel has no such setting here; br_netfilter may not be loaded (modprobe br_netfilter)";
+	if (!strncmp(key, "net/netfilter/nf_conntrack", 26))
+		return "the kernel has no such setting here; nf_conntrack may not be loaded (modprobe nf_conntrack)";
+	if (!strncmp(key, "net/ipv6/", 9) && access(ROOT "net/ipv6", F_OK) < 0)
+		return "the kernel has no such setting here; it runs without IPv6";
+	if (sscanf(key, "net/%7[^/]/%15[^/]/%63[^/]/%n", family, area, name, &length) == 3 && length > 0 &&
+		(!strcmp(area, "conf") || !strcmp(area, "neigh"))) {
+		snprintf(directory, sizeof(directory), ROOT "net/%s/%s/%s", family, area, name);
+		if (access(directory, F_OK) < 0) {
+			snprintf(text, size, "there is no interface \"%s\" in the namespace", name);
+			return text;
+		}
+	}
+	return "the kernel has no such setting; check the spelling";
+}
+
+static int failed_at(int errnum, const char *op, const char *path, const char *value, struct mn_error *err)
+{
+	char object[160], text[256];
+	const char *why = "";
+
+	snprintf(object, sizeof(object), "sysctl %.140s", path + strlen(ROOT));
+	if (errnum == ENOENT || errnum == ENOTDIR) {
+		errnum = ENOENT;
+		why = why_absent(path, text, sizeof(text));
+	} else if (errnum == EROFS) {
+		why = "/proc/sys is mounted read-only, as in a container without privileges";
+	} else if (errnum == EACCES || errnum == EPERM) {
+		why = value ? "not writable: it needs root, or cannot be set in this namespace"
+			    : "not readable";
+	} else if (errnum == EISDIR) {
+		why = "a group of settings, not a setting";
+	} else if (value) {
+		snprintf(text, sizeof(text), "\"%.200s\" is not accepted", value);
+		why = text;
+	}
+	return mn_fail(err, errnum, op, object, "%s", why);
+}
+
+static int read_all(int fd, char **value)
+{
+	auto_free char *buf = NULL;
+	size_t used = 0, room = 0;
+
+	for (;;) {
+		ssize_t got;
+
+		if (room - used < 2) {
+			char *more = realloc(buf, room + CHUNK);
+
+			if (!more)
+				return -ENOMEM;
+			buf = more;
+			room += CHUNK;
+		}
+		got = read(fd, buf + used, room - used - 1);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (!got)
+			break;
+		used += (size_t)got;
+	}
+	while (used && buf[used - 1] == '\n')
+		used--;
+	buf[used] = '\0';
+	*value = buf;
+	buf = NULL;
+	return 0;
+}
+
+static int read_path(const char *path, char **value)
+{
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : read_all(fd, value);
+}
+
+static int write_path(const char *path, const char *value)
+{
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	size_t length = strlen(value);
+	ssize_t put;
+
+	if (fd < 0)
+		return -errno;
+	do
+		put = write(fd, value, length);
+	while (put < 0 && errno == EINTR);
+	if (put < 0)
+		return -errno;
+	return (size_t)put == length ? 0 : -EINVAL;
+}
+
+static const char *next_word(const char *text, size_t *length)
+{
+	text += strspn(text, " \t\n");
+	*length = strcspn(text, " \t\n");
+	return text;
+}
+
+// Compares two values word by word: tcp_rmem prints tabs where people write spaces.
+static bool same_value(const char *a, const char *b)
+{
+	size_t a_length = 0, b_length = 0;
+
+	do {
+		a = next_word(a + a_length, &a_length);
+		b = next_word(b + b_length, &b_length);
+		if (a_length != b_length || memcmp(a, b, a_length) != 0)
+			return false;
+	} while (a_length);
+	return true;
+}
+
+int mn_sysctl_get(int netns, const char *key, char **value, struct mn_error *err)
+{
+	char path[PATH_MAX];
+	int ret = key_path(key, path, sizeof(path), err);
+	int home;
+
+	*value = NULL;
+	if (!ret)
+		ret = mn_netns_enter(netns, &home, err);
+	if (ret < 0)
+		return ret;
+	ret = read_path(path, value);
+	if (ret < 0)
+		ret = failed_at(-ret, "get", path, NULL, err);
+	mn_netns_leave(&home);
+	return ret;
+}
+
+static int set_one(struct mn_sysctl *setting, struct mn_error *err)
+{
+	char path[PATH_MAX];
+	int ret = key_path(setting->key, path, sizeof(path), err);
+
+	if (ret < 0)
+		return ret;
+	ret = read_path(path, &setting->previous);
+	if (ret < 0 && ret != -EACCES && ret != -EPERM && ret != -EIO) // settings that can only be written
+		return failed_at(-ret, "set", path, setting->value, err);
+	if (setting->previous && same_value(setting->previous, setting->value))
+		return 0;
+	ret = write_path(path, setting->value);
+	if (ret < 0)
+		return failed_at(-ret, "set", path, setting->value, err);
+	setting->changed = true;
+	return 0;
+}
+
+static void put_back(const struct mn_sysctl *setting)
+{
+	char path[PATH_MAX];
+
+	if (setting->changed && setting->previous && !key_path(setting->key, path, sizeof(path), NULL))
+		write_path(path, setting->previous);
+}
+
+int mn_sysctl_set(int netns, struct mn_sysctl *list, size_t count, size_t *failed, struct mn_error *err)
+{
+	int home, ret;
+
+	for (size_t i = 0; i < count; i++) {
+		list[i].previous = NULL;
+		list[i].changed = false;
+	}
+	ret = mn_netns_enter(netns, &home, err);
+	if (ret < 0)
+		return ret;
+	for (size_t i = 0; i < count && !ret; i++) {
+		ret = set_one(&list[i], err);
+		if (ret < 0) {
+			if (failed)
+				*failed = i;
+			while (i-- > 0)
+				put_back(&list[i]);
+			break;
+		}
+	}
+	mn_netns_leave(&home);
+	return ret;
+}
+
+void mn_sysctl_free(struct mn_sysctl *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(list[i].previous);
+		list[i].previous = NULL;
+	}
+}
