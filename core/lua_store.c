@@ -172,6 +172,16 @@ static int store_close(lua_State *L)
 	return 0;
 }
 
+// store:writable(): raises what stands in the way of writing reservations. Changes nothing.
+static int store_writable(lua_State *L)
+{
+	struct mn_error err;
+
+	if (mn_store_writable(check_store(L), &err) < 0)
+		mn_lua_raise(L, &err);
+	return 0;
+}
+
 static int store_path(lua_State *L)
 {
 	const struct mn_store *store = luaL_checkudata(L, 1, STORE_META);
@@ -461,6 +471,7 @@ int mn_open_store(lua_State *L)
 		{ "find", store_find },
 		{ "list", store_list },
 		{ "count", store_count },
+		{ "writable", store_writable },
 		{ "path", store_path },
 		{ "close", store_close },
 		{ NULL, NULL },

@@ -44,6 +44,9 @@ enum mn_store_outcome {
 int mn_store_open(struct mn_store *store, const char *dir, unsigned int flags, int deadline_ms,
 	const char *boot_path, struct mn_error *err);
 
+// Tells, changing nothing, whether reservations can be written: 0 or -errno.
+int mn_store_writable(struct mn_store *store, struct mn_error *err);
+
 // Idempotent.
 void mn_store_close(struct mn_store *store);
 

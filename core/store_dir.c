@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store's directory: opening it, its lock, and reading and publishing files in it through its descriptor.
+// The store's directory: opening it, and reading and publishing files in it through its descriptor.
 #define _GNU_SOURCE
 #include "store_private.h"
 
@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 
 #include "cleanup.h"
@@ -51,7 +50,7 @@ int mn_store_fail(
 	return -errnum;
 }
 
-static int open_retry(int dir, const char *name, int flags, mode_t mode)
+int mn_store_openat(int dir, const char *name, int flags, mode_t mode)
 {
 	int fd;
 
@@ -134,13 +133,14 @@ int mn_store_open(struct mn_store *store, const char *dir, unsigned int flags, i
 	}
 	memcpy(store->path, dir, length);
 	store->path[length] = '\0';
-	store->dir = open_retry(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	store->dir =
+		mn_store_openat(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (store->dir < 0 && errno == ENOENT && flags & MN_STORE_CREATE) {
 		rc = make_directories(store, err);
 		if (rc < 0)
 			return rc;
-		store->dir =
-			open_retry(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+		store->dir = mn_store_openat(
+			AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	}
 	if (store->dir < 0)
 		return mn_store_fail(store, errno, "open", NULL, err);
@@ -159,134 +159,23 @@ int mn_store_open(struct mn_store *store, const char *dir, unsigned int flags, i
 	return rc;
 }
 
+int mn_store_writable(struct mn_store *store, struct mn_error *err)
+{
+	if (faccessat(store->dir, ".", W_OK | X_OK, AT_EACCESS) < 0)
+		return mn_store_fail(store, errno, "write", NULL, err);
+	return check_directory(store, err);
+}
+
 void mn_store_close(struct mn_store *store)
 {
 	if (store->dir >= 0)
 		close(steal_fd(&store->dir));
 }
 
-static int64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-// Writes "process 12 (host-local)" as far as the kernel tells who holds the flock on the file.
-static void name_holder(const struct stat *st, char *buf, size_t size)
-{
-	char line[256], path[64], name[32] = "";
-	FILE *locks = fopen("/proc/locks", "re");
-	int pid = 0;
-
-	snprintf(buf, size, "another process");
-	while (locks && fgets(line, sizeof(line), locks)) {
-		unsigned long inode;
-		int found;
-
-		if (sscanf(line, "%*s FLOCK %*s %*s %d %*x:%*x:%lu", &found, &inode) == 2 &&
-			inode == st->st_ino)
-			pid = found;
-	}
-	if (locks)
-		(void)fclose(locks);
-	if (pid <= 0)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	locks = fopen(path, "re");
-	if (locks) {
-		if (fgets(name, sizeof(name), locks))
-			name[strcspn(name, "\n")] = '\0';
-		(void)fclose(locks);
-	}
-	snprintf(buf, size, *name ? "process %d (%s)" : "process %d", pid, name);
-}
-
-static int busy(struct mn_store *store, int fd, struct mn_error *err)
-{
-	char holder[80] = "another process", object[MN_STORE_PATH_MAX + 8];
-	struct stat st;
-
-	if (fstat(fd, &st) == 0)
-		name_holder(&st, holder, sizeof(holder));
-	snprintf(object, sizeof(object), "%s/lock", store->path);
-	mn_fail(err, EAGAIN, "lock", object,
-		"%s has held the address store's lock for more than %d ms; try again, or look why it does not finish",
-		holder, store->deadline_ms);
-	if (err)
-		err->code = 11;
-	return -EAGAIN;
-}
-
-// Opens the lock file, making it with mode 0600 whatever the umask.
-static int open_lock(struct mn_store *store)
-{
-	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-
-	for (int i = 0; i < 100; i++) {
-		int fd = open_retry(store->dir, "lock", flags, 0);
-
-		if (fd >= 0 || errno != ENOENT)
-			return fd;
-		fd = open_retry(store->dir, "lock", flags | O_CREAT | O_EXCL, 0600);
-		if (fd >= 0) {
-			(void)fchmod(fd, 0600);
-			return fd;
-		}
-		if (errno != EEXIST)
-			return -1;
-	}
-	return -1;
-}
-
-// Tells whether the locked file is still the one of that name, which somebody may have removed meanwhile.
-static bool still_named(struct mn_store *store, int fd)
-{
-	struct stat ours, named;
-
-	return fstat(fd, &ours) == 0 && fstatat(store->dir, "lock", &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-		ours.st_ino == named.st_ino && ours.st_dev == named.st_dev;
-}
-
-int mn_store_lock(struct mn_store *store, int *lock, struct mn_error *err)
-{
-	int64_t start = now_us(), end = start + (int64_t)store->deadline_ms * 1000;
-	int64_t pause = 50;
-
-	*lock = -1;
-	for (;;) {
-		auto_close int fd = open_lock(store);
-
-		if (fd < 0)
-			return mn_store_fail(store, errno, "lock", "lock", err);
-		while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-			int64_t now = now_us();
-			struct timespec rest = { 0 };
-
-			if (errno == EINTR)
-				continue;
-			if (errno != EWOULDBLOCK)
-				return mn_store_fail(store, errno, "lock", "lock", err);
-			if (now >= end)
-				return busy(store, fd, err);
-			// Waiters that came together must not come back together.
-			pause = pause < 4000 ? pause * 2 : 4000 + (now ^ (int64_t)getpid() * 7919) % 1000;
-			rest.tv_nsec = (now + pause > end ? end - now : pause) * 1000;
-			(void)nanosleep(&rest, NULL);
-		}
-		if (still_named(store, fd)) {
-			*lock = steal_fd(&fd);
-			return 0;
-		}
-		if (now_us() >= end)
-			return busy(store, fd, err);
-	}
-}
-
 int mn_store_read(const struct mn_store *store, const char *name, struct mn_file *file, struct mn_error *err)
 {
-	auto_close int fd = open_retry(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	auto_close int fd =
+		mn_store_openat(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	ssize_t got;
 
 	memset(&file->st, 0, sizeof(file->st));
@@ -350,7 +239,7 @@ static int fill(
 int mn_store_prepare(
 	struct mn_store *store, const char *text, size_t size, uint32_t mark, int *fd, struct mn_error *err)
 {
-	auto_close int file = open_retry(store->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	auto_close int file = mn_store_openat(store->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 	int rc;
 
 	*fd = -1;
@@ -390,7 +279,8 @@ int mn_store_create(struct mn_store *store, const char *text, size_t size, uint3
 	// What a kill left here may be a second name of a live reservation: never write to it.
 	if (unlinkat(store->dir, TEMPORARY, 0) < 0 && errno != ENOENT)
 		return mn_store_fail(store, errno, "write", TEMPORARY, err);
-	fd = open_retry(store->dir, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = mn_store_openat(
+		store->dir, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return mn_store_fail(store, errno, "write", TEMPORARY, err);
 	rc = fill(store, fd, text, size, mark, err);
@@ -404,7 +294,8 @@ int mn_store_create(struct mn_store *store, const char *text, size_t size, uint3
 int mn_store_write(struct mn_store *store, const char *name, const char *text, struct mn_error *err)
 {
 	size_t size = strlen(text);
-	auto_close int fd = open_retry(store->dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	auto_close int fd =
+		mn_store_openat(store->dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	auto_close int unnamed = -1;
 	struct stat st;
 	int rc;
@@ -427,7 +318,7 @@ int mn_store_write(struct mn_store *store, const char *name, const char *text, s
 
 int mn_store_names(struct mn_store *store, DIR **names, struct mn_error *err)
 {
-	int fd = open_retry(store->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int fd = mn_store_openat(store->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	int rc = 0;
 
 	*names = fd < 0 ? NULL : fdopendir(fd);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of the store share: store.c (reservations), store_dir.c (directory, lock, files),
+// What the parts of the store share: store.c (reservations), store_dir.c (directory, files), store_lock.c,
 // store_boot.c (boots and adoption), store_plan.c (which address is next).
 #ifndef MNCNI_STORE_PRIVATE_H
 #define MNCNI_STORE_PRIVATE_H
@@ -26,6 +26,9 @@ struct mn_file {
 // Fails with -errno and a message that names the file `name` in the store, and what to do about it.
 int mn_store_fail(
 	const struct mn_store *store, int errnum, const char *op, const char *name, struct mn_error *err);
+
+// openat() that goes on after a signal.
+int mn_store_openat(int dir, const char *name, int flags, mode_t mode);
 
 // Takes the store's lock within its deadline; the descriptor in *lock holds it until closed.
 int mn_store_lock(struct mn_store *store, int *lock, struct mn_error *err);

@@ -12,12 +12,14 @@ local mncni = {
 local parts = {
   cidr = { "mncni.core", "cidr" },
   help = { "mncni.help" },
+  ipam = { "mncni.ipam" },
   json = { "mncni.core", "json" },
   netns = { "mncni.netns" },
   open = { "mncni.net", "open" },
   pod = { "mncni.pod" },
   recorded = { "mncni.recorded" },
   route_mtu = { "mncni.route", "mtu" },
+  store = { "mncni.store" },
   try = { "mncni.net", "try" },
 }
 
