@@ -46,7 +46,7 @@ int mn_cidr_parse(const char *text, struct mn_cidr *cidr, struct mn_error *err)
 {
 	const char *slash = strchr(text, '/');
 	size_t len = slash ? (size_t)(slash - text) : strlen(text);
-	char address[INET6_ADDRSTRLEN] = { 0 };
+	char address[INET6_ADDRSTRLEN];
 	int prefix;
 
 	memset(cidr, 0, sizeof(*cidr));
@@ -54,7 +54,7 @@ int mn_cidr_parse(const char *text, struct mn_cidr *cidr, struct mn_error *err)
 		return refuse(err, text, "has a zone, which has no meaning here: give the address alone");
 	if (len >= sizeof(address))
 		return refuse(err, text, "is not an IPv4 or IPv6 address");
-	memcpy(address, text, len);
+	snprintf(address, sizeof(address), "%.*s", (int)len, text);
 	if (inet_pton(AF_INET, address, cidr->bytes) == 1)
 		cidr->family = AF_INET;
 	else if (inet_pton(AF_INET6, address, cidr->bytes) == 1)

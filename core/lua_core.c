@@ -4,6 +4,7 @@
 
 #include "lua_args.h"
 #include "lua_cidr.h"
+#include "lua_json.h"
 
 static const struct {
 	const char *name;
@@ -16,6 +17,7 @@ static const struct {
 	{ "exec", mn_open_exec },
 	{ "cidr", mn_open_cidr },
 	{ "store", mn_open_store },
+	{ "json", mn_open_json },
 };
 
 int luaopen_mncni_core(lua_State *L)

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lua values to JSON text. The tree that cJSON prints grows inside a holder, item by item, so that a raise at
+// any point loses nothing.
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua_args.h"
+#include "lua_json.h"
+
+#define VALUES_MAX 1000000 // a table that refers to another twice, and so on, doubles at every level
+
+// A table that is being encoded, and which of its members is.
+struct frame {
+	const struct frame *up;
+	const void *table;
+	const char *key; // NULL in an array
+	lua_Integer index;
+	unsigned int depth;
+	cJSON *item;
+};
+
+struct encoder {
+	lua_State *L;
+	struct mn_lua_json *held;
+	unsigned int values;
+};
+
+struct name {
+	const char *text; // borrowed from the table's key
+	size_t len;
+};
+
+// Writes the path of the member that is being encoded, such as ips[1].address.
+static size_t write_path(const struct frame *frame, char *buf, size_t size)
+{
+	size_t used;
+	int more;
+
+	if (!frame) {
+		buf[0] = '\0';
+		return 0;
+	}
+	used = write_path(frame->up, buf, size);
+	if (used + 1 >= size)
+		return used;
+	if (frame->key)
+		more = snprintf(buf + used, size - used, "%s%s", used ? "." : "", frame->key);
+	else
+		more = snprintf(buf + used, size - used, "[" LUA_INTEGER_FMT "]", frame->index);
+	for (char *c = buf + used; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	return used + (size_t)more < size ? used + (size_t)more : size - 1;
+}
+
+static int __attribute__((noreturn, format(printf, 3, 4)))
+refuse(struct encoder *encoder, const struct frame *frame, const char *message, ...)
+{
+	struct mn_error err = { .op = "encode" };
+	va_list args;
+
+	write_path(frame, err.object, sizeof(err.object));
+	va_start(args, message);
+	vsnprintf(err.message, sizeof(err.message), message, args);
+	va_end(args);
+	mn_lua_raise(encoder->L, &err);
+}
+
+static int __attribute__((noreturn)) no_memory(struct encoder *encoder)
+{
+	struct mn_error err;
+
+	mn_fail(&err, ENOMEM, "encode", NULL, NULL);
+	mn_lua_raise(encoder->L, &err);
+}
+
+// Makes the item part of the tree that is held, or raises having freed it. NULL stands for an allocation that
+// failed.
+static void attach(struct encoder *encoder, const struct frame *frame, cJSON *item)
+{
+	cJSON_bool done = item != NULL;
+
+	if (item && !frame)
+		encoder->held->tree = item;
+	else if (item && frame->key)
+		done = cJSON_AddItemToObject(frame->item, frame->key, item);
+	else if (item)
+		done = cJSON_AddItemToArray(frame->item, item);
+	if (!done) {
+		cJSON_Delete(item);
+		no_memory(encoder);
+	}
+}
+
+static void encode_integer(struct encoder *encoder, const struct frame *frame, lua_Integer value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), LUA_INTEGER_FMT, value);
+	attach(encoder, frame, cJSON_CreateRaw(text));
+}
+
+// The shortest of the forms with 15 to 17 digits that reads back as the same number, and as a float.
+static void encode_float(struct encoder *encoder, const struct frame *frame, double value)
+{
+	char text[40];
+
+	if (!isfinite(value))
+		refuse(encoder, frame, "%s has no JSON form",
+			isnan(value) ? "not-a-number" : "an infinite number");
+	for (int digits = 15; digits <= 17; digits++) {
+		snprintf(text, sizeof(text), "%.*g", digits, value);
+		if (strtod(text, NULL) == value)
+			break;
+	}
+	if (!strpbrk(text, ".,e"))
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ".0");
+	for (char *c = text; *c; c++)
+		if (*c == ',') // the decimal point of another locale
+			*c = '.';
+	attach(encoder, frame, cJSON_CreateRaw(text));
+}
+
+// Raises unless the text can stand in JSON; what is "string" or "key".
+static void check_text(
+	struct encoder *encoder, const struct frame *frame, const char *what, const char *text, size_t len)
+{
+	size_t valid = mn_utf8_span(text, len);
+
+	if (valid < len)
+		refuse(encoder, frame, "the %s is not UTF-8 (byte 0x%02x at its offset %zu)", what,
+			(unsigned int)(unsigned char)text[valid], valid);
+	if (memchr(text, '\0', len))
+		refuse(encoder, frame, "the %s has a zero byte in it", what);
+}
+
+static void encode_string(struct encoder *encoder, const struct frame *frame, int idx)
+{
+	size_t len;
+	const char *text = lua_tolstring(encoder->L, idx, &len);
+
+	check_text(encoder, frame, "string", text, len);
+	attach(encoder, frame, cJSON_CreateString(text));
+}
+
+// Values of the core that print themselves, such as a cidr, are their text.
+static void encode_userdata(struct encoder *encoder, const struct frame *frame, int idx)
+{
+	lua_State *L = encoder->L;
+
+	luaL_checkstack(L, 6, "encode");
+	if (luaL_getmetafield(L, idx, "__name") != LUA_TSTRING ||
+		strncmp(lua_tostring(L, -1), "mncni.", 6) != 0 ||
+		luaL_getmetafield(L, idx, "__tostring") == LUA_TNIL)
+		refuse(encoder, frame, "a value of type %s has no JSON form", luaL_typename(L, idx));
+	lua_pop(L, 2);
+	luaL_tolstring(L, idx, NULL);
+	encode_string(encoder, frame, -1);
+	lua_pop(L, 1);
+}
+
+static void encode_value(struct encoder *encoder, const struct frame *frame, int idx);
+
+static void encode_array(struct encoder *encoder, struct frame *frame, int idx, lua_Integer count)
+{
+	for (frame->index = 1; frame->index <= count; frame->index++) {
+		lua_rawgeti(encoder->L, idx, frame->index);
+		encode_value(encoder, frame, lua_gettop(encoder->L));
+		lua_pop(encoder->L, 1);
+	}
+}
+
+static int by_text(const void *a, const void *b)
+{
+	const struct name *x = a, *y = b;
+	int order = memcmp(x->text, y->text, x->len < y->len ? x->len : y->len);
+
+	return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+static void encode_object(struct encoder *encoder, struct frame *frame, int idx, size_t count)
+{
+	lua_State *L = encoder->L;
+	struct name *names = lua_newuserdatauv(L, count * sizeof(*names), 0);
+	size_t n = 0;
+
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		lua_pop(L, 1);
+		names[n].text = lua_tolstring(L, -1, &names[n].len);
+		n++;
+	}
+	if (count > 1)
+		qsort(names, count, sizeof(*names), by_text);
+	for (size_t i = 0; i < count; i++) {
+		frame->key = names[i].text;
+		check_text(encoder, frame, "key", names[i].text, names[i].len);
+		lua_pushlstring(L, names[i].text, names[i].len);
+		lua_rawget(L, idx);
+		encode_value(encoder, frame, lua_gettop(L));
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+}
+
+static bool is_marked(lua_State *L, int idx)
+{
+	bool marked;
+
+	if (!lua_getmetatable(L, idx))
+		return false;
+	luaL_getmetatable(L, MN_ARRAY_META);
+	marked = lua_rawequal(L, -1, -2);
+	lua_pop(L, 2);
+	return marked;
+}
+
+// Which of the two a table is: marked or with elements 1..n an array, otherwise with names only an object.
+static void encode_table(struct encoder *encoder, const struct frame *up, int idx)
+{
+	lua_State *L = encoder->L;
+	struct frame frame = { .up = up, .table = lua_topointer(L, idx), .depth = up ? up->depth + 1 : 1 };
+	lua_Integer numbered = 0, lowest = LUA_MAXINTEGER, highest = 0;
+	size_t named = 0;
+	bool array;
+
+	for (const struct frame *outer = up; outer; outer = outer->up)
+		if (outer->table == frame.table)
+			refuse(encoder, up, "the table contains itself");
+	if (frame.depth > MN_JSON_DEPTH)
+		refuse(encoder, up, "nesting deeper than %d levels", MN_JSON_DEPTH);
+	luaL_checkstack(L, 8, "encode");
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		lua_pop(L, 1);
+		if (lua_type(L, -1) == LUA_TSTRING) {
+			named++;
+		} else if (lua_isinteger(L, -1)) {
+			lua_Integer index = lua_tointeger(L, -1);
+
+			numbered++;
+			lowest = index < lowest ? index : lowest;
+			highest = index > highest ? index : highest;
+		} else {
+			refuse(encoder, up, "a key of type %s has no JSON form", luaL_typename(L, -1));
+		}
+	}
+	array = is_marked(L, idx) || numbered > 0;
+	if (array && named > 0)
+		refuse(encoder, up, "a table with names among its elements is neither array nor object");
+	if (numbered > 0 && (lowest < 1 || highest != numbered))
+		refuse(encoder, up,
+			"an array of " LUA_INTEGER_FMT
+			" elements whose indexes are not 1 to " LUA_INTEGER_FMT,
+			numbered, numbered);
+	frame.item = array ? cJSON_CreateArray() : cJSON_CreateObject();
+	attach(encoder, up, frame.item);
+	if (array)
+		encode_array(encoder, &frame, idx, numbered);
+	else if (named > 0)
+		encode_object(encoder, &frame, idx, named);
+}
+
+static void encode_value(struct encoder *encoder, const struct frame *frame, int idx)
+{
+	lua_State *L = encoder->L;
+
+	if (++encoder->values > VALUES_MAX)
+		refuse(encoder, frame, "more than %d values", VALUES_MAX);
+	switch (lua_type(L, idx)) {
+	case LUA_TBOOLEAN:
+		attach(encoder, frame, cJSON_CreateBool(lua_toboolean(L, idx)));
+		break;
+	case LUA_TNUMBER:
+		if (lua_isinteger(L, idx))
+			encode_integer(encoder, frame, lua_tointeger(L, idx));
+		else
+			encode_float(encoder, frame, lua_tonumber(L, idx));
+		break;
+	case LUA_TSTRING:
+		encode_string(encoder, frame, idx);
+		break;
+	case LUA_TTABLE:
+		encode_table(encoder, frame, idx);
+		break;
+	case LUA_TUSERDATA:
+		encode_userdata(encoder, frame, idx);
+		break;
+	case LUA_TLIGHTUSERDATA:
+		if (!lua_touserdata(L, idx)) {
+			attach(encoder, frame, cJSON_CreateNull());
+			break;
+		}
+		// fall through
+	default:
+		refuse(encoder, frame, "a value of type %s has no JSON form", luaL_typename(L, idx));
+	}
+}
+
+// Keys are in byte order, so that equal values give equal text. Raises an error object that names the path of
+// what has no JSON form: functions, infinite numbers, mixed or sparse tables, tables within themselves, text
+// that is not UTF-8. A table without elements is {} unless it is marked as an array.
+int mn_lua_json_encode(lua_State *L)
+{
+	static const char *const known[] = { "pretty", NULL };
+	struct encoder encoder = { .L = L };
+	bool pretty = false;
+
+	lua_settop(L, 2);
+	if (!lua_isnil(L, 2)) {
+		mn_lua_check_keys(L, 2, "encode", known);
+		lua_getfield(L, 2, "pretty");
+		pretty = lua_toboolean(L, -1);
+	}
+	encoder.held = mn_lua_json_hold(L);
+	encode_value(&encoder, NULL, 1);
+	encoder.held->text =
+		pretty ? cJSON_Print(encoder.held->tree) : cJSON_PrintUnformatted(encoder.held->tree);
+	if (!encoder.held->text)
+		no_memory(&encoder);
+	lua_pushstring(L, encoder.held->text);
+	mn_lua_json_release(encoder.held);
+	return 1;
+}
