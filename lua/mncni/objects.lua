@@ -19,11 +19,12 @@ objects.names = {
     unicast = 1, ["local"] = 2, broadcast = 3, anycast = 4, multicast = 5, blackhole = 6, unreachable = 7,
     prohibit = 8, throw = 9, nat = 10,
   },
+  group = { default = 0 },
 }
 
 -- What sort of thing a key holds where plain equality would be too strict.
 local sorts = {
-  link = { address = "mac", broadcast = "mac", master = "dev", link = "dev", flags = "flags" },
+  link = { address = "mac", broadcast = "mac", master = "dev", link = "dev", flags = "flags", group = "group" },
   addr = {
     dev = "dev", address = "prefix", peer = "prefix", broadcast = "ip", scope = "scope", protocol = "protocol",
     flags = "flags", valid_life_time = "lifetime", preferred_life_time = "lifetime",
@@ -183,14 +184,14 @@ function objects.matches(object, want, have)
   return true
 end
 
--- family_of(args) is the address family that the arguments speak of: "inet" or "inet6".
+-- family_of(args) is the address family that the arguments speak of: "inet" or "inet6". A gateway of the other family
+-- ("via") says nothing about it.
 function objects.family_of(args)
   if args.family then
     return args.family
   end
-  local via = args.via
   for _, value in ipairs { args.dst or false, args.gateway or false, args.address or false, args.src or false,
-    args.prefsrc or false, args.from or false, type(via) == "table" and via.host or false } do
+    args.prefsrc or false } do
     local cidr = value
     if type(value) == "string" then
       cidr = core.cidr.parse(value)

@@ -40,14 +40,19 @@ function Words:switch(word, value)
   end
 end
 
--- Options that both sides spell alike; booleans as 0 and 1.
+-- Options as { key, default, word }; the word, where it is not the key, may be a function(words, value). Booleans are
+-- printed as 0 and 1.
 function Words:options(values, list)
-  for _, key in ipairs(list) do
-    local value = values[key]
+  for _, option in ipairs(list) do
+    local value, word = values[option[1]], option[3] or option[1]
     if type(value) == "boolean" then
       value = value and 1 or 0
     end
-    self:add(key, value)
+    if type(word) == "function" and value ~= nil then
+      word(self, value)
+    elseif type(word) == "string" then
+      self:add(word, value)
+    end
   end
 end
 
@@ -70,47 +75,75 @@ end
 
 -- Links ---------------------------------------------------------------------------------------------------------------
 
--- The options that `ip link ... type KIND` takes, with the kernel's default where it has one (net/bridge/br_device.c,
--- br_stp_if.c, br_multicast.c; drivers/net/vxlan). Times are in hundredths of a second, as the kernel gives them.
+-- The options that `ip link ... type KIND` takes: the key, the kernel's default where it has one, the word where that
+-- is not the key (net/bridge/br_device.c, br_stp_if.c, br_multicast.c; drivers/net/vxlan). Times are in hundredths of
+-- a second, as the kernel gives them.
+local function remote_word(out, value)
+  local first = tonumber(tostring(value):match("^(%d+)%."))
+  local multicast = first and first >= 224 and first < 240 or tostring(value):lower():find("^ff")
+  out:add(multicast and "group" or "remote", value)
+end
+
 local kinds = {
   bridge = {
     { "stp_state", 0 }, { "forward_delay", 1500 }, { "hello_time", 200 }, { "max_age", 2000 },
     { "ageing_time", 30000 }, { "priority", 32768 }, { "group_fwd_mask", 0 },
-    { "group_address", "01:80:c2:00:00:00" }, { "vlan_filtering", 0 }, { "vlan_protocol", "802.1Q" },
+    { "group_addr", "01:80:c2:00:00:00", "group_address" }, { "vlan_filtering", 0 }, { "vlan_protocol", "802.1Q" },
     { "vlan_default_pvid", 1 }, { "vlan_stats_enabled", 0 }, { "vlan_stats_per_port", 0 }, { "mcast_snooping", 1 },
-    { "mcast_vlan_snooping", 0 }, { "mcast_router", 1 }, { "mcast_query_use_ifaddr", 0 }, { "mcast_querier", 0 },
-    { "mcast_hash_elasticity", 16 }, { "mcast_hash_max", 4096 }, { "mcast_last_member_count", 2 },
-    { "mcast_startup_query_count", 2 }, { "mcast_last_member_interval", 100 },
-    { "mcast_membership_interval", 26000 }, { "mcast_querier_interval", 25500 }, { "mcast_query_interval", 12500 },
-    { "mcast_query_response_interval", 1000 }, { "mcast_startup_query_interval", 3125 },
-    { "mcast_stats_enabled", 0 }, { "mcast_igmp_version", 2 }, { "mcast_mld_version", 1 },
-    { "nf_call_iptables", 0 }, { "nf_call_ip6tables", 0 }, { "nf_call_arptables", 0 }, { "no_linklocal_learn", 0 },
+    { "mcast_router", 1 }, { "mcast_query_use_ifaddr", 0 }, { "mcast_querier", 0 }, { "mcast_hash_elasticity", 16 },
+    { "mcast_hash_max", 4096 }, { "mcast_last_member_cnt", 2, "mcast_last_member_count" },
+    { "mcast_startup_query_cnt", 2, "mcast_startup_query_count" },
+    { "mcast_last_member_intvl", 100, "mcast_last_member_interval" },
+    { "mcast_membership_intvl", 26000, "mcast_membership_interval" },
+    { "mcast_querier_intvl", 25500, "mcast_querier_interval" },
+    { "mcast_query_intvl", 12500, "mcast_query_interval" },
+    { "mcast_query_response_intvl", 1000, "mcast_query_response_interval" },
+    { "mcast_startup_query_intvl", 3125, "mcast_startup_query_interval" }, { "mcast_stats_enabled", 0 },
+    { "mcast_igmp_version", 2 }, { "mcast_mld_version", 1 }, { "nf_call_iptables", 0 }, { "nf_call_ip6tables", 0 },
+    { "nf_call_arptables", 0 },
   },
   vlan = { { "protocol", "802.1Q" }, { "id" } },
   vxlan = {
-    { "id" }, { "local" }, { "group" }, { "remote" }, { "dev" }, { "ttl" }, { "tos" }, { "dstport" },
-    { "ageing" }, { "maxaddress" },
+    { "id" }, { "group", nil, remote_word }, { "group6", nil, remote_word }, { "local" }, { "local6", nil, "local" },
+    { "link", nil, "dev" }, { "ttl", 0 }, { "tos", 0 }, { "port", nil, "dstport" }, { "ageing", 300 },
+    { "limit", 0, "maxaddress" },
+    { "learning", 1, function(out, value) out[#out + 1] = value == 0 and "nolearning" or "learning" end },
+    { "external", 0, function(out, value) out[#out + 1] = value == 0 and "noexternal" or "external" end },
   },
   macvlan = { { "mode" } },
   ipvlan = { { "mode" } },
   vrf = { { "table" } },
 }
 
-local slave_options = {
-  { "state", nil, "number" }, { "priority", 32, "number" }, { "cost", 2, "number" }, { "guard", false },
-  { "hairpin", false }, { "fastleave", false }, { "root_block", false }, { "learning", true }, { "flood", true },
-  { "proxy_arp", false }, { "proxy_arp_wifi", false }, { "mcast_router", 1, "number" }, { "mcast_fast_leave", false },
-  { "mcast_flood", true }, { "bcast_flood", true }, { "mcast_to_unicast", false }, { "neigh_suppress", false },
-  { "vlan_tunnel", false }, { "isolated", false }, { "locked", false },
-}
+local port_states = { disabled = 0, listening = 1, learning = 2, forwarding = 3, blocking = 4 }
 
-local function keys_of(options)
-  local keys = {}
-  for i, option in ipairs(options) do
-    keys[i] = option[1]
+local function number_of(word, names)
+  return function(out, value)
+    out:add(word, names and names[value] or value)
   end
-  return keys
 end
+
+local function on_off(word)
+  return function(out, value)
+    out:switch(word, value)
+  end
+end
+
+-- The options of `ip link set ... type bridge_slave`. The cost depends on the link's speed, the state on the bridge.
+local slave_options = {
+  { "state", nil, number_of("state", port_states) }, { "priority", 32, "priority" }, { "cost", nil, "cost" },
+  { "multicast_router", 1, "mcast_router" }, { "group_fwd_mask", 0 },
+}
+for key, default in pairs {
+  guard = false, hairpin = false, fastleave = false, root_block = false, learning = true, flood = true,
+  proxy_arp = false, proxy_arp_wifi = false, mcast_flood = true, bcast_flood = true, mcast_to_unicast = false,
+  neigh_suppress = false, vlan_tunnel = false, isolated = false, locked = false,
+} do
+  table.insert(slave_options, { key, default, on_off(key) })
+end
+table.sort(slave_options, function(a, b)
+  return a[1] < b[1]
+end)
 
 -- How `ip` names a namespace: by name, path or pid.
 local function netns_word(netns)
@@ -129,7 +162,7 @@ local function kind_words(out, args)
   out:add("type", args.kind)
   local options = args[args.kind]
   if options and kinds[args.kind] then
-    out:options(options, keys_of(kinds[args.kind]))
+    out:options(options, kinds[args.kind])
   end
   local peer = args.kind == "veth" and args.peer
   if type(peer) == "table" then
@@ -149,14 +182,7 @@ local function slave_line(lines, args)
   end
   local out = words("link", "set", "dev", quote(args.ifname or args.ifindex), "type", "bridge_slave")
   local before = #out
-  for _, option in ipairs(slave_options) do
-    local value = args.bridge_slave[option[1]]
-    if option[3] then
-      out:add(option[1], value)
-    else
-      out:switch(option[1], value)
-    end
-  end
+  out:options(args.bridge_slave, slave_options)
   if #out > before then
     lines[#lines + 1] = out:text()
   end
@@ -185,6 +211,7 @@ local function afterwards(lines, args)
   local out = words("link", "set", "dev", quote(args.ifname))
   out:switch("promisc", args.promisc)
   out:switch("allmulticast", args.allmulti)
+  out:switch("arp", args.arp)
   out:add("alias", args.ifalias)
   if #out > 4 then
     lines[#lines + 1] = out:text()
@@ -216,6 +243,7 @@ function link.set(args)
   common_link_words(out, args)
   out:switch("promisc", args.promisc)
   out:switch("allmulticast", args.allmulti)
+  out:switch("arp", args.arp)
   out:add("alias", args.ifalias)
   if args.kind and type(args[args.kind]) == "table" then
     kind_words(out, { kind = args.kind, [args.kind] = args[args.kind] })
@@ -246,6 +274,9 @@ local function told_link(value)
     address = value.address ~= "00:00:00:00:00:00" and value.address or nil,
     addrgenmode = value.addrgenmode ~= "eui64" and value.addrgenmode or nil,
   }
+  if value.arp == false then
+    told.arp = false
+  end
   if value.kind == "veth" then
     told.peer = type(value.link) == "string" and value.link_netnsid == nil and { ifname = value.link } or nil
   else
@@ -265,7 +296,7 @@ local function told_link(value)
     told.bridge_slave = {}
     for _, option in ipairs(slave_options) do
       local have = value.bridge_slave[option[1]]
-      if have ~= nil and option[1] ~= "state" and not objects.same("link", option[1], option[2], have) then
+      if have ~= nil and option[2] ~= nil and not objects.same("link", option[1], option[2], have) then
         told.bridge_slave[option[1]] = have
       end
     end
@@ -302,7 +333,7 @@ local function addr_line(verb)
     out:add("metric", args.metric)
     out:add("valid_lft", life(args.valid_life_time))
     out:add("preferred_lft", life(args.preferred_life_time))
-    out:add("proto", args.protocol and objects.number("protocol", args.protocol))
+    out:add("proto", args.protocol)
     for _, flag in ipairs(address_flags) do
       if contains(args.flags or {}, flag) then
         out[#out + 1] = flag
@@ -322,7 +353,7 @@ local function describe_addr(value)
     scope = not inet6 and value.scope ~= "global" and value.scope or nil,
     metric = value.metric ~= 0 and value.metric or nil, flags = value.flags,
     valid_life_time = value.valid_life_time, preferred_life_time = value.preferred_life_time,
-    protocol = value.protocol,
+    protocol = type(value.protocol) == "number" and value.protocol or nil,
   }
 end
 

@@ -41,7 +41,8 @@ Space.__index = Space
 -- Raises what the kernel would: an error object like the codec's.
 function Space:refuse(verb, object, args, name, extack, attribute)
   error(core.error {
-    op = verb, object = require("mncni.ensure").named(object, args), netns = self.name, errno = numbers[name], extack = extack, attribute = attribute, code = 102,
+    op = verb, object = require("mncni.ensure").named(object, args), netns = self.name, errno = numbers[name],
+    extack = extack, attribute = attribute, code = 102,
   }, 0)
 end
 

@@ -81,14 +81,16 @@ local function view_link(space, link)
     seen.link_netnsid = space:nsid_of(other.space)
   end
   local running = link.up and (not link.peer or link.peer.up)
-  seen.operstate = link.ifname == "lo" and "unknown" or running and "up" or link.up and "lowerlayerdown" or "down"
-  seen.flags = link.ifname == "lo" and { "loopback" } or { "broadcast", "multicast" }
+  seen.operstate = link.ifname == "lo" and "UNKNOWN" or running and "UP" or link.up and "LOWERLAYERDOWN" or "DOWN"
+  seen.flags = link.ifname == "lo" and { "LOOPBACK" } or { "BROADCAST", "MULTICAST" }
   if link.up then
-    table.insert(seen.flags, "up")
+    table.insert(seen.flags, "UP")
     if running then
-      table.insert(seen.flags, "lower_up")
+      table.insert(seen.flags, "LOWER_UP")
     end
   end
+  seen.group = link.group ~= 0 and link.group or "default"
+  seen.promisc, seen.allmulti = link.promisc or false, link.allmulti or false
   seen.up = link.up or false
   return seen
 end
@@ -297,7 +299,9 @@ function link.set(space, args)
     merge(found.bridge_slave, args.bridge_slave)
   end
   for _, key in ipairs(fields_of_a_link) do
-    if type(args[key]) == "table" then
+    if key == "group" and args.group == "default" then
+      found.group = 0
+    elseif type(args[key]) == "table" then
       found[key] = found[key] or {}
       merge(found[key], args[key])
     elseif args[key] ~= nil then

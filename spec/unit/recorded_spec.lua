@@ -41,6 +41,15 @@ describe("the recorded net", function()
     assert.same({}, world.lines())
   end)
 
+  it("reads its fixture from a JSON file", function()
+    local node = recorded.new "spec/fixtures/node.json"
+    assert.equal(1450, node.run(mncni.route_mtu))
+    assert.is_nil(node.host.link.get { ifname = "cbr0" })
+    assert.same({ "lo" }, names(node.pod.link.list(), "ifname"))
+    assert.equal("0", node.host.sysctl.get "net/ipv4/ip_forward")
+    assert.equal("2001:db8::1", node.host.route.list { family = "inet6", dst = "default" }().gateway)
+  end)
+
   it("names the part of a fixture that it does not know", function()
     local err = refusal(recorded.new, { host = { adresses = {} } })
     assert.equal(7, err.code)
@@ -53,9 +62,9 @@ describe("the recorded net", function()
       ifname = "vweb", kind = "veth", master = "cbr0", up = true, peer = { ifname = "eth0", netns = pod },
     }
     assert.equal("cbr0", host.link.get { ifname = "vweb" }.master)
-    assert.equal("lowerlayerdown", host.link.get { ifname = "vweb" }.operstate)
+    assert.equal("LOWERLAYERDOWN", host.link.get { ifname = "vweb" }.operstate)
     pod.link.set { ifname = "eth0", up = true }
-    assert.equal("up", host.link.get { ifname = "vweb" }.operstate)
+    assert.equal("UP", host.link.get { ifname = "vweb" }.operstate)
     assert.equal(0, pod.link.get { ifname = "eth0" }.link_netnsid)
     host.link.del { ifname = "vweb" }
     assert.is_nil(pod.link.get { ifname = "eth0" })

@@ -1,0 +1,322 @@
+---@meta
+-- SPDX-License-Identifier: Apache-2.0
+-- Signatures for editors (LuaCATS). Never loaded at run time.
+
+---@class mncni
+---@field error fun(fields: table): mncni.Error
+---@field cidr mncni.CidrModule
+---@field json mncni.Json
+---@field netns mncni.NetnsModule
+local mncni = {}
+
+---@class mncni.Error An error object. tostring gives one line that a person can act on.
+---@field op? string the verb: "add"
+---@field object? string what it was about: "link cbr0"
+---@field netns? string path or name of the namespace
+---@field errno? integer
+---@field name? string "EEXIST"
+---@field message? string
+---@field extack? string the kernel's own words
+---@field attribute? string the attribute that the kernel points at: "IFLA_MTU"
+---@field code? integer CNI error code, where the place knows one
+---@field details? string
+---@field index? integer of a batch: which step was refused
+---@field field? string of ensure: which field cannot be made so
+---@field have? any of ensure
+---@field want? any of ensure
+
+---Opens a network namespace: the caller's, or that of a handle, net, path, name or process id.
+---@param what? mncni.Netns|mncni.Net|string|integer|{path?: string, name?: string, pid?: integer, fd?: integer}
+---@return mncni.Net
+function mncni.open(what) end
+
+---Returns what f returns; nil and the error when f raises an error object with an errno or a code. Raises the rest.
+---@param f fun(...): ...
+---@return any ...
+---@return mncni.Error? err
+function mncni.try(f, ...) end
+
+---Tells whether a value is an error object.
+---@param value any
+---@return boolean
+function mncni.is_error(value) end
+
+---MTU, in bytes, of the device that carries the caller's default route; 1500 without one.
+---@return integer
+function mncni.route_mtu() end
+
+---Prints help on a topic, a family ("link", "link.bridge") or a verb (host.link.add).
+---@param topic? string|function
+function mncni.help(topic) end
+
+---@class mncni.Net
+---@field link mncni.LinkVerbs
+---@field addr mncni.AddrVerbs
+---@field route mncni.RouteVerbs
+---@field rule mncni.Verbs
+---@field neigh mncni.Verbs
+---@field fdb mncni.Verbs
+---@field nsid mncni.Verbs
+---@field nft mncni.Nft
+---@field sysctl mncni.Sysctl
+---@field netns? mncni.Netns nil when it is the caller's own namespace
+---@field name? string
+local net = {}
+
+---Sends all steps at once. Raises the first refusal, with `index`; later steps may have been applied.
+---@param steps { [1]: string, [2]: string, [3]: table }[]
+---@return true
+function net:batch(steps) end
+
+---Listens to the named groups from now on; usable in a generic for.
+---@param args string[]|{all_netns?: boolean, timeout?: integer}
+---@return mncni.Monitor
+function net:monitor(args) end
+
+---Closes the sockets. Closing twice is fine.
+function net:close() end
+
+---@class mncni.Verbs Verbs take one table of arguments and raise a mncni.Error when the kernel refuses.
+---@field add fun(args: table): true
+---@field replace fun(args: table): true
+---@field set fun(args: table): true
+---@field append fun(args: table): true
+---@field del fun(args: table): true
+---@field get fun(args: table): table?
+---@field list fun(filter?: table): fun(): table?
+---@field ensure fun(want: table): table, boolean
+---@field absent fun(args: table): boolean
+
+---@class mncni.Link
+---@field ifname? string at most 15 bytes
+---@field ifindex? integer
+---@field kind? "bridge"|"veth"|"vxlan"|string
+---@field mtu? integer bytes
+---@field address? string MAC
+---@field master? string|integer|false the bridge it is a port of; false takes it out
+---@field up? boolean
+---@field group? integer|"default"
+---@field ifalias? string
+---@field txqlen? integer
+---@field promisc? boolean
+---@field operstate? string read only: "UP", "DOWN", ...
+---@field netns? mncni.Netns|mncni.Net where to create it, or to move it
+---@field peer? mncni.Link the other end of a veth
+---@field bridge? table<string, integer|boolean|string>
+---@field bridge_slave? table<string, integer|boolean|string>
+
+---@class mncni.LinkVerbs
+---@field add fun(args: mncni.Link): true
+---@field replace fun(args: mncni.Link): true
+---@field set fun(args: mncni.Link): true
+---@field del fun(args: mncni.Link): true
+---@field get fun(args: mncni.Link): mncni.Link?
+---@field list fun(filter?: mncni.Link): fun(): mncni.Link?
+---@field ensure fun(want: mncni.Link): mncni.Link, boolean
+---@field absent fun(args: mncni.Link): boolean
+
+---@class mncni.Addr
+---@field dev? string|integer
+---@field address? string|mncni.Cidr "10.0.0.2/24"
+---@field peer? string|mncni.Cidr
+---@field broadcast? string
+---@field label? string
+---@field scope? string|integer
+---@field flags? string[] "nodad", "noprefixroute", ...
+---@field valid_life_time? integer seconds
+---@field preferred_life_time? integer seconds
+---@field metric? integer
+---@field family? "inet"|"inet6" read only
+
+---@class mncni.AddrVerbs
+---@field add fun(args: mncni.Addr): true
+---@field replace fun(args: mncni.Addr): true
+---@field del fun(args: mncni.Addr): true
+---@field get fun(args: mncni.Addr): mncni.Addr?
+---@field list fun(filter?: mncni.Addr): fun(): mncni.Addr?
+---@field ensure fun(want: mncni.Addr): mncni.Addr, boolean
+---@field absent fun(args: mncni.Addr): boolean
+
+---@class mncni.Hop
+---@field gateway? string|mncni.Cidr
+---@field via? {family: "inet"|"inet6", host: string}
+---@field dev? string|integer
+---@field weight? integer 1 to 256
+---@field flags? string[] "onlink"
+
+---@class mncni.Route: mncni.Hop
+---@field dst? string|mncni.Cidr "default" or a prefix
+---@field prefsrc? string|mncni.Cidr
+---@field table? string|integer
+---@field protocol? string|integer "mncni" is 78; "boot" when not given
+---@field scope? string|integer
+---@field type? string "unicast", "blackhole", "unreachable", "prohibit", "throw", ...
+---@field metric? integer
+---@field metrics? table<string, integer|boolean|string|string[]> mtu, advmss, quickack, lock, ...
+---@field nexthops? mncni.Hop[]
+---@field tos? integer
+---@field family? "inet"|"inet6"
+
+---@class mncni.RouteVerbs
+---@field add fun(args: mncni.Route): true
+---@field replace fun(args: mncni.Route): true
+---@field append fun(args: mncni.Route): true
+---@field del fun(args: mncni.Route): true
+---@field get fun(args: mncni.Route): mncni.Route? the kernel's look-up of a destination
+---@field list fun(filter?: mncni.Route): fun(): mncni.Route?
+---@field ensure fun(want: mncni.Route): mncni.Route, boolean
+---@field absent fun(args: mncni.Route): boolean
+
+---@class mncni.Nft
+---@field table mncni.Verbs
+---@field chain mncni.Verbs
+---@field rule mncni.Verbs
+---@field set mncni.Verbs
+---@field element mncni.Verbs
+---@field batch fun(steps: { [1]: string, [2]: string, [3]: table }[]): true one transaction, all or nothing
+
+---@class mncni.Sysctl
+---@field get fun(key: string): string?
+---@field set fun(key: string, value: string|integer|boolean): string, boolean previous value, whether it was changed
+---@field batch fun(list: { [1]: string, [2]: string|integer|boolean }[]): mncni.SysctlChange[]
+
+---@class mncni.SysctlChange
+---@field key string
+---@field previous string
+---@field changed boolean
+
+---@class mncni.Event
+---@field event "new"|"del"|"overrun"
+---@field object string
+---@field value? table
+---@field nsid? integer
+---@field portid? integer
+---@field seq? integer
+
+---@class mncni.Monitor
+local monitor = {}
+
+---The next event; nil when the time is over.
+---@param milliseconds? integer
+---@return mncni.Event?
+function monitor:next(milliseconds) end
+
+---@return integer
+function monitor:fd() end
+
+function monitor:close() end
+
+---@class mncni.NetnsModule
+local netns = {}
+
+---@param what string|integer|{path?: string, name?: string, pid?: integer, fd?: integer}
+---@return mncni.Netns
+function netns.open(what) end
+
+---@return mncni.Netns
+function netns.current() end
+
+---@param name? string pinned in /run/netns under this name; without one it lives as long as the handle
+---@return mncni.Netns
+function netns.create(name) end
+
+---@param ns mncni.Netns
+---@param path string
+function netns.pin(ns, path) end
+
+---@param name_or_path string
+function netns.remove(name_or_path) end
+
+---@return string[]
+function netns.list() end
+
+---@class mncni.Netns: mncni.Net A handle of a network namespace; it answers to the families of a net as well.
+local handle = {}
+
+---Calls fn inside the namespace and returns its results.
+---@generic T
+---@param fn fun(...): T
+---@return T
+function handle:run(fn, ...) end
+
+---@return integer
+function handle:fd() end
+
+---@return string "device:inode"
+function handle:id() end
+
+---@return string? as given when it was opened
+function handle:path() end
+
+function handle:close() end
+
+---@class mncni.CidrModule
+---@overload fun(text: string): mncni.Cidr
+local cidr_module = {}
+
+---@param text string
+---@return mncni.Cidr? value
+---@return string? message
+function cidr_module.parse(text) end
+
+---@class mncni.Cidr An address with a prefix length; immutable.
+---@field family "inet"|"inet6"
+---@field prefix integer
+---@field address string
+---@field network mncni.Cidr
+---@field bytes string 4 or 16 raw bytes
+local cidr = {}
+
+---@param other mncni.Cidr|string
+---@return boolean
+function cidr:contains(other) end
+
+---@param other mncni.Cidr|string
+---@return boolean
+function cidr:overlaps(other) end
+
+---The n-th address of the network; negative counts from the end.
+---@param n integer
+---@return mncni.Cidr
+function cidr:nth(n) end
+
+---@return fun(): mncni.Cidr?
+function cidr:hosts() end
+
+---@return number
+function cidr:size() end
+
+---@return mncni.Cidr
+function cidr:next() end
+
+---@return mncni.Cidr
+function cidr:last() end
+
+---@return boolean
+function cidr:is_host() end
+
+---@class mncni.Json
+---@field null lightuserdata
+local json = {}
+
+---@param text string
+---@param options? {max_depth?: integer}
+---@return any
+function json.decode(text, options) end
+
+---@param value any
+---@param options? {pretty?: boolean}
+---@return string
+function json.encode(value, options) end
+
+---Marks t as an array, so that an empty one stays [].
+---@generic T: table
+---@param t T
+---@return T
+function json.array(t) end
+
+---@param value any
+---@return boolean
+function json.is_array(value) end
+
+return mncni
