@@ -70,8 +70,12 @@ mounts() {
 	mkdir -p /etc/cni/net.d /opt/cni/bin
 	[ -z "$cni_bin" ] || cp -a "$cni_bin/." /opt/cni/bin/
 	[ -z "$conflist" ] || cp "$conflist" "/etc/cni/net.d/10-$(basename "$conflist")"
-	# Debian's clients look for plugins here as well: only the ones given may be found.
-	[ ! -d /usr/lib/cni ] || mount -t tmpfs -o mode=755 tmpfs /usr/lib/cni
+	# Debian's clients look for plugins here as well: only the ones given may be found. The machine's are put aside.
+	if [ -d /usr/lib/cni ]; then
+		mkdir /run/private/machine-cni
+		mount --bind /usr/lib/cni /run/private/machine-cni
+		mount -t tmpfs -o mode=755 tmpfs /usr/lib/cni
+	fi
 }
 
 network() {
