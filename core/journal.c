@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where an attachment's journal lives, how it is locked, and how lines get into it.
+#define _GNU_SOURCE
+#include "journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "hash.h"
+
+#define JOURNAL_MAX (1 << 20) // bytes; an ordinary one has about 2 000
+#define NAME_PART_MAX 80      // longer names are shortened and told apart by a hash
+
+static char active[MN_PATH_MAX];
+
+const char *mn_journal_active(void)
+{
+	return *active ? active : NULL;
+}
+
+void mn_journal_set_active(const struct mn_journal *journal)
+{
+	// The first byte decides whether a signal handler believes the rest, so it is written last.
+	active[0] = '\0';
+	if (!journal)
+		return;
+	memcpy(active + 1, journal->path + 1, sizeof(active) - 1);
+	__asm__ volatile("" ::: "memory");
+	active[0] = journal->path[0];
+}
+
+// One part of a file name: as it is, or shortened with a hash of the whole.
+static void name_part(char *to, size_t size, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len <= NAME_PART_MAX)
+		snprintf(to, size, "%s", name);
+	else
+		snprintf(to, size, "%.*s#%016" PRIx64, NAME_PART_MAX - 17, name, mn_hash(name, len));
+}
+
+static int make_dir(const char *path, struct mn_error *err)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		int errnum = errno;
+
+		mn_fail(err, errnum, "create", path, "the state directory cannot be made");
+		err->code = 5;
+		return -errnum;
+	}
+	return 0;
+}
+
+// Makes every missing directory of path, whose last component is a file.
+static int make_parents(char *path, struct mn_error *err)
+{
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		struct stat st;
+		int ret = 0;
+
+		*slash = '\0';
+		if (stat(path, &st) < 0)
+			ret = make_dir(path, err);
+		*slash = '/';
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+int mn_journal_dir(char path[MN_PATH_MAX], const struct mn_journal_key *key, struct mn_error *err)
+{
+	char network[NAME_PART_MAX + 1];
+
+	name_part(network, sizeof(network), key->network);
+	if (snprintf(path, MN_PATH_MAX, "%s/attachments/%s", key->state_dir, network) >= MN_PATH_MAX)
+		return mn_fail(err, ENAMETOOLONG, "open", key->state_dir, "the path of the state directory is too long");
+	return 0;
+}
+
+static int key_path(char *path, const struct mn_journal_key *key, struct mn_error *err)
+{
+	char container[NAME_PART_MAX + 1], type[NAME_PART_MAX + 1];
+	size_t len;
+	int ret;
+
+	ret = mn_journal_dir(path, key, err);
+	if (ret < 0)
+		return ret;
+	name_part(container, sizeof(container), key->container);
+	name_part(type, sizeof(type), key->type);
+	len = strlen(path);
+	if (snprintf(path + len, MN_PATH_MAX - len, "/%s@%s@%s", container, type, key->ifname) >=
+		(int)(MN_PATH_MAX - len))
+		return mn_fail(err, ENAMETOOLONG, "open", key->state_dir, "the path of the journal is too long");
+	return 0;
+}
+
+static int io_error(struct mn_error *err, const char *op, const char *path, const char *message)
+{
+	int errnum = errno;
+
+	mn_fail(err, errnum, op, path, "%s", message);
+	if (err)
+		err->code = 5;
+	return -errnum;
+}
+
+// True while path still names the file behind fd: its last owner may have removed it before we got the lock.
+static bool still_named(int fd, const char *path)
+{
+	struct stat ours, named;
+
+	return fstat(fd, &ours) == 0 && stat(path, &named) == 0 && ours.st_dev == named.st_dev &&
+		ours.st_ino == named.st_ino;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int lock_until(int fd, int64_t deadline, const char *path, struct mn_error *err)
+{
+	const struct timespec pause = { .tv_nsec = 2000000 };
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EWOULDBLOCK)
+			return io_error(err, "lock", path, "the journal cannot be locked");
+		if (now_ms() >= deadline) {
+			mn_fail(err, EAGAIN, "lock", path, "another call works on this attachment; try again later");
+			err->code = 11;
+			return -EAGAIN;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+static int open_locked(struct mn_journal *journal, int flags, unsigned int wait_ms, bool *created, struct mn_error *err)
+{
+	int64_t deadline = now_ms() + wait_ms;
+
+	for (;;) {
+		auto_close int fd = open(journal->path, flags | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+		bool made = false;
+		int ret;
+
+		if (fd < 0 && errno == ENOENT && created) {
+			fd = open(journal->path, O_CREAT | O_EXCL | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+			if (fd < 0 && errno == EEXIST)
+				continue;
+			made = fd >= 0;
+		}
+		if (fd < 0)
+			return io_error(err, "open", journal->path, "the journal cannot be opened");
+		ret = lock_until(fd, deadline, journal->path, err);
+		if (ret < 0)
+			return ret;
+		if (!still_named(fd, journal->path))
+			continue;
+		if (created)
+			*created = made;
+		journal->fd = steal_fd(&fd);
+		return 0;
+	}
+}
+
+int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create, unsigned int wait_ms,
+	bool *created, struct mn_error *err)
+{
+	int ret;
+
+	journal->fd = -1;
+	ret = key_path(journal->path, key, err);
+	if (ret == 0 && create)
+		ret = make_parents(journal->path, err);
+	if (ret < 0)
+		return ret;
+	return open_locked(journal, 0, wait_ms, create ? created : NULL, err);
+}
+
+int mn_journal_open_path(struct mn_journal *journal, const char *path, unsigned int wait_ms, struct mn_error *err)
+{
+	journal->fd = -1;
+	if (snprintf(journal->path, sizeof(journal->path), "%s", path) >= (int)sizeof(journal->path))
+		return mn_fail(err, ENAMETOOLONG, "open", path, "the path of the journal is too long");
+	return open_locked(journal, 0, wait_ms, NULL, err);
+}
+
+int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_error *err)
+{
+	size_t len = strlen(json);
+	auto_free char *line = malloc(len + 2);
+	off_t end;
+	ssize_t written;
+
+	if (!line)
+		return mn_fail(err, ENOMEM, "write", journal->path, "no memory for a line of %zu bytes", len);
+	memcpy(line, json, len);
+	memcpy(line + len, "\n", 2);
+	end = lseek(journal->fd, 0, SEEK_END);
+	do {
+		written = write(journal->fd, line, len + 1);
+	} while (written < 0 && errno == EINTR);
+	if (written == (ssize_t)(len + 1))
+		return 0;
+	if (written >= 0)
+		errno = ENOSPC;
+	io_error(err, "write", journal->path, "nothing was changed, because the change could not be journalled");
+	// A torn line would hide the next one from a reader.
+	if (written > 0 && (end < 0 || ftruncate(journal->fd, end) < 0))
+		return -err->errnum;
+	return -err->errnum;
+}
+
+int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_error *err)
+{
+	auto_free char *buf = NULL;
+	struct stat st;
+	size_t len = 0;
+
+	if (fstat(journal->fd, &st) < 0)
+		return io_error(err, "read", journal->path, "the journal cannot be read");
+	if (st.st_size > JOURNAL_MAX)
+		return mn_fail(err, EFBIG, "read", journal->path, "the journal is larger than any that mncni writes");
+	buf = malloc((size_t)st.st_size + 1);
+	if (!buf)
+		return mn_fail(err, ENOMEM, "read", journal->path, "no memory for %lld bytes", (long long)st.st_size);
+	while (len < (size_t)st.st_size) {
+		ssize_t n = pread(journal->fd, buf + len, (size_t)st.st_size - len, (off_t)len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return io_error(err, "read", journal->path, "the journal cannot be read");
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	buf[len] = '\0';
+	*text = buf;
+	buf = NULL;
+	return 0;
+}
+
+int mn_journal_remove(struct mn_journal *journal, struct mn_error *err)
+{
+	if (unlink(journal->path) < 0 && errno != ENOENT)
+		return io_error(err, "remove", journal->path, "the journal cannot be removed");
+	if (mn_journal_active() && strcmp(mn_journal_active(), journal->path) == 0)
+		mn_journal_set_active(NULL);
+	return 0;
+}
+
+void mn_journal_close(struct mn_journal *journal)
+{
+	if (journal->fd < 0)
+		return;
+	close(journal->fd);
+	journal->fd = -1;
+}

@@ -1,0 +1,145 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Bridges that pods share: made when missing, checked when there, never removed with a pod.
+
+local core = require "mncni.core"
+local steps = require "mncni.steps"
+
+local bridge = {}
+
+-- 0a:58 and four bytes of the address, so that a bridge keeps its MAC while ports come and go, and has the same one
+-- after a reboot (a locally administered address, IEEE 802 bit 0x02; kubenet's choice of prefix).
+local function pinned_mac(address)
+  local bytes = address.bytes
+  if address.family == "inet6" then
+    local hash = core.journal.hash(bytes)
+    bytes = string.pack(">I4", hash & 0xffffffff)
+  end
+  return ("0a:58:%02x:%02x:%02x:%02x"):format(bytes:byte(1, 4))
+end
+
+local function stands_in_the_way(ifname, message, ...)
+  error(core.error { code = 103, object = ("link %q"):format(ifname), message = message:format(...) }, 0)
+end
+
+local function sysctl(list, key, value, optional)
+  list[#list + 1] = {
+    net = "host", verb = "set", object = "sysctl", args = { key = key, value = value, optional = optional },
+  }
+end
+
+-- What is missing of one address: nothing, or one step. Another subnet's address of the family is a conflict, as pods
+-- of two ranges would be cut off from each other's gateway.
+local function address_steps(list, link, args, gateway, present)
+  local wanted = tostring(gateway)
+  for _, have in ipairs(present) do
+    if have.address == wanted then
+      return
+    end
+    local other = core.cidr(have.address)
+    if other.family == gateway.family and have.scope == "global" and not args.known[have.address] then
+      stands_in_the_way(args.ifname,
+        "it has the address %s, and the network asks for %s; remove the old address, or use another bridge",
+        have.address, wanted)
+    end
+  end
+  list[#list + 1] = {
+    net = "host", verb = "add", object = "addr", exists_ok = true,
+    args = { dev = link and link.ifindex or args.ifname, address = wanted,
+      flags = gateway.family == "inet6" and { "nodad" } or nil },
+  }
+end
+
+local function prepare(context, args)
+  local host = context.nets.host
+  local link = host.link.get { ifname = args.ifname }
+  local list = {}
+  if link and link.kind ~= "bridge" then
+    stands_in_the_way(args.ifname, "it is %s, not a bridge; choose another name for the bridge, or remove it",
+      link.kind and ("a " .. link.kind) or "a device of the machine")
+  end
+
+  if not link then
+    list[#list + 1] = {
+      net = "host", verb = "add", object = "link", exists_ok = true,
+      undo = { op = "bridge", ifname = args.ifname },
+      args = {
+        ifname = args.ifname, kind = "bridge", mtu = args.mtu,
+        address = args.address and args.address[1] and pinned_mac(args.address[1]) or nil,
+        bridge = { stp_state = 0, forward_delay = 0 },
+      },
+    }
+    sysctl(list, ("net/ipv6/conf/%s/accept_ra"):format(args.ifname), "0", true)
+  end
+  local change = { ifname = args.ifname }
+  if not link or not link.up then
+    change.up = true
+  end
+  if link and args.mtu and link.mtu ~= args.mtu then
+    change.mtu = args.mtu
+  end
+  if args.promisc ~= nil and (link and link.promisc or false) ~= args.promisc then
+    change.promisc = args.promisc
+  end
+  if next(change, next(change)) then
+    list[#list + 1] = { net = "host", verb = "set", object = "link", args = change }
+  end
+
+  local present = {}
+  if link and args.address and #args.address > 0 then
+    for address in host.addr.list { dev = link.ifindex } do
+      present[#present + 1] = address
+    end
+  end
+  for _, gateway in ipairs(args.address or {}) do
+    address_steps(list, link, args, gateway, present)
+  end
+  for _, gateway in ipairs(args.address or {}) do
+    -- Whoever gives a bridge a gateway's address wants it to route (IPv4: RFC 1812's forwarding, off by default).
+    local key = gateway.family == "inet" and "net/ipv4/ip_forward" or "net/ipv6/conf/all/forwarding"
+    if host.sysctl.get(key) ~= "1" then
+      sysctl(list, key, "1")
+    end
+  end
+  return list
+end
+
+-- ensure{ ifname, mtu, address = list of cidr values (the gateways of the pods), promisc = boolean } makes sure that
+-- the bridge is there, up, and has the addresses; forwarding is switched on for their families. Returns an object for
+-- master = and pod:result. Raises code 103 when something else has the name, or another range's gateway is on it.
+function bridge.ensure(args)
+  local known = {}
+  local addresses = {}
+  for i, address in ipairs(args.address or {}) do
+    addresses[i] = core.cidr(tostring(address))
+    known[tostring(address)] = true
+  end
+  local wanted = {
+    ifname = args.ifname, mtu = args.mtu, promisc = args.promisc, address = addresses, known = known,
+  }
+  steps.apply { shared = true, prepare = function(context) return prepare(context, wanted) end }
+  return { kind = "bridge", ifname = args.ifname }
+end
+
+-- Hands bridged packets to iptables and ip6tables, which kube-proxy's rules need (kubenet did the same). Where
+-- br_netfilter is not loaded this is said and goes on: without kube-proxy nobody misses it.
+function bridge.call_iptables()
+  steps.apply {
+    shared = true,
+    prepare = function(context)
+      local list = {}
+      for _, key in ipairs { "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables" } do
+        local now = context.nets.host.sysctl.get(key)
+        if now == "0" then
+          sysctl(list, key, "1", true)
+        elseif now == nil then
+          context:warn(key:gsub("/", ".") .. " is not there: services may not work between pods of one node; "
+            .. "load the module br_netfilter")
+          break
+        end
+      end
+      return list
+    end,
+  }
+end
+
+return bridge

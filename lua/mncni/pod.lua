@@ -1,0 +1,315 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The pod that a policy wires. Its calls record steps; the host journals and sends them after the hook returns.
+--
+-- Fields for a policy to read: container, ifname, network, netns (path), args (CNI_ARGS), annotations, runtime
+-- (runtimeConfig), config (the whole network configuration), prev_result, name and namespace (the Kubernetes pod's).
+-- pod.inside and pod.host are nets whose changes are recorded: pod.inside.route.add { dst = "10.9.0.0/16", ... }.
+
+local core = require "mncni.core"
+local steps = require "mncni.steps"
+
+local Pod = {}
+Pod.__index = Pod
+
+local Eth = {}
+Eth.__index = Eth
+
+local Lease = {}
+Lease.__index = Lease
+
+local pod = {}
+
+local digits = "abcdefghijklmnopqrstuvwxyz234567"
+
+-- The name of the host's end of a pod's link: the same for the same container and interface, 15 bytes long.
+-- Two attachments that collide (one in 2^55) are told apart by the alias, and the second ADD is refused.
+function pod.host_ifname(container, ifname)
+  local hash = core.journal.hash(container .. "\n" .. ifname)
+  local name = {}
+  for i = 1, 11 do
+    local digit = hash & 31
+    name[i] = digits:sub(digit + 1, digit + 1)
+    hash = hash >> 5
+  end
+  return "veth" .. table.concat(name)
+end
+
+-- The alias of a pod's link, which names the attachment: proof of ownership for undo and GC.
+-- The kernel keeps 255 bytes (IFALIASZ - 1).
+function pod.alias(network, container, ifname)
+  local alias = ("mncni %s %s %s"):format(network, container, ifname)
+  if #alias > 255 then
+    alias = ("mncni %016x %s"):format(core.journal.hash(alias), ifname)
+  end
+  return alias
+end
+
+-- new{ call = the CNI call, conf = checked options, context = steps context }
+function pod.new(args)
+  local call, context = args.call, args.context
+  local cni_args = call.args or {}
+  return setmetatable({
+    container = call.container,
+    ifname = call.ifname,
+    network = call.network,
+    netns = call.netns,
+    args = cni_args,
+    annotations = call.annotations or {},
+    runtime = call.config.runtimeConfig or {},
+    config = call.config,
+    prev_result = call.prev_result,
+    name = cni_args.K8S_POD_NAME,
+    namespace = cni_args.K8S_POD_NAMESPACE,
+    inside = context:recorder "pod",
+    host = context:recorder "host",
+    _call = call,
+    _context = context,
+  }, Pod)
+end
+
+-- Sends what was recorded so far, for a policy that must look at the outcome. Raises what the kernel refuses.
+function Pod:commit()
+  self._context:commit()
+end
+
+-- A line for people: to stderr, the journal of containerd, and the record of the call.
+function Pod:warn(message)
+  self._context:warn(message)
+end
+
+-- The addresses that ipam (the "ipam" section of the configuration) gives this attachment, as a lease with
+-- addresses { { address, gateway } }, routes { { dst, gw } }, dns, gateways and subnets (cidr values).
+-- Answered at once. Raises code 104 when no address is free, code 7 when ipam is unusable.
+function Pod:lease(ipam)
+  -- An interface in the way would waste the address: look first.
+  if not self.prev_result and self._context.nets.pod.link.get { ifname = self.ifname } then
+    error(core.error {
+      op = "add", object = ("link %q"):format(self.ifname), netns = self.netns, errno = 17, code = 103,
+      message = "the container has an interface of this name already; it was left as it is and no address was used",
+    }, 0)
+  end
+  local lease = require("mncni.lease").acquire(self._call, self._context, ipam)
+  lease.gateways, lease.subnets = {}, {}
+  for i, entry in ipairs(lease.addresses) do
+    local address = core.cidr(entry.address)
+    lease.subnets[i] = address.network
+    if entry.gateway then
+      lease.gateways[#lease.gateways + 1] = core.cidr(("%s/%d"):format(entry.gateway, address.prefix))
+    end
+  end
+  return setmetatable(lease, Lease)
+end
+
+-- True when the lease has an address of the family ("inet" or "inet6").
+function Lease:has(family)
+  for _, entry in ipairs(self.addresses) do
+    if core.cidr(entry.address).family == family then
+      return true
+    end
+  end
+  return false
+end
+
+-- Sends the same interface to another plugin of CNI_PATH: its result (canonical form). DEL follows by itself.
+function Pod:delegate(type, config)
+  return require("mncni.delegate").add(self._call, self._context, type, config)
+end
+
+-- The MAC address that was asked for: runtimeConfig.mac, else args.cni.mac, else MAC of CNI_ARGS, else nil.
+-- Source of the order: the conventions of CNI, "dynamic plugin specific fields".
+function Pod:wanted_mac()
+  local args = self.config.args
+  return self.runtime.mac or (type(args) == "table" and type(args.cni) == "table" and args.cni.mac) or self.args.MAC
+end
+
+-- Router advertisements are never taken from a network that pods share (CVE-2020-10749).
+local function port_sysctls(context, net, ifname, inside)
+  local function set(family, key, value)
+    context:record {
+      net = net, verb = "set", object = "sysctl",
+      args = { key = ("net/%s/conf/%s/%s"):format(family, ifname, key), value = value, optional = true },
+    }
+  end
+  set("ipv6", "accept_ra", "0")
+  if inside then
+    set("ipv6", "accept_dad", "0")
+    set("ipv6", "dad_transmits", "0")
+    set("ipv6", "keep_addr_on_down", "1")
+    set("ipv4", "arp_notify", "1")
+  end
+end
+
+-- A veth pair: one end the pod's interface, created inside its namespace, the other on the host.
+-- args: master (a bridge, by object or name), mtu, hairpin, isolated (booleans), host_ifname, address (MAC inside).
+function Pod:veth(args)
+  local context = self._context
+  local host_ifname = args.host_ifname or pod.host_ifname(self.container, self.ifname)
+  local alias = pod.alias(self.network, self.container, self.ifname)
+  local master = args.master
+  local eth = setmetatable({
+    kind = "veth", ifname = self.ifname, host_ifname = host_ifname, mtu = args.mtu, _pod = self,
+  }, Eth)
+
+  context:record {
+    net = "host", verb = "add", object = "link", alias = alias,
+    args = {
+      ifname = host_ifname, kind = "veth", mtu = args.mtu, group = steps.GROUP,
+      master = type(master) == "table" and master.ifname or master,
+      peer = {
+        ifname = self.ifname, mtu = args.mtu, address = args.address or self:wanted_mac(),
+        netns = self._call.netns_handle,
+      },
+    },
+    created = function(current)
+      local link = current.nets.pod.link.get { ifname = self.ifname }
+      eth.address_mac, eth.ifindex, eth.mtu = link.address, link.ifindex, link.mtu
+      current.own.pod[self.ifname] = link.ifindex
+    end,
+  }
+  port_sysctls(context, "host", host_ifname)
+  port_sysctls(context, "pod", self.ifname, true)
+  -- The kernel ignores an alias in the request that creates a link, and the port exists only after it.
+  context:record {
+    net = "host", verb = "set", object = "link",
+    args = {
+      ifname = host_ifname, ifalias = alias, up = true,
+      bridge_slave = master and { hairpin = args.hairpin or false, isolated = args.isolated } or nil,
+    },
+  }
+  context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
+  return eth
+end
+
+-- Gives the interface an address ("10.0.0.2/24") or every address of a lease. No duplicate address detection:
+-- IPAM has seen to that, and it would cost a second or two.
+function Eth:address(what)
+  local list = type(what) == "table" and what.addresses or { { address = what } }
+  local context = self._pod._context
+  for _, entry in ipairs(list) do
+    local address = core.cidr(entry.address)
+    if address.family == "inet6" then
+      context:record {
+        net = "pod", verb = "set", object = "sysctl",
+        args = { key = ("net/ipv6/conf/%s/disable_ipv6"):format(self.ifname), value = "0" },
+      }
+    end
+    context:record {
+      net = "pod", verb = "add", object = "addr",
+      args = {
+        dev = self.ifname, address = tostring(address), flags = address.family == "inet6" and { "nodad" } or nil,
+      },
+    }
+  end
+end
+
+-- Adds one route through the interface: { dst, gateway, metric, mtu, ... } with the keys of `ip route`.
+function Eth:route(route)
+  local args = { dev = self.ifname }
+  for key, value in pairs(route) do
+    args[key] = value
+  end
+  self._pod._context:record { net = "pod", verb = "add", object = "route", args = args }
+end
+
+local function is_default(dst)
+  local net = core.cidr.parse(dst)
+  return dst == "default" or (net and net.prefix == 0)
+end
+
+local scopes = { [0] = "global", [253] = "link", [254] = "host" }
+
+-- Adds the routes of a lease. One without gw goes through the lease's gateway of its family; priority, mtu,
+-- advmss, table and scope are honoured. With default = true, families without a default route get one.
+function Eth:routes(lease, options)
+  local gateway, has_default = {}, {}
+  for _, entry in ipairs(lease.addresses) do
+    local family = core.cidr(entry.address).family
+    gateway[family] = gateway[family] or entry.gateway
+  end
+  for _, route in ipairs(lease.routes or {}) do
+    local family = core.cidr(route.dst).family
+    has_default[family] = has_default[family] or is_default(route.dst)
+    local scope = scopes[route.scope]
+    self:route {
+      dst = route.dst, gateway = route.gw or (scope ~= "link" and scope ~= "host" and gateway[family] or nil),
+      metric = route.priority, table = route.table, scope = scope,
+      metrics = (route.mtu or route.advmss) and { mtu = route.mtu, advmss = route.advmss } or nil,
+    }
+  end
+  if not (options and options.default) then
+    return
+  end
+  for _, family in ipairs { "inet", "inet6" } do
+    if gateway[family] and not has_default[family] then
+      local dst = family == "inet" and "0.0.0.0/0" or "::/0"
+      self:route { dst = dst, gateway = gateway[family] }
+      lease.routes = lease.routes or {}
+      lease.routes[#lease.routes + 1] = { dst = dst, gw = gateway[family] }
+    end
+  end
+end
+
+-- The CNI result: parts are what the calls above returned (bridge, eth, lease); dns replaces the lease's where it
+-- says anything. Interfaces get their addresses and MTU from the kernel once the steps are sent.
+function Pod:result(parts) -- luacheck: no self
+  return { _parts = parts }
+end
+
+local function said(dns)
+  return type(dns) == "table" and next(dns) ~= nil and dns or nil
+end
+
+-- Turns what a policy's add returned into a canonical result, after the commit.
+function Pod:finish(returned)
+  if type(returned) ~= "table" then
+    error(core.error {
+      code = 100, message = ("add must return a result (return pod:result { ... }), not %s"):format(type(returned)),
+    }, 0)
+  end
+  local parts = returned._parts
+  if not parts then
+    return returned
+  end
+  local previous = self.prev_result or {}
+  local result = { interfaces = {}, ips = {}, routes = {}, dns = previous.dns }
+  for _, key in ipairs { "interfaces", "ips", "routes" } do
+    for i, entry in ipairs(previous[key] or {}) do
+      result[key][i] = entry
+    end
+  end
+  local nets, inside = self._context.nets, nil
+  for _, part in ipairs(parts) do
+    local kind = getmetatable(part)
+    if kind == Eth then
+      local host = nets.host.link.get { ifname = part.host_ifname }
+      table.insert(result.interfaces, { name = part.host_ifname, mac = host and host.address, mtu = host and host.mtu })
+      table.insert(result.interfaces, {
+        name = part.ifname, mac = part.address_mac, mtu = part.mtu, sandbox = self.netns,
+      })
+      inside = #result.interfaces - 1
+    elseif kind ~= Lease and part.ifname then
+      local link = nets[part.sandbox and "pod" or "host"].link.get { ifname = part.ifname }
+      table.insert(result.interfaces, {
+        name = part.ifname, mac = link and link.address, mtu = link and link.mtu, sandbox = part.sandbox,
+      })
+      if part.sandbox then
+        inside = #result.interfaces - 1
+      end
+    end
+  end
+  for _, part in ipairs(parts) do
+    if getmetatable(part) == Lease or part.addresses then
+      for _, entry in ipairs(part.addresses) do
+        table.insert(result.ips, { address = entry.address, gateway = entry.gateway, interface = inside })
+      end
+      for _, route in ipairs(part.routes or {}) do
+        table.insert(result.routes, route)
+      end
+      result.dns = said(part.dns) or result.dns
+    end
+  end
+  result.dns = said(parts.dns) or result.dns
+  return result
+end
+
+return pod

@@ -1,0 +1,369 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Recorded steps: what a policy asks for is written down first, then prepared (reads only, so that what can be refused
+-- is refused before anything changes), journalled with the way back, and sent in order, batched per namespace.
+--
+-- A step: { net = "host" | "pod", verb, object, args, where = "file:line", shared = boolean }
+--   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl" or "nft".
+--   shared steps are idempotent and belong to the node: they are not undone with the pod.
+-- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
+
+local core = require "mncni.core"
+
+local steps = {}
+
+-- Links of pods are members of this group, and of no other's; GC moves dead ones to the second and deletes that.
+steps.GROUP = 78
+steps.DEAD_GROUP = 79
+
+local Context = {}
+Context.__index = Context
+
+local current
+
+-- The context of the attachment that is being made, or nil outside of one (at a prompt, say).
+function steps.current()
+  return current
+end
+
+-- Runs fn with context as the current one; raises what fn raises.
+function steps.within(context, fn, ...)
+  local outer = current
+  current = context
+  local _ <close> = setmetatable({}, { __close = function() current = outer end })
+  return fn(...)
+end
+
+-- new{ host = net, pod = net or nil, journal = object with append(text) or nil, netns = { path =, id = } or nil }
+function steps.new(args)
+  return setmetatable({
+    nets = { host = args.host, pod = args.pod },
+    journal = args.journal,
+    netns = args.netns,
+    list = {},
+    done = 0,
+    own = { host = {}, pod = {} }, -- links made here: name -> index once it is known
+    warnings = {},
+  }, Context)
+end
+
+-- "policies/x.lua:12": the place in the user's file that a step comes from.
+local function where()
+  for level = 3, 16 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then
+      break
+    end
+    if info.currentline > 0 and not info.source:find("lua/mncni/", 1, true) then
+      return info.short_src .. ":" .. info.currentline
+    end
+  end
+  return nil
+end
+
+function Context:record(step)
+  step.where = step.where or where()
+  self.list[#self.list + 1] = step
+  return step
+end
+
+-- The inverse of a plain step, or nil where the removal of a link made here, or of the namespace, covers it.
+local function inverse(context, step)
+  local object, verb, args = step.object, step.verb, step.args
+  local netns = step.net == "pod" and context.netns or nil
+  if step.shared then
+    return step.undo
+  end
+  if object == "link" and verb == "add" then
+    return { op = "link", ifname = args.ifname, alias = step.alias, netns = netns }
+  end
+  if object == "sysctl" then
+    local interface = args.key:match("^net/ipv[46]/%a+/([^/]+)/")
+    if interface and context.own[step.net][interface] then
+      return nil
+    end
+    local previous = context.nets[step.net].sysctl.get(args.key)
+    if not previous or previous == tostring(args.value) then
+      return nil
+    end
+    return { op = "sysctl", key = args.key, value = previous, netns = netns }
+  end
+  if object == "nft" then
+    return step.undo
+  end
+  local own = context.own[step.net]
+  local dev = args.dev or args.ifname
+  if (dev and own[dev]) or (not dev and step.net == "pod" and next(own)) then
+    return nil
+  end
+  if object == "link" and verb == "set" then
+    local now = context.nets[step.net].link.get { ifname = args.ifname }
+    local back, differs = { ifname = args.ifname }, false
+    for key, value in pairs(args) do
+      if key ~= "ifname" and now and now[key] ~= value then
+        back[key], differs = now[key], true
+      end
+    end
+    if not differs then
+      return nil
+    end
+    return {
+      op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "set", object, back),
+    }
+  end
+  return { op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "del", object, args) }
+end
+
+local function hex(bytes)
+  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
+-- The bytes of a request as hex digits, with names of devices resolved now: undo has no tables and no look-ups.
+function Context:encode(net, verb, object, args)
+  local resolved = {}
+  for key, value in pairs(args) do
+    resolved[key] = value
+  end
+  for _, key in ipairs { "dev", "ifname" } do
+    local name = resolved[key]
+    if type(name) == "string" then
+      local link = self.nets[net].link.get { ifname = name }
+      if not link then
+        error(core.error {
+          op = verb, object = ("%s on %q"):format(object, name), code = 103, errno = 19,
+          message = "there is no such link",
+        }, 0)
+      end
+      resolved[key] = nil
+      resolved[key == "dev" and "dev" or "ifindex"] = link.ifindex
+    end
+  end
+  return hex(core.encode(verb, object, resolved))
+end
+
+local function locate(err, step)
+  if core.is_error(err) and not err.where then
+    err.where = step.where
+  end
+  return err
+end
+
+-- Calls fn; an error object that comes out of it learns which line of the policy asked for the step.
+local function blame(step, fn, ...)
+  local result = table.pack(pcall(fn, ...))
+  if not result[1] then
+    error(locate(result[2], step), 0)
+  end
+  return table.unpack(result, 2, result.n)
+end
+
+local function refuse_existing(context, net, ifname)
+  if context.nets[net].link.get { ifname = ifname } then
+    error(core.error {
+      op = "add", object = ("link %q"):format(ifname), netns = net == "pod" and context.netns.path or nil,
+      errno = 17, code = 103,
+      message = "a link of this name is there already and was left as it is; remove it or choose another name",
+    }, 0)
+  end
+end
+
+local function prepare_one(context, step)
+  if step.prepare then
+    local plain = step.prepare(context)
+    for _, request in ipairs(plain) do
+      request.where, request.shared = step.where, step.shared
+    end
+    return plain
+  end
+  if step.object == "link" and step.verb == "add" then
+    refuse_existing(context, step.net, step.args.ifname)
+    if step.args.peer and step.args.peer.netns then
+      refuse_existing(context, "pod", step.args.peer.ifname)
+    end
+  end
+  return { step }
+end
+
+-- What the journal keeps of a step: enough for CHECK and for people to read. Handles stand as their path.
+local function plain(value)
+  if type(value) ~= "table" then
+    return type(value) == "userdata" and tostring(value) or value
+  end
+  local copy = {}
+  for key, item in pairs(value) do
+    copy[key] = plain(item)
+  end
+  return core.json.is_array(value) and core.json.array(copy) or copy
+end
+
+local function journal_line(context, step)
+  return core.json.encode {
+    step = {
+      net = step.net, verb = step.verb, object = step.object, args = plain(step.args), where = step.where,
+      shared = step.shared,
+    },
+    undo = inverse(context, step),
+  }
+end
+
+local Sender = {}
+Sender.__index = Sender
+
+function Sender:flush()
+  local batch, held, kind, net = self.batch, self.held, self.kind, self.net
+  if #batch == 0 then
+    return
+  end
+  self.batch, self.held = {}, {}
+  local ok, err
+  if kind == "sysctl" then
+    ok, err = pcall(net.sysctl.batch, batch)
+  else
+    ok, err = pcall(net.batch, net, batch)
+  end
+  if not ok then
+    error(locate(err, held[core.is_error(err) and err.index or 1] or held[1]), 0)
+  end
+end
+
+function Sender:add(net, kind, request, step)
+  if net ~= self.net or kind ~= self.kind then
+    self:flush()
+  end
+  self.net, self.kind = net, kind
+  self.batch[#self.batch + 1] = request
+  self.held[#self.held + 1] = step
+end
+
+-- Names of links made here stand as their index, so that the kernel's socket need not look them up again.
+local function with_index(context, step)
+  local index = context.own[step.net][step.args.dev]
+  if math.type(index) ~= "integer" then
+    return step.args
+  end
+  local args = {}
+  for key, value in pairs(step.args) do
+    args[key] = value
+  end
+  args.dev = index
+  return args
+end
+
+local function send(context, plain_steps)
+  local sender = setmetatable({ batch = {}, held = {} }, Sender)
+  for _, step in ipairs(plain_steps) do
+    local net = context.nets[step.net]
+    if step.object == "sysctl" then
+      sender:add(net, "sysctl", { step.args.key, step.args.value, optional = step.args.optional }, step)
+    elseif step.object == "nft" then
+      sender:flush()
+      blame(step, net.nft.batch, step.args)
+    elseif step.exists_ok then
+      -- Somebody else may make the same shared object at this moment; that is as good as ours.
+      sender:flush()
+      local ok, err = pcall(net[step.object][step.verb], step.args)
+      if not ok and not (core.is_error(err) and err.name == "EEXIST") then
+        error(locate(err, step), 0)
+      end
+    else
+      sender:add(net, "netlink", { step.verb, step.object, with_index(context, step) }, step)
+      -- The kernel goes on after a message that failed: a link must be known to be ours before it is named again.
+      if step.object == "link" and step.verb == "add" then
+        sender:flush()
+        if step.created then
+          step.created(context)
+        end
+      end
+    end
+  end
+  sender:flush()
+end
+
+-- Prepares, journals and sends every step recorded since the last commit.
+function Context:commit()
+  local plain_steps, lines = {}, {}
+  for i = self.done + 1, #self.list do
+    local step = self.list[i]
+    for _, request in ipairs(blame(step, prepare_one, self, step)) do
+      plain_steps[#plain_steps + 1] = request
+      if request.object == "link" and request.verb == "add" and not request.shared then
+        self.own[request.net][request.args.ifname] = true
+        local peer = request.args.peer
+        if peer then
+          self.own[peer.netns and "pod" or request.net][peer.ifname] = true
+        end
+      end
+    end
+  end
+  self.done = #self.list
+  if #plain_steps == 0 then
+    return
+  end
+  if self.journal then
+    for i, step in ipairs(plain_steps) do
+      lines[i] = blame(step, journal_line, self, step)
+    end
+    self.journal:append(table.concat(lines, "\n"))
+  end
+  send(self, plain_steps)
+end
+
+-- Writes down how to undo something durable that is about to happen outside of the steps (an address, a delegate).
+function Context:undo(entry)
+  if self.journal then
+    self.journal:append(core.json.encode { undo = entry })
+  end
+end
+
+function Context:warn(message)
+  self.warnings[#self.warnings + 1] = message
+  io.stderr:write("mncni: ", message, "\n")
+end
+
+local verbs = { add = true, replace = true, set = true, del = true }
+local families = { link = true, addr = true, route = true, rule = true, neigh = true, fdb = true }
+
+-- A net whose changes are recorded as steps of context and whose look-ups (get, list) are answered at once:
+-- recorder.route.add{...}, recorder.link.get{...}, recorder.sysctl.set(key, value).
+function Context:recorder(name)
+  local recorder = {}
+  return setmetatable(recorder, {
+    __index = function(_, family)
+      if family == "sysctl" then
+        return {
+          get = function(key) return self.nets[name].sysctl.get(key) end,
+          set = function(key, value)
+            self:record { net = name, verb = "set", object = "sysctl", args = { key = key, value = value } }
+          end,
+        }
+      end
+      if not families[family] then
+        error(("a pod's %s has no %q; it has link, addr, route, rule, neigh, fdb and sysctl")
+          :format(name == "pod" and "inside" or "host", tostring(family)), 2)
+      end
+      return setmetatable({}, {
+        __index = function(_, verb)
+          if not verbs[verb] then
+            return self.nets[name][family][verb]
+          end
+          return function(args)
+            self:record { net = name, verb = verb, object = family, args = args }
+          end
+        end,
+      })
+    end,
+  })
+end
+
+-- Does at once what a shared verb describes when no attachment is being made; otherwise records it.
+function steps.apply(step)
+  if current then
+    current:record(step)
+    return
+  end
+  local host <close> = require "mncni.net".open()
+  local context = steps.new { host = host }
+  context:record(step)
+  context:commit()
+end
+
+return steps
