@@ -85,6 +85,25 @@ $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 
 -include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
 
+build-packages:
+	@sh deploy/install-packages.sh $(BUILD_PACKAGES)
+
+test-packages:
+	@sh deploy/install-packages.sh $(BUILD_PACKAGES) $(LINT_PACKAGES) $(TEST_PACKAGES) $(CONTAINERD_PACKAGES)
+
+RINGS := lint check-unit check-kernel check-containerd
+
+# Set-up comes first and by itself: what follows is decided by what is installed.
+test: test-packages
+	+@$(MAKE) --no-print-directory all
+	+@MAKE="$(MAKE)" sh spec/support/test-all $(RINGS)
+
+# A complete CNI bin directory: the binary, and a link for each policy that is a plugin.
+cni-bin: $(BUILD)/bin/mncni
+	@test -n "$(DIR)" || { echo "make cni-bin DIR=directory" >&2; exit 2; }
+	$(Q)mkdir -p $(DIR)
+	$(Q)install -m 755 $(BUILD)/bin/mncni $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
+	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
 demo:
 	@MAKE="$(MAKE)" sh deploy/demo.sh
 

@@ -249,6 +249,11 @@ function Eth:routes(lease, options)
   end
 end
 
+-- An interface that the pod has anyway, for pod:result: it is reported with the addresses that the kernel shows.
+function Pod:interface(ifname)
+  return { ifname = ifname, sandbox = self.netns, present = true }
+end
+
 -- The CNI result: parts are what the calls above returned (bridge, eth, lease); dns replaces the lease's where it
 -- says anything. Interfaces get their addresses and MTU from the kernel once the steps are sent.
 function Pod:result(parts) -- luacheck: no self
@@ -294,6 +299,12 @@ function Pod:finish(returned)
       })
       if part.sandbox then
         inside = #result.interfaces - 1
+      end
+      if part.present then
+        part.addresses = {}
+        for address in nets.pod.addr.list { dev = part.ifname } do
+          table.insert(part.addresses, { address = address.address })
+        end
       end
     end
   end

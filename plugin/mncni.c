@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+// mncni: the CNI plugin, and the command line. Protocol and policies are Lua (mncni.cni); this host gives them the
+// environment and standard input, keeps standard output for the one JSON document, and undoes what a call that
+// dies half way has done.
+#define _GNU_SOURCE
+#include <cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mncni.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STDIN_MAX ((size_t)1 << 20) // bytes of configuration; what is larger is refused by name
+#define WALL_MS 60000U              // for the whole call: containerd gives a clean-up one minute
+#define CODE_IO 5
+
+extern char **environ;
+
+static int out = -1; // where the document goes; descriptor 1 itself is standard error
+static const char *command;
+
+// What the signal handler needs, made beforehand.
+static char out_text[16];
+static char *undo_argv[] = { "mncni", "--undo", NULL, out_text, NULL, NULL };
+
+// Writes the whole text to the runtime.
+static int write_out(const char *text)
+{
+	size_t len = strlen(text);
+
+	while (len > 0) {
+		ssize_t n = write(out, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+// Prints the CNI error document and returns the exit status.
+static int print_error(int code, const char *message, const char *details)
+{
+	cJSON *document = cJSON_CreateObject();
+	char *text = NULL;
+
+	if (cJSON_AddNumberToObject(document, "code", code) && cJSON_AddStringToObject(document, "msg", message) &&
+		(!details || !*details || cJSON_AddStringToObject(document, "details", details)))
+		text = cJSON_Print(document);
+	cJSON_Delete(document);
+	(void)write_out(text ? text : "{\"code\": 5, \"msg\": \"no memory for the error message\"}");
+	(void)write_out("\n");
+	free(text);
+	return 1;
+}
+
+static int print_state_error(const struct mn_state *state, const struct mn_error *err)
+{
+	char *json = mn_error_json(state, err);
+	cJSON *parts = json ? cJSON_Parse(json) : NULL;
+	const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(parts, "msg"));
+	const char *details = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(parts, "details"));
+	int status = print_error(err->code ? err->code : MN_CODE_POLICY, message ? message : err->message, details);
+
+	cJSON_Delete(parts);
+	free(json);
+	return status;
+}
+
+// The runtime stops the call (SIGTERM), or time is up for code that no hook reaches: this process becomes one that
+// undoes the journal. Does only what signal-safety(7) allows.
+static void stopped(int signum)
+{
+	mn_netns_go_home();
+	undo_argv[2] = signum == SIGALRM ? "time" : "signal";
+	undo_argv[4] = (char *)mn_undo_path();
+	if (out >= 0)
+		(void)fcntl(out, F_SETFD, 0);
+	execve("/proc/self/exe", undo_argv, environ);
+	_exit(1);
+}
+
+// The process that `stopped` becomes: mncni --undo REASON OUT [JOURNAL].
+static int undo_main(int argc, char **argv)
+{
+	bool rollback = command && strcmp(command, "ADD") == 0;
+	struct mn_error err = { 0 };
+	char message[256];
+
+	if (argc < 4)
+		return 1;
+	out = (int)strtol(argv[3], NULL, 10);
+	if (argc > 4 && mn_undo_file(argv[4], rollback, &err) < 0)
+		return print_state_error(NULL, &err);
+	snprintf(message, sizeof(message), "%s; %s",
+		strcmp(argv[2], "time") == 0 ? "the policy did not come to an end in its time and was stopped"
+					     : "the call was told to stop before it was finished",
+		argc > 4 ? "what it had done was undone" : "there was nothing to undo");
+	return print_error(MN_CODE_BUDGET, message, NULL);
+}
+
+// Milliseconds for the whole call; MNCNI_WALL_MS sets another number.
+static unsigned int wall_ms(void)
+{
+	const char *text = getenv("MNCNI_WALL_MS");
+	long value = text ? strtol(text, NULL, 10) : 0;
+
+	return value > 0 && value <= 600000 ? (unsigned int)value : WALL_MS;
+}
+
+// Reads standard input whole: malloc'ed and terminated, or NULL with errno set. *truncated: there was more.
+static char *read_stdin(size_t *len, bool *truncated)
+{
+	char *buf = malloc(STDIN_MAX + 2);
+	ssize_t n = 1;
+
+	*len = 0;
+	while (buf && n != 0 && *len <= STDIN_MAX) {
+		n = read(STDIN_FILENO, buf + *len, STDIN_MAX + 1 - *len);
+		if (n < 0 && errno != EINTR) {
+			int errnum = errno;
+
+			free(buf);
+			errno = errnum;
+			return NULL;
+		}
+		if (n > 0)
+			*len += (size_t)n;
+	}
+	if (!buf)
+		return NULL;
+	*truncated = *len > STDIN_MAX;
+	buf[*len] = '\0';
+	return buf;
+}
+
+// Adds bytes to an object: as a string where they are plain ASCII, else as {"hex": "..."} for the protocol code to
+// judge, because JSON cannot hold everything that a hostile caller may send.
+static bool add_bytes(cJSON *object, const char *key, const char *bytes, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	bool plain = true, added;
+	char *hex;
+
+	for (size_t i = 0; i < len && plain; i++)
+		plain = (signed char)bytes[i] > 0;
+	if (plain)
+		return cJSON_AddStringToObject(object, key, bytes) != NULL;
+	hex = malloc(2 * len + 1);
+	if (!hex)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		hex[2 * i] = digits[(unsigned char)bytes[i] >> 4];
+		hex[2 * i + 1] = digits[(unsigned char)bytes[i] & 15];
+	}
+	hex[2 * len] = '\0';
+	added = cJSON_AddStringToObject(cJSON_AddObjectToObject(object, key), "hex", hex) != NULL;
+	free(hex);
+	return added;
+}
+
+// Adds the variables that mean something to a CNI plugin.
+static bool add_environment(cJSON *env)
+{
+	static const char *const passed[] = { "CNI_", "MNCNI_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=" };
+
+	for (char **entry = environ; *entry; entry++) {
+		const char *equals = strchr(*entry, '=');
+		char key[64];
+		bool wanted = false;
+
+		for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+			wanted = wanted || strncmp(*entry, passed[i], strlen(passed[i])) == 0;
+		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key))
+			continue;
+		memcpy(key, *entry, (size_t)(equals - *entry));
+		key[equals - *entry] = '\0';
+		if (!cJSON_HasObjectItem(env, key) && !add_bytes(env, key, equals + 1, strlen(equals + 1)))
+			return false;
+	}
+	return true;
+}
+
+// The request for mncni.cni: { name, env, stdin, stdin_truncated }. NULL when memory is short.
+static char *make_request(const char *name, const char *input, size_t len, bool truncated)
+{
+	cJSON *request = cJSON_CreateObject();
+	cJSON *env = cJSON_AddObjectToObject(request, "env");
+	char *text = NULL;
+
+	if (env && add_environment(env) && cJSON_AddStringToObject(request, "name", name) &&
+		(truncated ? cJSON_AddTrueToObject(request, "stdin_truncated") != NULL
+			   : add_bytes(request, "stdin", input, len)))
+		text = cJSON_PrintUnformatted(request);
+	cJSON_Delete(request);
+	return text;
+}
+
+// Prints what the Lua side decided and returns the exit status.
+static int print_reply(const char *json)
+{
+	cJSON *reply = cJSON_Parse(json);
+	const char *document = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(reply, "stdout"));
+	const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(reply, "stderr"));
+	const cJSON *number = cJSON_GetObjectItemCaseSensitive(reply, "status");
+	int status = cJSON_IsNumber(number) ? number->valueint : 1;
+
+	if (message)
+		fprintf(stderr, "%s\n", message);
+	if (document && (write_out(document) < 0 || write_out("\n") < 0))
+		status = 1;
+	cJSON_Delete(reply);
+	return status;
+}
+
+// Lua could not even report (memory, budget): undoes what the call has done, and prints why it ended.
+static int print_failure(const struct mn_state *state, const struct mn_error *err)
+{
+	const char *journal = mn_undo_path();
+	struct mn_error undo_err = { 0 };
+
+	if (journal && mn_undo_file(journal, strcmp(command, "ADD") == 0, &undo_err) < 0)
+		fprintf(stderr, "mncni: rollback: %s\n", undo_err.message);
+	return print_state_error(state, err);
+}
+
+static int cni_main(const char *name)
+{
+	struct sigaction action = { .sa_handler = stopped };
+	struct mn_options options = { .limits.wall_ms = wall_ms(), .alarm_signal = SIGALRM };
+	struct mn_state *state = NULL;
+	struct mn_error err = { 0 };
+	char *input, *request, *reply = NULL;
+	bool truncated = false;
+	size_t len = 0;
+	int module, status;
+
+	sigfillset(&action.sa_mask);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
+
+	// VERSION answers whatever standard input is, or is not.
+	input = strcmp(command, "VERSION") == 0 ? strdup("") : read_stdin(&len, &truncated);
+	if (!input)
+		return print_error(CODE_IO, "standard input, which holds the configuration, cannot be read",
+			strerror(errno));
+	request = make_request(name, input, len, truncated);
+	free(input);
+	if (!request)
+		return print_error(CODE_IO, "no memory for the request", NULL);
+	if (mn_state_new(&state, &options, &err) < 0) {
+		free(request);
+		return print_state_error(NULL, &err);
+	}
+	module = mn_require(state, "mncni.cni", &err);
+	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
+		status = print_reply(reply);
+	else
+		status = print_failure(state, &err);
+	free(request);
+	free(reply);
+	mn_state_free(state);
+	return status;
+}
+
+// mncni SUBCOMMAND ...: mncni.command finds the subcommand's file; without one it prints what the program is.
+static int command_main(int argc, char **argv)
+{
+	cJSON *words = cJSON_CreateStringArray((const char *const *)argv + 1, argc > 1 ? argc - 1 : 0);
+	char *request = cJSON_PrintUnformatted(words);
+	struct mn_state *state = NULL;
+	struct mn_error err = { 0 };
+	char *reply = NULL;
+	int module = 0, status = 1;
+
+	cJSON_Delete(words);
+	if (request && mn_state_new(&state, NULL, &err) == 0)
+		module = mn_require(state, "mncni.command", &err);
+	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
+		status = print_reply(reply);
+	else
+		fprintf(stderr, "mncni: %s\n", err.message);
+	free(request);
+	free(reply);
+	mn_state_free(state);
+	return status;
+}
+
+// Descriptors 0 to 2 exist, whatever the caller closed; and what a policy or a program it runs prints goes to
+// standard error, because standard output carries the document alone.
+static int prepare_descriptors(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0)
+			return -errno;
+	}
+	out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (out < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+		return -errno;
+	snprintf(out_text, sizeof(out_text), "%d", out);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "mncni";
+	sigset_t none;
+
+	umask(077);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	command = getenv("CNI_COMMAND");
+	if (argc > 1 && strcmp(argv[1], "--undo") == 0)
+		return undo_main(argc, argv);
+	if (prepare_descriptors() < 0)
+		return 1;
+	if (argc > 1 || !command || !*command)
+		return command_main(argc, argv);
+	return cni_main(name);
+}
