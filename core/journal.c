@@ -17,9 +17,11 @@
 #include "hash.h"
 
 #define JOURNAL_MAX (1 << 20) // bytes; an ordinary one has about 2 000
+#define UNDO_WAIT_MS 10000    // for a call that still works on the attachment
 #define NAME_PART_MAX 80      // longer names are shortened and told apart by a hash
 
 static char active[MN_PATH_MAX];
+static int active_fd = -1; // of the journal object while it is open: its lock is ours already
 
 const char *mn_journal_active(void)
 {
@@ -30,8 +32,10 @@ void mn_journal_set_active(const struct mn_journal *journal)
 {
 	// The first byte decides whether a signal handler believes the rest, so it is written last.
 	active[0] = '\0';
+	active_fd = -1;
 	if (!journal)
 		return;
+	active_fd = journal->fd;
 	memcpy(active + 1, journal->path + 1, sizeof(active) - 1);
 	__asm__ volatile("" ::: "memory");
 	active[0] = journal->path[0];
@@ -202,6 +206,29 @@ int mn_journal_open_path(struct mn_journal *journal, const char *path, unsigned 
 	return open_locked(journal, 0, wait_ms, NULL, err);
 }
 
+int mn_undo_file(const char *path, bool rollback, struct mn_error *err)
+{
+	enum mn_undo_mode mode = rollback ? MN_UNDO_ROLLBACK : MN_UNDO_DEL;
+	struct mn_journal journal = { .fd = active_fd };
+	int ret;
+
+	if (active_fd >= 0 && strcmp(active, path) == 0) {
+		memcpy(journal.path, active, sizeof(journal.path));
+		return mn_undo(&journal, mode, err);
+	}
+	ret = mn_journal_open_path(&journal, path, UNDO_WAIT_MS, err);
+	if (ret < 0)
+		return ret == -ENOENT ? 0 : ret;
+	ret = mn_undo(&journal, mode, err);
+	mn_journal_close(&journal);
+	return ret;
+}
+
+const char *mn_undo_path(void)
+{
+	return mn_journal_active();
+}
+
 int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_error *err)
 {
 	size_t len = strlen(json);
@@ -271,6 +298,8 @@ void mn_journal_close(struct mn_journal *journal)
 {
 	if (journal->fd < 0)
 		return;
+	if (active_fd == journal->fd)
+		active_fd = -1;
 	close(journal->fd);
 	journal->fd = -1;
 }

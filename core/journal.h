@@ -9,6 +9,7 @@
 #include "error.h"
 
 #define MN_JOURNAL_FORMAT 1
+#define MN_LINK_GROUP 78 // that the links of pods are members of
 #define MN_PATH_MAX 4096
 
 struct mn_journal {
