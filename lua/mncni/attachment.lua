@@ -217,7 +217,7 @@ end
 -- Gives back what a missing journal leaves open: the addresses, by the name of the attachment.
 local function del_without_journal(call)
   local ipam = call.config.ipam
-  local policy = policies.find(call.policy) and select(2, pcall(policies.load, call.policy))
+  local policy = policies.source(call.policy) and select(2, pcall(policies.load, call.policy))
   if type(policy) == "table" and policy.lease and not policy.add then
     ipam = ipam or { type = call.policy }
   end

@@ -30,7 +30,7 @@ end
 function lease.policy(call, ipam)
   local name = policy_name(ipam)
   local policies = require "mncni.policy"
-  local source = policies.find(name)
+  local source = policies.source(name)
   if not source then
     return nil
   end
