@@ -10,10 +10,12 @@ local mncni = {
 
 -- Name in this module -> the module it is found in, whole or as a field.
 local parts = {
+  bridge = { "mncni.bridge" },
   cidr = { "mncni.core", "cidr" },
   help = { "mncni.help" },
   ipam = { "mncni.ipam" },
   json = { "mncni.core", "json" },
+  masquerade = { "mncni.masquerade" },
   netns = { "mncni.netns" },
   open = { "mncni.net", "open" },
   pod = { "mncni.pod" },
