@@ -104,6 +104,7 @@ cni-bin: $(BUILD)/bin/mncni
 	$(Q)mkdir -p $(DIR)
 	$(Q)install -m 755 $(BUILD)/bin/mncni $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
 	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
+
 demo:
 	@MAKE="$(MAKE)" sh deploy/demo.sh
 
@@ -118,7 +119,23 @@ check-containerd: all
 		timeout 600 sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
 		busted --lua=lua5.4 spec/containerd
 
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
+		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni \
+		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(BUILD)/bin/mncni $(DESTDIR)$(PREFIX)/sbin/mncni
+	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
+	install -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libmncni.a
+	install -m 755 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/libmncni.so.0
+	ln -sf libmncni.so.0 $(DESTDIR)$(LIBDIR)/libmncni.so
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' core/mncni.pc.in \
+		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
+	install -m 755 $(LUA_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/core.so
+	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
+	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
+	install -m 644 deploy/mncni.8 $(DESTDIR)$(PREFIX)/share/man/man8/mncni.8
+
 clean:
 	rm -rf build
 
-.PHONY: all clean demo demo-packages check-containerd
+.PHONY: all build-packages test-packages demo-packages test demo cni-bin check-containerd install clean

@@ -15,6 +15,8 @@ static const struct {
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },
 	{ "exec", mn_open_exec },
+	{ "find_program", mn_open_find_program },
+	{ "journal", mn_open_journal },
 	{ "cidr", mn_open_cidr },
 	{ "store", mn_open_store },
 	{ "json", mn_open_json },

@@ -22,6 +22,8 @@ int mn_open_store(lua_State *L);
 int mn_open_record(lua_State *L);
 int mn_open_sysctl(lua_State *L);
 int mn_open_exec(lua_State *L);
+int mn_open_find_program(lua_State *L);
+int mn_open_journal(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
 

@@ -173,6 +173,26 @@ static int exec(lua_State *L)
 	return push_result(L, result);
 }
 
+// find_program(name, directories) -> path of the first executable file of that name in a colon list, or nil.
+static int find_program(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1), *directories = luaL_checkstring(L, 2);
+	struct mn_error err = { 0 };
+	char path[PATH_MAX];
+
+	if (mn_exec_find(name, directories, path, sizeof(path), &err) < 0)
+		lua_pushnil(L);
+	else
+		lua_pushstring(L, path);
+	return 1;
+}
+
+int mn_open_find_program(lua_State *L)
+{
+	lua_pushcfunction(L, find_program);
+	return 1;
+}
+
 int mn_open_exec(lua_State *L)
 {
 	if (luaL_newmetatable(L, META)) {

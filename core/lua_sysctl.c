@@ -119,7 +119,8 @@ static void push_outcome(lua_State *L, const struct work *work)
 	}
 }
 
-// sysctl.batch(ns, { {key, value}, ... }) -> list of {key, previous, changed}, in one visit to the namespace.
+// sysctl.batch(ns, { {key, value}, ... }) -> list of {key, previous, changed}, in one visit to the namespace. An entry
+// with optional = true is passed over where the kernel has no such setting.
 // When one fails those before it are put back, and the error has its position as `index`.
 static int sysctl_batch(lua_State *L)
 {
@@ -139,6 +140,9 @@ static int sysctl_batch(lua_State *L)
 		work->list[i].key = check_text(L, 6, "sysctl.batch", "key");
 		lua_geti(L, 5, 2);
 		work->list[i].value = check_value(L, 7, "sysctl.batch", work->list[i].key);
+		lua_getfield(L, 5, "optional");
+		work->list[i].optional = lua_toboolean(L, -1);
+		lua_settop(L, 7);
 		lua_rawseti(L, 3, 2 * (lua_Integer)i + 1);
 		lua_rawseti(L, 3, 2 * (lua_Integer)i + 2);
 		lua_settop(L, 4);

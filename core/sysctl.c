@@ -230,6 +230,8 @@ int mn_sysctl_set(int netns, struct mn_sysctl *list, size_t count, size_t *faile
 		return ret;
 	for (size_t i = 0; i < count && !ret; i++) {
 		ret = set_one(&list[i], err);
+		if (ret == -ENOENT && list[i].optional)
+			ret = 0;
 		if (ret < 0) {
 			if (failed)
 				*failed = i;

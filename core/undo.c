@@ -255,12 +255,14 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 static int undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
 {
 	const char *key = string_of(entry, "key"), *value = string_of(entry, "value");
+	struct mn_sysctl setting = { .key = key, .value = value, .optional = true };
 	int ret;
 
 	if (!key || !value)
 		return bad_entry(err, "sysctl", "key");
-	ret = mn_sysctl_set(netns, key, value, NULL, 0, NULL, err);
-	return ret == -ENOENT ? 0 : ret;
+	ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
+	mn_sysctl_free(&setting, 1);
+	return ret;
 }
 
 // Copies the strings of a JSON array, or of an object as "key=value", into a NULL-terminated list.

@@ -30,13 +30,12 @@ function delegate.find(call, type)
       message = "no policy has this name, and CNI_PATH, where plugins are looked for, is empty",
     }, 0)
   end
-  for _, directory in ipairs(call.path) do
-    local path = directory .. "/" .. type
-    if core.executable(path) then
-      return path
-    end
+  local directories = table.concat(call.path, ":")
+  local path = core.find_program(type, directories)
+  if not path then
+    fail(type, "no policy has this name, and no plugin in CNI_PATH %s", directories)
   end
-  fail(type, "no policy has this name, and no plugin in CNI_PATH %s", table.concat(call.path, ":"))
+  return path
 end
 
 local function environment(call, verb)
@@ -78,7 +77,7 @@ function delegate.run(call, type, verb, args)
   end
   local parsed, document = pcall(core.json.decode, outcome.stdout)
   if outcome.status ~= 0 then
-    if parsed and math.type(document) == nil and _G.type(document) == "table" and document.msg then
+    if parsed and _G.type(document) == "table" and document.msg then
       error(core.error {
         code = math.tointeger(document.code) or 105, object = ("plugin %q"):format(type),
         message = tostring(document.msg), details = document.details,
