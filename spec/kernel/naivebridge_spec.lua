@@ -72,8 +72,10 @@ describe("naivebridge", function()
 
   before_each(function()
     scratch = sh("mktemp -d"):gsub("%s+$", "")
-    sh(("mkdir -p %s/bin %s/policies && for n in mncni naivebridge host-local loopback; do ln -s $(realpath %s) %s/bin/$n; done")
-      :format(scratch, scratch, bin, scratch))
+    sh(("mkdir -p %s/bin %s/policies"):format(scratch, scratch))
+    for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
+      sh(("ln -s $(realpath %s) %s/bin/%s"):format(bin, scratch, name))
+    end
     env = { MNCNI_STATE_DIR = scratch .. "/state", MNCNI_POLICY_PATH = scratch .. "/policies" }
     node = core.netns.create("node")
     pods = { web = core.netns.create("web"), db = core.netns.create("db") }
@@ -124,7 +126,7 @@ describe("naivebridge", function()
     assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 10.244.1.3"):find("1 received", 1, true))
   end)
 
-  it("makes the bridge as kubenet does: pinned MAC, the route's MTU, hairpin ports, no router advertisements", function()
+  it("makes the bridge as kubenet does: pinned MAC, the route's MTU, hairpin, no router advertisements", function()
     add()
     local host <close> = node:run(mncni.open)
     local bridge = host.link.get { ifname = "cbr0" }
@@ -456,10 +458,10 @@ describe("naivebridge", function()
     end)
 
     it("when the runtime sends SIGTERM", function()
-      local args = policy(wire:format
-        'pod:commit() local f = io.open("' .. scratch .. '/ready", "w") f:close() os.execute "sleep 30" while true do end')
-      sh(("(while [ ! -e %s/ready ]; do sleep 0.05; done; pkill -TERM -f '^%s/bin/mncni') >/dev/null 2>&1 &")
-        :format(scratch, scratch))
+      local ready = scratch .. "/ready"
+      local args = policy(wire:format(('pod:commit() os.execute "echo $PPID > %s.new && mv %s.new %s" while true do end')
+        :format(ready, ready, ready)))
+      sh(("(while [ ! -e %s ]; do sleep 0.05; done; kill -TERM $(cat %s)) >/dev/null 2>&1 &"):format(ready, ready))
       refused(101, args)
       assert_as_before()
     end)
@@ -490,8 +492,8 @@ describe("naivebridge", function()
     local conf = core.json.encode { cniVersion = "1.0.0", name = "testnet", type = "naivebridge",
       ipam = { type = "host-local", subnet = "10.244.1.0/24", dataDir = scratch .. "/networks" } }
     for i = 1, 50 do
-      script[i] = ("CNI_COMMAND=ADD CNI_CONTAINERID=pod%d CNI_NETNS=/run/netns/pod%d CNI_IFNAME=eth0 %s/bin/naivebridge "
-        .. "<%s/conf >%s/out.%d 2>&1 & p%d=$!"):format(i, i, scratch, scratch, scratch, i, i)
+      script[i] = ("CNI_COMMAND=ADD CNI_CONTAINERID=pod%d CNI_NETNS=/run/netns/pod%d CNI_IFNAME=eth0 "
+        .. "%s/bin/naivebridge <%s/conf >%s/out.%d 2>&1 & p%d=$!"):format(i, i, scratch, scratch, scratch, i, i)
     end
     for i = 1, 50 do
       script[#script + 1] = ("wait $p%d || echo failed %d"):format(i, i)
