@@ -77,10 +77,11 @@ end
 
 local function check_route(run, step)
   local args = step.args
-  local want = core.cidr.parse(args.dst == "default" and "0.0.0.0/0" or args.dst)
-  local filter = { dev = args.dev, family = want and want.family, table = args.table }
-  for route in run[step.net].route.list(filter) do
-    local dst = core.cidr.parse(route.dst == "default" and (want.family == "inet" and "0.0.0.0/0" or "::/0") or route.dst)
+  local gateway = args.gateway and core.cidr.parse(args.gateway)
+  local any = gateway and gateway.family == "inet6" and "::/0" or "0.0.0.0/0"
+  local want = core.cidr(args.dst == "default" and any or args.dst)
+  for route in run[step.net].route.list { dev = args.dev, family = want.family, table = args.table } do
+    local dst = core.cidr(route.dst == "default" and (want.family == "inet" and "0.0.0.0/0" or "::/0") or route.dst)
     if dst == want and (not args.gateway or same(args.gateway, route.gateway))
       and (not args.metric or args.metric == route.metric) then
       return

@@ -85,8 +85,9 @@ local function check_shape(name, result)
   end
   for i, entry in ipairs(result.addresses) do
     local address, why = core.cidr.parse(tostring(type(entry) == "table" and entry.address))
-    if not address or address.is_host and not tostring(address):find("/", 1, true) then
-      refuse(("addresses[%d].address must be an address with its prefix length: %s"):format(i, why or "no prefix length"))
+    if not address or not tostring(address):find("/", 1, true) then
+      refuse(("addresses[%d].address must be an address with its prefix length: %s")
+        :format(i, why or "it has none"))
     end
     entry.address = tostring(address)
     if entry.gateway then

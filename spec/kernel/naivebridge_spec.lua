@@ -459,8 +459,8 @@ describe("naivebridge", function()
 
     it("when the runtime sends SIGTERM", function()
       local ready = scratch .. "/ready"
-      local args = policy(wire:format(('pod:commit() os.execute "echo $PPID > %s.new && mv %s.new %s" while true do end')
-        :format(ready, ready, ready)))
+      local stuck = ('pod:commit() os.execute "echo $PPID > %s.new && mv %s.new %s" while true do end')
+      local args = policy(wire:format(stuck:format(ready, ready, ready)))
       sh(("(while [ ! -e %s ]; do sleep 0.05; done; kill -TERM $(cat %s)) >/dev/null 2>&1 &"):format(ready, ready))
       refused(101, args)
       assert_as_before()
