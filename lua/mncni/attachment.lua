@@ -13,6 +13,10 @@ attachment.WAIT = 10000
 
 local JOURNAL_FORMAT = 1
 
+local function is_ipam(policy)
+  return policy.lease ~= nil and policy.add == nil
+end
+
 local function state_dir(call)
   return call.state_dir or "/run/mncni"
 end
@@ -39,20 +43,6 @@ end
 local function finished(list)
   local last = list[#list]
   return last and last.result and list[1].format and list[1] or nil
-end
-
--- Addresses that the journal says this attachment holds.
-local function held_addresses(list)
-  local held
-  for _, entry in ipairs(list or {}) do
-    if entry.undo and entry.undo.op == "lease" and entry.undo.addresses then
-      held = held or {}
-      for _, address in ipairs(entry.undo.addresses) do
-        held[#held + 1] = address
-      end
-    end
-  end
-  return held
 end
 
 -- The namespace of the call, open. Raises code 8 for one that is missing or the plugin's own: wiring that as a
@@ -149,10 +139,6 @@ local function with_rollback(call, context, journal, body)
   call.warnings = context.warnings
 end
 
-local function is_ipam(policy)
-  return policy.lease ~= nil and policy.add == nil
-end
-
 -- ADD of an IPAM policy as a plugin of its own: an address, no interface.
 local function add_lease(call, policy)
   local journal, answer = fresh_journal(call, nil, function(list) return list[#list].result end)
@@ -217,8 +203,8 @@ end
 -- Gives back what a missing journal leaves open: the addresses, by the name of the attachment.
 local function del_without_journal(call)
   local ipam = call.config.ipam
-  local policy = policies.source(call.policy) and select(2, pcall(policies.load, call.policy))
-  if type(policy) == "table" and policy.lease and not policy.add then
+  local loaded, policy = pcall(policies.load, call.policy)
+  if loaded and is_ipam(policy) then
     ipam = ipam or { type = call.policy }
   end
   if type(ipam) == "table" and (ipam.type or ipam.policy) then
@@ -341,7 +327,5 @@ function attachment.gc(call, valid)
     error(first, 0)
   end
 end
-
-attachment.held_addresses = held_addresses
 
 return attachment

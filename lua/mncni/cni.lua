@@ -213,11 +213,8 @@ end
 
 -- Reads the network configuration into call: decoding, then name, then version, then the rest.
 local function read_configuration(call, request)
-  local text, truncated = request.stdin, request.stdin_truncated
-  if type(text) == "function" then
-    text, truncated = text()
-  end
-  if truncated or #(text or "") > cni.MAX_STDIN then
+  local text = request.stdin
+  if request.stdin_truncated or #(text or "") > cni.MAX_STDIN then
     fail(6, ("the network configuration on stdin is larger than %d bytes"):format(cni.MAX_STDIN))
   end
   local config = netconf.decode(text or "", { lenient = call.command == "DEL", ignored = call.ignored })
@@ -231,7 +228,7 @@ local function read_configuration(call, request)
   call.version = (config.cniVersion or "") ~= "" and config.cniVersion or "0.1.0"
   check_version(call)
   local called = (request.name or "mncni"):match("([^/]*)$")
-  call.type = config.type or called
+  call.type = called -- by which the journal is found again, whatever the configuration says by then
   choose_policy(call, config, called)
   call.annotations = config.runtimeConfig and config.runtimeConfig[netconf.ANNOTATIONS] or {}
   read_prev_result(call, config)
@@ -290,6 +287,23 @@ local function state_dir(env)
   return env.MNCNI_STATE_DIR or os.getenv("MNCNI_STATE_DIR") or "/run/mncni"
 end
 
+-- What the host could not put into JSON as it is comes as { hex = digits }.
+local function plain(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  return (value.hex:gsub("..", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+local function plain_request(request)
+  local env = {}
+  for name, value in pairs(request.env) do
+    env[name] = plain(value)
+  end
+  request.env, request.stdin = env, plain(request.stdin)
+  return request
+end
+
 local function write_record(call, err, started)
   pcall(record.write, call.state_dir, {
     verb = call.command, policy = call.policy, network = call.network, container = call.container,
@@ -298,13 +312,13 @@ local function write_record(call, err, started)
   })
 end
 
--- Serves one call. request: env (a table of the environment: CNI_*, MNCNI_*, TRACEPARENT), stdin (text, or a
--- function that reads it and returns text, truncated), stdin_truncated (true when there was more than MAX_STDIN),
+-- Serves one call. request: env (a table of the environment: CNI_*, MNCNI_*, TRACEPARENT), stdin (text),
+-- stdin_truncated (true when there was more than MAX_STDIN),
 -- name (what the binary was called by), started (of record.clock(), when the process began).
 -- Returns { status = exit code, stdout = text or nil, stderr = text or nil, code = CNI error code or 0 }; stdout is
 -- one JSON document. Never raises: every failure is an error document.
 function cni.run(request)
-  local env = request.env
+  local env = plain_request(request).env
   local started = request.started or record.clock()
   if (env.CNI_COMMAND or "") == "" then
     return {
