@@ -18,7 +18,7 @@ static const struct {
 	{ "cidr", mn_open_cidr },
 	{ "store", mn_open_store },
 	{ "json", mn_open_json },
-	{ "record", mn_open_record },
+	{ "policy", mn_open_policy },
 };
 
 int luaopen_mncni_core(lua_State *L)
