@@ -114,7 +114,21 @@ $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 
 -include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
 
+demo:
+	@MAKE="$(MAKE)" sh deploy/demo.sh
+
+demo-packages:
+	@sh deploy/install-packages.sh $(BUILD_PACKAGES) $(DEMO_PACKAGES)
+
+# Real containerd, runc and podman, real containers, on a node in namespaces of its own.
+check-containerd: all
+	$(Q)rm -rf $(BUILD)/cni
+	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/cni
+	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" \
+		timeout 600 sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
+		busted --lua=lua5.4 spec/containerd
+
 clean:
 	rm -rf build
 
-.PHONY: all clean spec-tools
+.PHONY: all clean spec-tools demo demo-packages check-containerd

@@ -19,6 +19,7 @@ static const struct {
 	{ "store", mn_open_store },
 	{ "json", mn_open_json },
 	{ "policy", mn_open_policy },
+	{ "record", mn_open_record },
 };
 
 int luaopen_mncni_core(lua_State *L)

@@ -23,6 +23,7 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 int mn_open_error(lua_State *L);
 int mn_open_netns(lua_State *L);
 int mn_open_store(lua_State *L);
+int mn_open_record(lua_State *L);
 int mn_open_sysctl(lua_State *L);
 int mn_open_exec(lua_State *L);
 int mn_open_policy(lua_State *L);

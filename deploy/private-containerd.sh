@@ -11,6 +11,11 @@
 # shellcheck disable=SC2317 # functions that trap or wait_until calls
 set -eu
 
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=deploy/functions.sh
+. "$here/functions.sh"
+PATH=$PATH:/usr/sbin:/sbin
+
 usage() {
 	cat >&2 <<EOF
 usage: private-containerd.sh [OPTION...] COMMAND [ARGUMENT...]
@@ -22,21 +27,6 @@ COMMAND finds in its environment: MNCNI_IMAGE (a busybox image, imported for ctr
 under which its containers must be), MNCNI_CONTAINERD_LOG.
 EOF
 	exit 2
-}
-
-fail() {
-	echo "private-containerd.sh: $*" >&2
-	exit 1
-}
-
-# wait_until SECONDS COMMAND...: runs the command until it succeeds; 1 when the time is over.
-wait_until() {
-	deadline=$(($(date +%s) + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$(date +%s)" -lt "$deadline" ] || return 1
-		sleep 0.05
-	done
 }
 
 # ---------------------------------------------------------------------------------------------------- inside
@@ -80,8 +70,12 @@ mounts() {
 	mkdir -p /etc/cni/net.d /opt/cni/bin
 	[ -z "$cni_bin" ] || cp -a "$cni_bin/." /opt/cni/bin/
 	[ -z "$conflist" ] || cp "$conflist" "/etc/cni/net.d/10-$(basename "$conflist")"
-	# Debian's clients look for plugins here as well: only the ones given may be found.
-	[ ! -d /usr/lib/cni ] || mount -t tmpfs -o mode=755 tmpfs /usr/lib/cni
+	# Debian's clients look for plugins here as well: only the ones given may be found. The machine's are put aside.
+	if [ -d /usr/lib/cni ]; then
+		mkdir /run/private/machine-cni
+		mount --bind /usr/lib/cni /run/private/machine-cni
+		mount -t tmpfs -o mode=755 tmpfs /usr/lib/cni
+	fi
 }
 
 network() {
@@ -161,7 +155,7 @@ end() {
 
 outside() {
 	[ "$(id -u)" = 0 ] || fail "needs root"
-	for tool in containerd ctr runc ip unshare nsenter busybox; do
+	for tool in containerd ctr runc ip unshare nsenter setpriv busybox; do
 		command -v "$tool" >/dev/null || fail "$tool is not installed"
 	done
 	[ -z "$cni_bin" ] || cni_bin=$(realpath "$cni_bin")
@@ -175,7 +169,8 @@ outside() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 	trap 'exit 129' HUP
-	unshare --fork --kill-child --pid --mount-proc --net --mount --propagation private --ipc --uts \
+	# Even if this script is killed outright, the node ends with it.
+	setpriv --pdeathsig KILL unshare --fork --kill-child --pid --mount-proc --net --mount --propagation private --ipc --uts \
 		sh "$here/private-containerd.sh" --inside "$cni_bin" "$conflist" "$@" <&0 &
 	node=$!
 	status=0
@@ -184,8 +179,6 @@ outside() {
 	exit "$status"
 }
 
-here=$(cd "$(dirname "$0")" && pwd)
-PATH=$PATH:/usr/sbin:/sbin
 cni_bin=
 conflist=
 log=

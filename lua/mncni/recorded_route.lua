@@ -103,12 +103,16 @@ local function check_name(space, verb, args, name)
   end
 end
 
-local function check_mtu(space, verb, args, link)
+local function check_values(space, verb, args, link)
   local most = link.kind == "bridge" and 65535 or link.ifname == "lo" and 4294967295 or 65535
   if args.mtu and args.mtu < (link.ifname == "lo" and 0 or 68) then
     space:refuse(verb, "link", args, "EINVAL", "mtu less than device minimum")
   elseif args.mtu and args.mtu > most then
     space:refuse(verb, "link", args, "EINVAL", "mtu greater than device maximum")
+  end
+  local first = args.address and tonumber(tostring(args.address):sub(1, 2), 16)
+  if first and first % 2 == 1 then
+    space:refuse(verb, "link", args, "EADDRNOTAVAIL") -- a multicast MAC
   end
 end
 
@@ -183,9 +187,9 @@ local function set_master(space, verb, args, link)
   end
   local master = link_of(space, verb, "link", args, "master")
   if master.kind ~= "bridge" and master.kind ~= "vrf" and master.kind ~= "bond" and master.kind ~= "team" then
-    space:refuse(verb, "link", args, "EOPNOTSUPP", "Device type not supported as a master", "IFLA_MASTER")
+    space:refuse(verb, "link", args, "EOPNOTSUPP")
   elseif link.kind == "bridge" and master.kind == "bridge" then
-    space:refuse(verb, "link", args, "ELOOP", "Can not enslave a bridge to a bridge", "IFLA_MASTER")
+    space:refuse(verb, "link", args, "ELOOP", "Can not enslave a bridge to a bridge")
   end
   link.master = master
 end
@@ -244,7 +248,7 @@ function link.add(space, args)
   if args.master then
     link_of(at, "add", "link", args, "master")
   end
-  check_mtu(space, "add", args, args)
+  check_values(space, "add", args, args)
   local peer_space, peer_args
   if kind == "veth" then
     peer_args = args.peer or {}
@@ -256,7 +260,7 @@ function link.add(space, args)
     elseif find_link(peer_space, peer_args.ifname) or peer_space == at and peer_args.ifname == args.ifname then
       space:refuse("add", "link", args, "EEXIST")
     end
-    check_mtu(space, "add", peer_args, peer_args)
+    check_values(space, "add", peer_args, peer_args)
   end
   local peer = kind == "veth" and new_link(peer_space, peer_args, kind)
   local made = new_link(at, args, kind)
@@ -283,7 +287,7 @@ function link.set(space, args)
   if args.kind and found.kind ~= args.kind then
     space:refuse("set", "link", args, "EOPNOTSUPP", nil, "IFLA_LINKINFO")
   end
-  check_mtu(space, "set", args, found)
+  check_values(space, "set", args, found)
   if args.ifindex and args.ifname and args.ifname ~= found.ifname then
     check_name(space, "set", args, args.ifname)
     if find_link(space, args.ifname) then
@@ -293,7 +297,7 @@ function link.set(space, args)
   set_master(space, "set", args, found)
   if args.bridge_slave then
     if not found.master then
-      space:refuse("set", "link", args, "EINVAL", nil, "IFLA_LINKINFO")
+      space:refuse("set", "link", args, "EOPNOTSUPP")
     end
     found.bridge_slave = found.bridge_slave or {}
     merge(found.bridge_slave, args.bridge_slave)
@@ -440,8 +444,8 @@ local function put_addr(space, verb, args)
   local address, cidr = full_address(args.address)
   local made, old = find_addr(space, dev, address)
   if made and verb == "add" then
-    space:refuse(verb, "addr", args, "EEXIST", cidr.family == "inet" and "Address already assigned"
-      or "address already assigned")
+    space:refuse(verb, "addr", args, "EEXIST", cidr.family == "inet" and "ipv4: Address already assigned"
+      or "ipv6: address already assigned")
   end
   local flags, noprefixroute = { "permanent" }, false
   for _, flag in ipairs(args.flags or {}) do
@@ -479,7 +483,8 @@ function addr.del(space, args)
   local dev = link_of(space, "del", "addr", args)
   local gone, index = find_addr(space, dev, (full_address(args.address)))
   if not gone then
-    space:refuse("del", "addr", args, "EADDRNOTAVAIL", "ipv4: Address not found")
+    space:refuse("del", "addr", args, "EADDRNOTAVAIL", core.cidr(tostring(args.address)).family == "inet"
+      and "ipv4: Address not found" or "ipv6: address not found")
   end
   table.remove(space.addrs, index)
   local host = core.cidr(gone.address).address
@@ -548,9 +553,8 @@ local function resolve(space, verb, args, hop, family)
   if via then
     local gateway = core.cidr(tostring(via))
     local down = dev and not dev.up
-    if is_local(space, gateway) then
-      space:refuse(verb, "route", args, "EINVAL", family == "inet" and "Nexthop has invalid gateway"
-        or "Gateway can not be a local address")
+    if family == "inet6" and is_local(space, gateway) then
+      space:refuse(verb, "route", args, "EINVAL", "Gateway can not be a local address")
     elseif has_flag(hop, "onlink") then
       if not dev then
         space:refuse(verb, "route", args, family == "inet" and "ENODEV" or "EINVAL",
@@ -571,7 +575,8 @@ local function resolve(space, verb, args, hop, family)
   elseif not dev then
     space:refuse(verb, "route", args, "ENODEV")
   elseif not dev.up then
-    space:refuse(verb, "route", args, "ENETDOWN", family == "inet" and "Device for nexthop is not up" or nil)
+    space:refuse(verb, "route", args, "ENETDOWN", family == "inet" and "Device for nexthop is not up"
+      or "Nexthop device is not up")
   end
   return {
     link = dev, gateway = hop.gateway and core.cidr(tostring(hop.gateway)).address, via = copy(hop.via),

@@ -71,7 +71,8 @@ describe("a net", function()
     it("changes nothing when all is as wanted", function()
       host.link.ensure { ifname = "cbr0", kind = "bridge", up = true, bridge = { stp_state = 0 } }
       world.clear()
-      local _, changed = host.link.ensure { ifname = "cbr0", kind = "bridge", up = true, bridge = { stp_state = false } }
+      local want = { ifname = "cbr0", kind = "bridge", up = true, bridge = { stp_state = false } }
+      local _, changed = host.link.ensure(want)
       assert.is_false(changed)
       assert.same({}, world.lines())
     end)
@@ -146,8 +147,8 @@ describe("a net", function()
       host.addr.ensure { dev = "eth0", address = "2001:db8:0:0::1/64" }
       local _, changed = host.addr.ensure { dev = "eth0", address = core.cidr "2001:db8::1/64" }
       assert.is_false(changed)
-      _, changed = host.addr.ensure { dev = "eth0", address = "192.0.2.10/24", flags = { "nodad" } }
-      assert.is_false(changed)
+      local _, again = host.addr.ensure { dev = "eth0", address = "192.0.2.10/24", flags = { "nodad" } }
+      assert.is_false(again)
     end)
 
     it("compares a MAC whatever its letters' case", function()
@@ -163,8 +164,8 @@ describe("a net", function()
       local route, changed = host.route.ensure(want)
       assert.is_true(changed)
       assert.equal("192.0.2.14", route.gateway)
-      _, changed = host.route.ensure { dst = core.cidr "10.244.3.0/24", protocol = 78, table = 254 }
-      assert.is_false(changed)
+      local _, again = host.route.ensure { dst = core.cidr "10.244.3.0/24", protocol = 78, table = 254 }
+      assert.is_false(again)
     end)
 
     it("reports and leaves a route that is not ours", function()
@@ -182,8 +183,8 @@ describe("a net", function()
       host.route.add { dst = "10.0.0.0/8", gateway = "192.0.2.1", metric = 100 }
       local _, changed = host.route.ensure { dst = "10.0.0.0/8", gateway = "192.0.2.2" }
       assert.is_true(changed)
-      _, changed = host.route.ensure { dst = "10.0.0.0/8", gateway = "192.0.2.2", table = 100 }
-      assert.is_true(changed)
+      local _, there = host.route.ensure { dst = "10.0.0.0/8", gateway = "192.0.2.2", table = 100 }
+      assert.is_true(there)
       local count = 0
       for _ in host.route.list { dst = "10.0.0.0/8" } do
         count = count + 1
@@ -204,8 +205,8 @@ describe("a net", function()
       local neigh, changed = host.neigh.ensure { dev = "eth0", dst = "192.0.2.9", lladdr = "02:00:00:00:00:02" }
       assert.is_true(changed)
       assert.equal("02:00:00:00:00:02", neigh.lladdr)
-      _, changed = host.neigh.ensure { dev = "eth0", dst = "192.0.2.9", lladdr = "02:00:00:00:00:02" }
-      assert.is_false(changed)
+      local _, again = host.neigh.ensure { dev = "eth0", dst = "192.0.2.9", lladdr = "02:00:00:00:00:02" }
+      assert.is_false(again)
     end)
   end)
 
@@ -304,7 +305,8 @@ describe("mncni.route_mtu", function()
 
   it("is the MTU of the device with the default route of the smallest metric", function()
     local routes = {
-      { dst = "default", gateway = "192.0.2.1", metric = 200 }, { dst = "default", gateway = "198.51.100.1", metric = 100 },
+      { dst = "default", gateway = "192.0.2.1", metric = 200 },
+      { dst = "default", gateway = "198.51.100.1", metric = 100 },
     }
     assert.equal(9000, mtu { host = { links = links(), addresses = addresses, routes = routes } })
     routes[1].metric = nil

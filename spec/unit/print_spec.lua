@@ -15,7 +15,8 @@ describe("a printed request", function()
         peer = { ifname = "eth0", mtu = 1450, netns = "/run/netns/web" } }))
     assert.equal("link add link eth0 dev eth0.5 type vlan id 5",
       line("add", "link", { ifname = "eth0.5", kind = "vlan", link = "eth0", vlan = { id = 5 } }))
-    assert.equal("link set dev eth0 nomaster down", line("set", "link", { ifname = "eth0", master = false, up = false }))
+    assert.equal("link set dev eth0 nomaster down",
+      line("set", "link", { ifname = "eth0", master = false, up = false }))
     assert.equal("link del dev eth0", line("del", "link", { ifname = "eth0" }))
     assert.equal("link del group 78", line("del", "link", { group = 78 }))
   end)
@@ -42,9 +43,11 @@ describe("a printed request", function()
   it("is the arguments of ip route", function()
     assert.equal("route add default via 10.0.0.1 dev eth0",
       line("add", "route", { dst = "default", gateway = "10.0.0.1", dev = "eth0" }))
-    assert.equal("-6 route add default dev eth0", line("add", "route", { dst = "default", family = "inet6", dev = "eth0" }))
+    assert.equal("-6 route add default dev eth0",
+      line("add", "route", { dst = "default", family = "inet6", dev = "eth0" }))
     assert.equal("route add blackhole 10.244.1.0/24 proto 78 metric 1024 table 100",
-      line("add", "route", { dst = "10.244.1.0/24", type = "blackhole", protocol = "mncni", metric = 1024, table = 100 }))
+      line("add", "route", { dst = "10.244.1.0/24", type = "blackhole", protocol = "mncni", metric = 1024, table =
+        100 }))
     assert.equal("route add 10.1.0.0/16 dev eth0 mtu lock 1400 quickack 1",
       line("add", "route", { dst = "10.1.0.0/16", dev = "eth0", metrics = { mtu = 1400, quickack = true,
         lock = { "mtu" } } }))
@@ -63,15 +66,18 @@ describe("a printed request", function()
     assert.equal("-6 rule add not from all priority 5 lookup main suppress_prefixlength 0",
       line("add", "rule", { family = "inet6", ["not"] = true, priority = 5, table = "main",
         suppress_prefixlength = 0 }))
-    assert.equal("rule del from 10.0.0.0/8 unreachable", line("del", "rule", { src = "10.0.0.0/8", action = "unreachable" }))
+    assert.equal("rule del from 10.0.0.0/8 unreachable",
+      line("del", "rule", { src = "10.0.0.0/8", action = "unreachable" }))
     assert.equal("neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent",
       line("add", "neigh", { dst = "10.0.0.9", dev = "eth0", lladdr = "02:00:00:00:00:09", state = { "permanent" } }))
-    assert.equal("neigh add proxy 10.0.0.9 dev eth0", line("add", "neigh", { dst = "10.0.0.9", dev = "eth0", proxy = true }))
+    assert.equal("neigh add proxy 10.0.0.9 dev eth0",
+      line("add", "neigh", { dst = "10.0.0.9", dev = "eth0", proxy = true }))
     assert.equal("netns set web 5", line("add", "nsid", { netns = "/run/netns/web", nsid = 5 }))
   end)
 
   it("names its tool where that is not ip", function()
-    local fdb = { mac = "02:00:00:00:00:09", dev = "vx0", dst = "192.0.2.7", flags = { "self" }, state = { "permanent" } }
+    local fdb = { mac = "02:00:00:00:00:09", dev = "vx0", dst = "192.0.2.7", flags = { "self" }, state = {
+      "permanent" } }
     assert.equal("bridge fdb add 02:00:00:00:00:09 dev vx0 dst 192.0.2.7 self permanent",
       print_lines.describe("fdb", fdb))
     assert.same({ "bridge -n pod fdb append 02:00:00:00:00:09 dev vx0 dst 192.0.2.7 self permanent" },
@@ -84,7 +90,8 @@ end)
 describe("a printed object", function()
   it("leaves out what the kernel would choose anyway", function()
     assert.equal("link add dev cbr0 address 02:00:00:00:00:01 up type bridge forward_delay 200",
-      print_lines.describe("link", { ifname = "cbr0", ifindex = 7, kind = "bridge", mtu = 1500, txqlen = 1000, up = true,
+      print_lines.describe("link", { ifname = "cbr0", ifindex = 7, kind = "bridge", mtu = 1500, txqlen = 1000, up =
+        true,
         group = 0, address = "02:00:00:00:00:01", operstate = "up", flags = { "up" },
         bridge = { stp_state = 0, forward_delay = 200, max_age = 2000, vlan_filtering = false, root_id = "8000.x" } }))
     assert.equal("route add 10.1.0.0/24 dev eth0",

@@ -1,0 +1,30 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The record of calls: what the last 256 CNI calls on this node did, kept in the state directory.
+
+local core = require "mncni.core"
+
+local record = {}
+
+-- Microseconds of a monotonic clock, to measure a call with.
+record.clock = core.record.clock
+
+-- Adds a call: { verb, policy, network, container, ifname, netns, duration (microseconds), code (0: success),
+-- message, ignored (list of keys), trace }. Raises when it cannot be written, which is no reason to fail the call.
+function record.write(state_dir, call)
+  core.record.write(state_dir, call)
+end
+
+-- The calls as a list of tables, newest first: what write was given, and format, time (RFC 3339, UTC) and, for
+-- a STATUS or VERSION that came again and again, repeated. A damaged record is left out.
+function record.list(state_dir)
+  local calls = {}
+  for _, line in ipairs(core.record.read(state_dir)) do
+    local ok, call = pcall(core.json.decode, line)
+    if ok then
+      calls[#calls + 1] = call
+    end
+  end
+  return calls
+end
+
+return record
