@@ -35,6 +35,8 @@ say = $(if $(V),,@printf '  %-7s %s\n' "$(1)" "$(2)")
 
 CORE_SRC := $(sort $(wildcard core/*.c))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
+# The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
+MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o lua_state.o call.o report.o),$(CORE_OBJ))
 LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/cmd/*.lua))
 POLICIES := $(sort $(wildcard policies/*.lua))
 CNI_NAMES := $(POLICIES:policies/%.lua=%)
@@ -43,9 +45,15 @@ EMBED_OBJ := $(BUILD)/obj/embed.o
 LUA_MODULE := $(BUILD)/lib/lua/5.4/mncni/core.so
 LIB_STATIC := $(BUILD)/lib/libmncni.a
 LIB_SHARED := $(BUILD)/lib/libmncni.so
+PKG_CONFIG_FILE := $(BUILD)/lib/pkgconfig/mncni.pc
+SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec/support/*.c))) \
+	$(BUILD)/spec/embed-static $(BUILD)/spec/embed-shared
 PLUGIN := $(if $(wildcard plugin/mncni.c),$(BUILD)/bin/mncni)
 
-all: $(LUA_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PLUGIN)
+all: $(LUA_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) spec-tools
+
+# Small programs that the specs run.
+spec-tools: $(SPEC_TOOLS)
 
 $(BUILD)/obj/%.o: %.c
 	$(call say,CC,$<)
@@ -63,7 +71,7 @@ $(EMBED_OBJ): $(BUILD)/embed.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore -c -o $@ $<
 
-$(LUA_MODULE): $(CORE_OBJ)
+$(LUA_MODULE): $(MODULE_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(MODULE_LIBS)
@@ -77,6 +85,27 @@ $(LIB_SHARED): $(CORE_OBJ) $(EMBED_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmncni.so.0 -o $@ $^ $(DEPS_LIBS)
+	$(Q)ln -sf libmncni.so $@.0
+
+$(PKG_CONFIG_FILE): core/mncni.pc.in Makefile
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+
+$(BUILD)/spec/%: spec/support/%.c $(LIB_STATIC)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore $(LDFLAGS) -o $@ $< $(LIB_STATIC) $(DEPS_LIBS)
+
+$(BUILD)/spec/embed-static: examples/embed.c $(LIB_STATIC)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< $(LIB_STATIC) $(DEPS_LIBS)
+
+$(BUILD)/spec/embed-shared: examples/embed.c $(LIB_SHARED)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -L$(BUILD)/lib -lmncni -Wl,-rpath,'$$ORIGIN/../lib'
 
 $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(call say,LD,$@)
@@ -138,4 +167,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all build-packages test-packages demo-packages test demo cni-bin check-containerd install clean
+.PHONY: all build-packages test-packages demo-packages test demo cni-bin check-containerd spec-tools install clean

@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "exec.h"
 #include "hash.h"
+#include "netns.h"
 
 #define JOURNAL_MAX (1 << 20) // bytes; an ordinary one has about 2 000
 #define UNDO_WAIT_MS 10000    // for a call that still works on the attachment
@@ -222,6 +224,12 @@ int mn_undo_file(const char *path, bool rollback, struct mn_error *err)
 	ret = mn_undo(&journal, mode, err);
 	mn_journal_close(&journal);
 	return ret;
+}
+
+void mn_leave(void)
+{
+	mn_exec_kill();
+	mn_netns_go_home();
 }
 
 const char *mn_undo_path(void)

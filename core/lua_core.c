@@ -20,6 +20,7 @@ static const struct {
 	{ "cidr", mn_open_cidr },
 	{ "store", mn_open_store },
 	{ "json", mn_open_json },
+	{ "policy", mn_open_policy },
 	{ "record", mn_open_record },
 };
 

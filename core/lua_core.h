@@ -16,6 +16,10 @@ void mn_lua_push_error(lua_State *L, const struct mn_error *err);
 // Raises err. The caller holds nothing that Lua does not know of.
 int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noreturn));
 
+// Registry keys that a bounded state sets: where it looks for policies, and what the program carries (core/embed.h).
+#define MN_POLICY_PATH_KEY "mncni.policy_path"
+#define MN_EMBEDDED_KEY "mncni.embedded"
+
 int mn_open_error(lua_State *L);
 int mn_open_netns(lua_State *L);
 int mn_open_store(lua_State *L);
@@ -24,6 +28,7 @@ int mn_open_sysctl(lua_State *L);
 int mn_open_exec(lua_State *L);
 int mn_open_find_program(lua_State *L);
 int mn_open_journal(lua_State *L);
+int mn_open_policy(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
 

@@ -1,21 +1,152 @@
 // SPDX-License-Identifier: Apache-2.0
 // libmncni: a bounded Lua state with the mncni module in it, for C programs that run network policies.
+//
+//	struct mn_state *state;
+//	struct mn_error err;
+//	char *result;
+//	int policy;
+//
+//	if (mn_state_new(&state, &(struct mn_options){ .limits.wall_ms = 2000 }, &err) < 0)
+//		...
+//	policy = mn_policy(state, "routes", &err);
+//	if (policy < 0 || mn_call(state, policy, "desired", "{\"peers\":[]}", &result, &err) < 0)
+//		...
+//	free(result);
+//	mn_state_free(state);
+//
+// Functions return 0 (or a handle, which is positive) and -errno with err filled in; err may be NULL.
+// A state belongs to the thread that made it. The limits stop a policy that runs away by mistake; a policy is
+// administrator's code, it may run programs and write files, and nothing here is a sandbox against it.
 #ifndef MNCNI_H
 #define MNCNI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#pragma GCC visibility push(default)
+
 // What went wrong, in parts. Every field is terminated; an empty string means that part does not apply.
 struct mn_error {
-	int errnum;          // positive errno, 0 when the failure has none
-	int code;            // CNI error code when the place of failure knows it, else 0
-	char op[32];         // "add", "open", ...
+	int errnum;	     // positive errno, 0 when the failure has none
+	int code;	     // CNI error code when the place of failure knows it, else 0
+	char op[32];	     // "add", "open", ...
 	char object[160];    // "link \"cbr0\"", a path, ...
-	char netns[96];      // the namespace it happened in
+	char netns[96];	     // the namespace it happened in
 	char message[512];   // what is wrong and what to do
 	char extack[256];    // the kernel's own words
 	char attribute[128]; // "mtu (IFLA_MTU)"
 };
+
+// Error codes of what a policy did, beside those of the CNI specification.
+#define MN_CODE_CONFIG 7   // the policy is missing, or not to be trusted
+#define MN_CODE_POLICY 100 // it does not load, raised an error or returned rubbish
+#define MN_CODE_BUDGET 101 // it exceeded a limit, or was told to stop
+
+#define MN_DEFAULT_MEMORY ((size_t)32 << 20)
+#define MN_DEFAULT_INSTRUCTIONS UINT64_C(200000000)
+#define MN_DEFAULT_WALL_MS 30000U
+#define MN_DEFAULT_GRACE_MS 500U
+
+// What one state may use, from mn_state_new() or the last mn_state_renew() on. 0 means the default.
+struct mn_limits {
+	size_t memory;	       // bytes that Lua holds at any time, libraries included
+	uint64_t instructions; // of Lua's virtual machine, counted to the nearest thousand
+	unsigned int wall_ms;  // by CLOCK_MONOTONIC
+};
+
+// How to make a state. All zero is a good start.
+struct mn_options {
+	struct mn_limits limits;
+
+	// Memory, instructions and time are checked while Lua's virtual machine runs. It does not run in a C
+	// function that does not return (a pattern that backtracks for ever, a blocked system call) nor do
+	// the checks in a finalizer (__gc). For these, alarm_signal (SIGALRM, say) is sent to the thread that
+	// made the state when wall_ms and grace_ms have passed: a POSIX timer, si_code SI_TIMER, alarm_data
+	// in si_value.sival_ptr. 0 arms no timer. The program installs the handler; without one the signal's
+	// default ends the process.
+	//
+	// In the handler the state is in the middle of something: of this library only mn_state_stop() may be
+	// called, of libc only what signal-safety(7) lists, and Lua not at all. It may
+	//   - write(2) a message made beforehand and _exit(2);
+	//   - execve(2) with arguments made beforehand (the signal stays blocked across exec: sigprocmask(2)
+	//   first);
+	//   - return: the script goes on, and is stopped if it ever comes back to the virtual machine.
+	// It must not call exit(3), longjmp(3) or mn_state_free().
+	int alarm_signal;
+	unsigned int grace_ms; // 0 means MN_DEFAULT_GRACE_MS
+	void *alarm_data;
+
+	// Directories, separated by colons, in which policies are looked for before the built-in ones.
+	// NULL means $MNCNI_POLICY_PATH or, where that is unset, /etc/mncni/policies. Copied.
+	const char *policy_path;
+};
+
+struct mn_state;
+
+// Makes a state with Lua's libraries and `require "mncni"` in it. options may be NULL.
+int mn_state_new(struct mn_state **state, const struct mn_options *options, struct mn_error *err);
+
+// Ends the state, running its finalizers; NULL is fine. A process about to end may leave it out.
+void mn_state_free(struct mn_state *state);
+
+// Starts a new period of instructions and time, for a program that calls one state again and again.
+// -ECANCELED when the state has been stopped: what its Lua code left half done is not known, so make a new
+// one.
+int mn_state_renew(struct mn_state *state);
+
+// Stops the script at its next thousandth instruction: the call under way, and each later one, fails with
+// code 101. May be called in a signal handler and from any thread.
+void mn_state_stop(struct mn_state *state);
+
+// Loads a built-in module ("mncni.cni"), or a Lua file beside the user's policies. Returns a handle for
+// mn_call().
+int mn_require(struct mn_state *state, const char *module, struct mn_error *err);
+
+// Finds, checks and loads a policy. Returns a handle for mn_call(). Code 7 when the policy is missing or its
+// file may not be trusted, 100 when it does not load.
+int mn_policy(struct mn_state *state, const char *name, struct mn_error *err);
+
+// Says whether the module or policy has a function of that name.
+bool mn_has(struct mn_state *state, int handle, const char *function);
+
+// Calls a function with one argument, the JSON document, or with none when json is NULL. The result is JSON
+// too
+// ("null" when nothing is returned), to be freed by the caller; result may be NULL.
+int mn_call(struct mn_state *state, int handle, const char *function, const char *json, char **result,
+	struct mn_error *err);
+
+// The same with several arguments: the elements of a JSON array.
+int mn_apply(struct mn_state *state, int handle, const char *function, const char *json_array, char **result,
+	struct mn_error *err);
+
+// Returns an error as a JSON object, to be freed by the caller: code, msg (one line), details (the kernel's
+// words, the Lua file and line, the call stack), and the parts: op, object, netns, errno, name, message,
+// extack, attribute, file, line, traceback. state is the one whose function filled err last, and may be NULL:
+// then what only Lua knew (file, line, traceback, a message longer than err holds) is left out. NULL only
+// when memory is short.
+char *mn_error_json(const struct mn_state *state, const struct mn_error *err);
+
+// The journal that a call has begun and neither finished nor undone, NULL when there is none: what a program undoes
+// when the call dies. May be called in a signal handler.
+const char *mn_undo_path(void);
+
+// Undoes what a journal lists, last first, and removes it: with rollback also what the failed call added to objects that
+// others share. Needs no state. A journal that is gone is fine.
+int mn_undo_file(const char *path, bool rollback, struct mn_error *err);
+
+// For a signal handler that is about to exec: leaves a namespace that the thread is visiting, and ends a program that
+// is run on behalf of the call.
+void mn_leave(void);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 #define LONGEST 48 // names beyond this are not compared: nobody mistypes them from memory
 
@@ -52,12 +53,14 @@ void mn_nearest_start(struct mn_nearest *search, const char *wanted)
 void mn_nearest_offer(struct mn_nearest *search, const char *candidate)
 {
 	size_t alen = strnlen(search->wanted, LONGEST + 1), blen = strnlen(candidate, LONGEST + 1);
-	unsigned int longer = (unsigned int)(alen > blen ? alen : blen), steps;
+	unsigned int longer = (unsigned int)(alen > blen ? alen : blen), limit = (longer + 1) / 3, steps;
 
 	if (alen == 0 || alen > LONGEST || blen > LONGEST)
 		return;
 	steps = distance(search->wanted, alen, candidate, blen);
-	if (steps < longer && steps <= (longer + 2) / 3 && steps < search->distance) { // a third may be wrong
+	if (steps > limit && alen >= 3 && strncasecmp(search->wanted, candidate, alen) == 0)
+		steps = limit; // an abbreviation
+	if (steps < longer && steps <= limit && steps < search->distance) {
 		search->found = candidate;
 		search->distance = steps;
 	}

@@ -78,7 +78,7 @@ static int print_state_error(const struct mn_state *state, const struct mn_error
 // undoes the journal. Does only what signal-safety(7) allows.
 static void stopped(int signum)
 {
-	mn_netns_go_home();
+	mn_leave();
 	undo_argv[2] = signum == SIGALRM ? "time" : "signal";
 	undo_argv[4] = (char *)mn_undo_path();
 	if (out >= 0)

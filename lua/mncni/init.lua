@@ -23,6 +23,7 @@ local parts = {
   route_mtu = { "mncni.route", "mtu" },
   store = { "mncni.store" },
   try = { "mncni.net", "try" },
+  policy = { "mncni.policy" },
 }
 
 setmetatable(mncni, {

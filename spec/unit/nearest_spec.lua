@@ -7,6 +7,7 @@ describe("the nearest known name", function()
   for wanted, expected in pairs {
     ifnam = "ifname", adress = "address", addresss = "address", mut = "mtu", MTU = "mtu", isgateway = "isGateway",
     ipmasq = "ipMasq", broadcsat = "broadcast", mastr = "master", ifidnex = "ifindex",
+    addr = "address", ifn = "ifname",
   } do
     it(("takes %q to mean %q"):format(wanted, expected), function()
       assert.are.equal(expected, nearest(wanted, keys))
@@ -14,7 +15,7 @@ describe("the nearest known name", function()
   end
 
   it("is nil when nothing comes near", function()
-    for _, wanted in ipairs { "", "x", "valid_lft", "hello", ("m"):rep(500) } do
+    for _, wanted in ipairs { "", "x", "if", "valid_lft", "hello", ("m"):rep(500) } do
       assert.is_nil(nearest(wanted, keys))
     end
     assert.is_nil(nearest("mtu", {}))

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inside of a bounded Lua state, shared by state.c (limits), lua_state.c (libraries) and call.c (calls and
+// errors).
+#ifndef MNCNI_STATE_H
+#define MNCNI_STATE_H
+
+#include "mncni.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define MN_REPORT_MEMORY ((size_t)1 << 20) // what the report of an error may use beyond the limit
+
+// What Lua told about the last error, beyond what struct mn_error holds. Strings are malloc'd or NULL.
+struct mn_report {
+	char *msg;	 // one line, untruncated
+	char *details;	 // what the raiser put into the error object
+	char *traceback; // call stack at the raise
+	char file[256];	 // the nearest frame of a policy, else of anything
+	int line;
+	bool quiet; // raised on purpose by one of our modules: the stack is of no use to whoever reads the
+		    // error
+};
+
+struct mn_state {
+	lua_State *L;
+	struct mn_limits limits; // as given, with the defaults filled in
+	size_t used;		 // bytes
+	size_t cap;		 // limits.memory, and a little more while an error is being reported
+	bool refused;		 // an allocation failed since the call began
+	uint64_t left;		 // instructions
+	struct timespec deadline;
+	atomic_bool stop;
+	bool expired; // set once; from then on every instruction raises
+	char why[320];
+	timer_t timer;
+	bool armed;
+	int alarm_signal;
+	unsigned int grace_ms;
+	int closing; // depth of nested coroutine.close
+	struct mn_report report;
+};
+
+// Returns the state that a thread of it belongs to.
+static inline struct mn_state *mn_state_of(lua_State *L)
+{
+	return *(struct mn_state **)lua_getextraspace(L);
+}
+
+// Counts the instructions and looks at the clock; raises once the state has expired.
+void mn_state_charge(lua_State *L, uint64_t instructions);
+
+// Notes the Lua line being executed: the nearest one outside of mncni's own modules, else the nearest at all.
+// Returns whether it is outside.
+bool mn_state_locate(lua_State *L, struct mn_report *report);
+
+// Opens the libraries in the form that policies get (called protected).
+void mn_state_open_libraries(lua_State *L, const char *policy_path);
+
+void mn_report_clear(struct mn_report *report);
+
+// lua_pcall for a C function with one light userdata and no results; fills err and the report when it fails.
+int mn_state_protect(struct mn_state *state, lua_CFunction function, void *data, const char *op,
+	const char *object, struct mn_error *err);
+
+#endif

@@ -1,0 +1,374 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The options that a policy declares: checked, completed, set from a command line, described.
+--
+-- Declared is a table from each option's name to a table of:
+--   type      "string", "integer", "number", "boolean", "cidr", "list" or "table"
+--   default   its value when it is not given
+--   auto      function(conf): computes what is not given, in the order of names, after everything that is given or
+--             has a default; its result is checked as if it were given, nil leaves the default
+--   required  true: must be given
+--   choices   the values allowed (string, integer, number)
+--   min, max  bounds of a number, of the bytes of a string, of the elements of a list
+--   of        declaration of a list's elements, or of the values of a table with free names
+--   fields    declarations of a table's members
+--   doc       one sentence for people
+-- JSON's null counts as not given. A policy sees cidr values, marked arrays, integers.
+
+local core = require "mncni.core"
+local declaration = require "mncni.declaration"
+local nearest = require "mncni.nearest"
+local json, cidr = core.json, core.cidr
+local expectation, describe_value = declaration.expectation, declaration.describe_value
+local join, sorted_keys = declaration.join, declaration.sorted_keys
+
+local options = {}
+
+-- A check in progress: how to complain (noun, what, code), what to do with unknown keys, where to collect them.
+local Check = {}
+Check.__index = Check
+
+local function new_check(fields)
+  fields.noun, fields.code = fields.noun or "option", fields.code or 7
+  fields.also, fields.ignored = fields.also or {}, {}
+  return setmetatable(fields, Check)
+end
+
+function Check:fail(path, message, ...)
+  local object = self.noun .. (path ~= "" and (' "%s"'):format(path) or "s")
+  error(core.error {
+    object = self.what and object .. " of " .. self.what or object,
+    message = select("#", ...) > 0 and message:format(...) or message,
+    code = self.code,
+  }, 0)
+end
+
+function Check:wrong(path, declared, value)
+  self:fail(path, "expected %s, got %s", expectation(declared), describe_value(value))
+end
+
+-- Each returns the value as a policy sees it, nil when it is of another type.
+local converters = {}
+
+function converters.string(_, value)
+  return type(value) == "string" and value or nil
+end
+
+-- A float without a fraction will do: Lua's arithmetic makes such, and JSON's 1e3 is one.
+function converters.integer(_, value)
+  return type(value) == "number" and math.tointeger(value) or nil
+end
+
+function converters.number(_, value)
+  local finite = type(value) == "number" and value == value and math.abs(value) ~= math.huge
+  return finite and value or nil
+end
+
+function converters.boolean(_, value)
+  if type(value) == "boolean" then
+    return value
+  end
+  return nil
+end
+
+function converters.cidr(check, value, _, path)
+  if type(value) ~= "string" and not cidr.is(value) then
+    return nil
+  end
+  local address, why = cidr.parse(value)
+  if not address then
+    check:fail(path, "expected an address, but %s", why)
+  end
+  return address
+end
+
+function converters.list(check, value, declared, path)
+  if type(value) ~= "table" then
+    return nil
+  end
+  local list, count = json.array {}, 0
+  for _ in pairs(value) do
+    count = count + 1
+  end
+  for i = 1, count do
+    local element, where = value[i], ("%s[%d]"):format(path, i)
+    if element == nil then
+      return nil
+    elseif element == json.null then
+      check:fail(where, "expected %s, got null", declared.of and expectation(declared.of) or "a value")
+    elseif declared.of then
+      element = check:value(element, declared.of, where)
+    end
+    list[i] = element
+  end
+  return list
+end
+
+function converters.table(check, value, declared, path)
+  if type(value) ~= "table" or json.is_array(value) or value[1] ~= nil then
+    return nil
+  elseif declared.fields then
+    return check:fields(value, declared.fields, path)
+  elseif not declared.of then
+    return value
+  end
+  local map = {}
+  for _, key in ipairs(sorted_keys(value)) do
+    if type(key) ~= "string" then
+      return nil
+    end
+    map[key] = check:value(value[key], declared.of, join(path, key))
+  end
+  return map
+end
+
+function Check:value(value, declared, path)
+  local converted = converters[declared.type](self, value, declared, path)
+  if converted == nil then
+    self:wrong(path, declared, value)
+  end
+  if declared.min or declared.max then
+    local size = type(converted) == "number" and converted or #converted
+    if declared.min and size < declared.min or declared.max and size > declared.max then
+      local given = type(value) == "table" and ("%d elements"):format(size) or describe_value(value)
+      self:fail(path, "expected %s, got %s", expectation(declared), given)
+    end
+  end
+  if declared.choices then
+    for _, choice in ipairs(declared.choices) do
+      if choice == converted then
+        return converted
+      end
+    end
+    local near = declared.type == "string" and nearest(converted, declared.choices)
+    self:fail(path, "expected %s, got %s%s", expectation(declared), describe_value(value),
+      near and ('; did you mean "%s"?'):format(near) or "")
+  end
+  return converted
+end
+
+function Check:unknown(key, declared, path)
+  if type(key) ~= "string" then
+    self:fail(path, "unexpected element [%s]; options have names", tostring(key))
+  elseif self.unknown_keys == "collect" then
+    self.ignored[#self.ignored + 1] = join(path, key)
+  else
+    self:fail(join(path, key), "unknown%s", declaration.suggestion(key, sorted_keys(declared)))
+  end
+end
+
+-- What a policy does to its configuration must not reach the declaration.
+local function copy(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local new = setmetatable({}, getmetatable(value))
+  for key, member in pairs(value) do
+    new[key] = copy(member)
+  end
+  return new
+end
+
+-- Gives an option that is missing its computed value or its default.
+function Check:complete(conf, key, option, path)
+  local value
+  if option.auto and not self.skip_auto then
+    value = option.auto(conf)
+    if value ~= nil then
+      local computed = new_check { noun = "computed option", what = self.what, code = 100 }
+      conf[key] = computed:value(value, option, path)
+      return
+    end
+  end
+  if option.default ~= nil then
+    conf[key] = self:value(copy(option.default), option, path)
+  end
+end
+
+-- Checks the members of one table and completes them.
+function Check:fields(given, declared, path)
+  local conf, computed = {}, {}
+  for _, key in ipairs(sorted_keys(given)) do
+    if not declared[key] then
+      if path ~= "" or not self.also[key] then
+        self:unknown(key, declared, path)
+      end
+    elseif given[key] ~= json.null then
+      conf[key] = self:value(given[key], declared[key], join(path, key))
+    end
+  end
+  for _, key in ipairs(sorted_keys(declared)) do
+    local option = declared[key]
+    if conf[key] == nil then
+      if option.required then
+        self:fail(join(path, key), "missing; expected %s", expectation(option))
+      elseif option.auto then
+        computed[#computed + 1] = key
+      else
+        self:complete(conf, key, option, join(path, key))
+      end
+    end
+  end
+  for _, key in ipairs(computed) do
+    self:complete(conf, key, declared[key], join(path, key))
+  end
+  return conf
+end
+
+-- Raises (code 100) unless the options are declared as they should be, naming what is wrong: unknown types and keys,
+-- defaults that the declaration itself would refuse. `what` names the policy in messages. Returns declared.
+function options.declare(declared, what)
+  if type(declared) ~= "table" then
+    error(core.error {
+      object = what and "options of " .. what or "options",
+      message = "expected a table of declarations, got " .. describe_value(declared),
+      code = 100,
+    }, 0)
+  end
+  declaration.check(declared)
+  local function check_defaults(fields, path)
+    for _, name in ipairs(sorted_keys(fields)) do
+      local option, where = fields[name], join(path, name)
+      local check = new_check { noun = "choice of option", what = what, code = 100, skip_auto = true }
+      for _, choice in ipairs(option.choices or {}) do
+        check:value(choice, { type = option.type, min = option.min, max = option.max }, where)
+      end
+      check.noun = "default of option"
+      if option.default ~= nil then
+        check:value(option.default, option, where)
+      end
+      while option.of do
+        option, where = option.of, where .. "[]"
+      end
+      check_defaults(option.fields or {}, where)
+    end
+  end
+  check_defaults(declared, "")
+  return declared
+end
+
+local declared_well = setmetatable({}, { __mode = "k" })
+
+local function declare_once(declared, what)
+  if not declared_well[declared or options] then
+    options.declare(declared, what)
+    declared_well[declared] = true
+  end
+end
+
+-- Checks given values against what is declared. Returns the complete configuration and the list of the keys ignored.
+-- Raises, with code 7, what is wrong, what was given and what is expected; with code 100 what `auto` computed wrongly.
+--   opts.unknown  "error" (default): an unknown key is an error that names the nearest known one
+--                 "collect": it is left out of the configuration and returned in the list, as ipam.foo when nested
+--   opts.also     list of keys at the top level that are somebody else's: neither error nor ignored
+--   opts.what     name of the policy or file, for messages
+--   opts.auto     false: compute nothing
+function options.check(declared, given, opts)
+  opts = opts or {}
+  for key in pairs(opts) do
+    if key ~= "unknown" and key ~= "also" and key ~= "what" and key ~= "auto" then
+      error(core.error {
+        op = "options.check",
+        message = ('unknown key "%s"%s'):format(tostring(key),
+          declaration.suggestion(tostring(key), { "also", "auto", "unknown", "what" })),
+      }, 0)
+    end
+  end
+  declare_once(declared, opts.what)
+  local check = new_check { what = opts.what, unknown_keys = opts.unknown, skip_auto = opts.auto == false, also = {} }
+  for _, key in ipairs(opts.also or {}) do
+    check.also[key] = true
+  end
+  given = given == nil and {} or given
+  if type(given) ~= "table" or json.is_array(given) then
+    check:fail("", "expected an object, got %s", describe_value(given))
+  end
+  return check:fields(given, declared, ""), check.ignored
+end
+
+-- Reads text from a command line as the declared type; the check of the value comes later.
+local readers = {}
+
+function readers.integer(text)
+  return text:find "^[+-]?%d+$" and math.tointeger(tonumber(text)) or nil
+end
+
+function readers.number(text)
+  return text:find "^[+-]?[%d.]+[eE]?[+-]?%d*$" and tonumber(text) or nil
+end
+
+function readers.boolean(text)
+  local words = { ["true"] = true, yes = true, on = true, ["false"] = false, no = false, off = false }
+  return words[text]
+end
+
+-- JSON when it looks like it, else elements with commas between them.
+function readers.list(text, declared)
+  if text:find "^%s*%[" then
+    return json.decode(text)
+  end
+  local list = json.array {}
+  for element in text:gmatch "[^,]+" do
+    local reader = declared.of and readers[declared.of.type]
+    if reader then
+      element = reader(element, declared.of)
+      if element == nil then
+        return nil
+      end
+    end
+    list[#list + 1] = element
+  end
+  return list
+end
+
+function readers.table(text)
+  return text:find "^%s*{" and json.decode(text) or nil
+end
+
+-- Reads one NAME=VALUE, such as "mtu=1400", "ipam.type=host-local", "dns=10.0.0.1,10.0.0.2" or "args={...}", as the
+-- declared type and stores it in the table `given` (a new one when nil), which is returned for options.check.
+-- Raises, with code 7: no such option, a value that cannot be of its type.
+function options.parse_set(declared, text, given)
+  declare_once(declared)
+  local check = new_check {}
+  local name, raw = text:match "^([^=]+)=(.*)$"
+  if not name then
+    check:fail("", 'expected NAME=VALUE, got "%s"', text)
+  end
+  given = given or {}
+  local fields, into, path, option, last = declared, given, "", nil, nil
+  for part in name:gmatch "[^.]+" do
+    if last then
+      into[last] = type(into[last]) == "table" and into[last] or {}
+      into = into[last]
+      fields = option.fields or option.type == "table" and option.of and { [part] = option.of } or {}
+    end
+    if not fields[part] then
+      check:unknown(part, fields, path)
+    end
+    option, path, last = fields[part], join(path, part), part
+  end
+  if not option then
+    check:fail("", 'expected NAME=VALUE, got "%s"', text)
+  end
+  local reader, value = readers[option.type], raw
+  if reader then
+    local ok
+    ok, value = pcall(reader, raw, option)
+    if not ok then
+      check:fail(path, "expected %s, but cannot %s", expectation(option), tostring(value))
+    elseif value == nil then
+      check:wrong(path, option, raw)
+    end
+  end
+  check:value(value, option, path)
+  into[last] = value
+  return given
+end
+
+-- Returns help on declared options, as text.
+function options.describe(declared)
+  declare_once(declared)
+  return declaration.describe(declared)
+end
+
+return options
