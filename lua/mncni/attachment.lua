@@ -65,24 +65,16 @@ end
 -- Keys that the contract itself gives a meaning, and which a policy need not declare.
 local protocol_keys = {
   "cniVersion", "cniVersions", "name", "type", "policy", "ipam", "dns", "args", "runtimeConfig", "capabilities",
-  "prevResult", "disableCheck", "disableGC", "loadOnlyInlinedPlugins",
+  "prevResult", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments",
+  "cni.dev/attachments",
 }
 
--- The policy's options out of the configuration, checked, with what the protocol keys hold beside them.
+-- The policy's options out of the configuration, checked and complete, with what the protocol keys hold beside them.
 local function checked(call, policy)
-  local given, known = {}, {}
-  for _, key in ipairs(protocol_keys) do
-    known[key] = true
-  end
-  for key, value in pairs(call.config) do
-    if not (known[key] and not (policy.options or {})[key]) and not key:find("^cni%.dev/") then
-      given[key] = value
-    end
-  end
-  local conf, ignored = require("mncni.options").check(policy.options or {}, given, { unknown = "collect" })
-  for _, key in ipairs(ignored or {}) do
-    call.ignored[#call.ignored + 1] = key
-  end
+  local conf, ignored = require("mncni.options").check(policy.options or {}, call.config, {
+    unknown = "collect", also = protocol_keys, what = call.policy,
+  })
+  table.move(ignored, 1, #ignored, #call.ignored + 1, call.ignored)
   for _, key in ipairs { "ipam", "dns", "args", "runtimeConfig" } do
     if conf[key] == nil then
       conf[key] = call.config[key]

@@ -38,14 +38,10 @@ function lease.policy(call, ipam)
   if not policy.lease then
     unusable("\"%s\" is a policy, but gives no addresses: it has no lease hook", name)
   end
-  local given = {}
-  for key, value in pairs(ipam) do
-    if key ~= "type" and key ~= "policy" then
-      given[key] = value
-    end
-  end
-  local conf, ignored = require("mncni.options").check(policy.options or {}, given, { unknown = "collect" })
-  for _, key in ipairs(ignored or {}) do
+  local conf, ignored = require("mncni.options").check(policy.options or {}, ipam, {
+    unknown = "collect", also = { "type", "policy" }, what = name,
+  })
+  for _, key in ipairs(ignored) do
     call.ignored[#call.ignored + 1] = "ipam." .. key
   end
   conf.network, conf.version = call.network, call.version

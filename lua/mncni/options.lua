@@ -214,9 +214,15 @@ function Check:fields(given, declared, path)
   return conf
 end
 
+local declared_well = setmetatable({}, { __mode = "k" })
+
 -- Raises (code 100) unless the options are declared as they should be, naming what is wrong: unknown types and keys,
--- defaults that the declaration itself would refuse. `what` names the policy in messages. Returns declared.
+-- defaults that the declaration itself would refuse. `what` names the policy in messages. Returns declared. A table
+-- that was found good is not looked at again.
 function options.declare(declared, what)
+  if declared_well[declared or options] then
+    return declared
+  end
   if type(declared) ~= "table" then
     error(core.error {
       object = what and "options of " .. what or "options",
@@ -243,16 +249,8 @@ function options.declare(declared, what)
     end
   end
   check_defaults(declared, "")
+  declared_well[declared] = true
   return declared
-end
-
-local declared_well = setmetatable({}, { __mode = "k" })
-
-local function declare_once(declared, what)
-  if not declared_well[declared or options] then
-    options.declare(declared, what)
-    declared_well[declared] = true
-  end
 end
 
 -- Checks given values against what is declared. Returns the complete configuration and the list of the keys ignored.
@@ -273,7 +271,7 @@ function options.check(declared, given, opts)
       }, 0)
     end
   end
-  declare_once(declared, opts.what)
+  options.declare(declared, opts.what)
   local check = new_check { what = opts.what, unknown_keys = opts.unknown, skip_auto = opts.auto == false, also = {} }
   for _, key in ipairs(opts.also or {}) do
     check.also[key] = true
@@ -328,7 +326,7 @@ end
 -- declared type and stores it in the table `given` (a new one when nil), which is returned for options.check.
 -- Raises, with code 7: no such option, a value that cannot be of its type.
 function options.parse_set(declared, text, given)
-  declare_once(declared)
+  options.declare(declared)
   local check = new_check {}
   local name, raw = text:match "^([^=]+)=(.*)$"
   if not name then
@@ -367,7 +365,7 @@ end
 
 -- Returns help on declared options, as text.
 function options.describe(declared)
-  declare_once(declared)
+  options.declare(declared)
   return declaration.describe(declared)
 end
 
