@@ -112,14 +112,6 @@ $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ $(DEPS_LIBS)
 
--include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
-
-demo:
-	@MAKE="$(MAKE)" sh deploy/demo.sh
-
-demo-packages:
-	@sh deploy/install-packages.sh $(BUILD_PACKAGES) $(DEMO_PACKAGES)
-
 # Real containerd, runc and podman, real containers, on a node in namespaces of its own.
 check-containerd: all
 	$(Q)rm -rf $(BUILD)/cni
@@ -127,8 +119,11 @@ check-containerd: all
 	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" \
 		timeout 600 sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
 		busted --lua=lua5.4 spec/containerd
+.PHONY: check-containerd
+
+-include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
 
 clean:
 	rm -rf build
 
-.PHONY: all clean spec-tools demo demo-packages check-containerd
+.PHONY: all clean spec-tools
