@@ -123,6 +123,22 @@ check-containerd: all
 
 -include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
 
+# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
+SPEC_ENV = LUA="$(LUA)" LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
+ifeq ($(SAN),1)
+UNPRELOAD := $(BUILD)/spec/unpreload.so
+SPEC_ENV += RING_PRELOAD="$(foreach lib,libasan.so libubsan.so,$(shell $(CC) -print-file-name=$(lib))) $(UNPRELOAD)"
+
+$(UNPRELOAD): spec/support/san/unpreload.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -fPIC -shared -o $@ $<
+endif
+
+check-unit check-kernel: check-%: all $(UNPRELOAD)
+	$(Q)$(SPEC_ENV) spec/support/ring $* $(ARGS)
+.PHONY: check-unit check-kernel
+
 clean:
 	rm -rf build
 
