@@ -22,14 +22,6 @@ local hooks = {
   options = "table",
 }
 
-local option_keys = {
-  type = true, default = true, choices = true, min = true, max = true, doc = true, auto = true,
-}
-
-local option_types = {
-  string = true, integer = true, boolean = true, cidr = true, list = true, table = true, number = true,
-}
-
 local function sorted_keys(t)
   local names = {}
   for name in pairs(t) do
@@ -104,28 +96,6 @@ local function compile(text, path, env)
   return load(text, "@" .. path, "t", env)
 end
 
-local function check_option(object, key, option)
-  if type(key) ~= "string" then
-    fail(object, BROKEN, "options has an entry [%s]; an option has a name", tostring(key))
-  end
-  if type(option) ~= "table" then
-    fail(object, BROKEN, "option \"%s\" is a %s and not a table such as { type = \"string\" }", key, type(option))
-  end
-  for field in pairs(option) do
-    if not option_keys[field] then
-      fail(object, BROKEN, "option \"%s\" has an unknown field \"%s\"%s", key, tostring(field),
-        hint(field, sorted_keys(option_keys)))
-    end
-  end
-  if not option_types[option.type] then
-    fail(object, BROKEN, "option \"%s\" has the type %s%s", key, tostring(option.type),
-      hint(option.type, sorted_keys(option_types)))
-  end
-  if option.auto ~= nil and type(option.auto) ~= "function" then
-    fail(object, BROKEN, "option \"%s\": auto is a %s and not a function", key, type(option.auto))
-  end
-end
-
 local function check_hooks(object, result)
   if type(result) ~= "table" then
     fail(object, BROKEN, "it returns %s and not a table of hooks; does it end with \"return policy\"?",
@@ -142,8 +112,14 @@ local function check_hooks(object, result)
       fail(object, BROKEN, "its \"%s\" is a %s and not a %s", key, type(value), wanted)
     end
   end
-  for key, option in pairs(result.options or {}) do
-    check_option(object, key, option)
+  if result.options then
+    local ok, err = pcall(require "mncni.options".declare, result.options)
+    if not ok and core.is_error(err) then
+      err.op, err.object = "load", object .. ", " .. (err.object or "options")
+    end
+    if not ok then
+      error(err, 0)
+    end
   end
   return result
 end
