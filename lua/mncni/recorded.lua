@@ -25,6 +25,7 @@ local core = require "mncni.core"
 local model = require "mncni.recorded_route"
 local nft = require "mncni.recorded_nft"
 local net = require "mncni.net"
+local objects = require "mncni.objects"
 local print_lines = require "mncni.print"
 
 local recorded = {}
@@ -97,8 +98,8 @@ local function check_keys(space, verb, object, args, known, path)
         message = ("unknown key %q%s"):format((path or "") .. key,
           near and ("; did you mean %q?"):format(near) or "; the known ones are " .. table.concat(names, ", ")),
       }, 0)
-    elseif type(value) == "table" and row and row.fields and not getmetatable(value) and #value == 0 then
-      check_keys(space, verb, object, value, row.fields, (path or "") .. key .. ".")
+    elseif type(value) == "table" and row and (row.fields or row.of) and not getmetatable(value) and #value == 0 then
+      check_keys(space, verb, object, value, row.fields or core.schema()[row.of], (path or "") .. key .. ".")
     end
   end
 end
@@ -157,10 +158,12 @@ end
 
 function Socket:dump(object, filter)
   check_keys(self.space, "list", object, filter or {})
-  local list = (model.objects[object] or nft.objects[object]).dump(self.space, filter or {})
+  local list = (model.objects[object] or nft.objects[object]).dump(self.space)
   local i = 0
   return function()
-    i = i + 1
+    repeat
+      i = i + 1
+    until list[i] == nil or objects.matches(object, filter or {}, list[i])
     return list[i]
   end
 end
@@ -368,7 +371,7 @@ local function add_space(world, name)
     for priority, id in pairs { [0] = "local", [32766] = "main", [32767] = "default" } do
       if family == "inet" or id ~= "default" then
         table.insert(space.rules,
-          { family = family, priority = priority, table = id, action = "to_tbl", protocol = "kernel" })
+          { family = family, priority = priority, table = id, action = "to_table", protocol = "kernel" })
       end
     end
   end

@@ -733,9 +733,9 @@ end
 
 function rule.add(space, args)
   local made = copy(args)
-  made.family, made.action = objects.family_of(args), args.action or "to_tbl"
+  made.family, made.action = objects.family_of(args), args.action or "to_table"
   made.table = args.table and objects.name("table", args.table) or nil
-  if made.action == "to_tbl" and not made.table then
+  if made.action == "to_table" and not made.table then
     made.table = "main"
   end
   if not made.priority then
@@ -830,7 +830,7 @@ local function entries(object, list_name, same_entry, defaults)
 end
 
 local neigh = entries("neigh", "neighs", function(args, have)
-  return objects.canonical(args.dst) == objects.canonical(have.dst) and (args.proxy or false) == (have.proxy or false)
+  return objects.canonical(args.dst) == objects.canonical(have.dst)
 end, function(made)
   made.family = objects.family_of(made)
   made.state = made.state or { "permanent" }
