@@ -112,20 +112,34 @@ $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ $(DEPS_LIBS)
 
--include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
+# Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
+define need
+	@missing=$$(for p in $(1); do \
+		dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q '^install ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "Installing" $$missing; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+			install $$missing; } >$(PACKAGES_LOG) 2>&1 || { tail -n 20 $(PACKAGES_LOG); exit 1; }; \
+	fi
+endef
+PACKAGES_LOG := /tmp/mncni-packages.log
 
-build-packages:
-	@sh deploy/install-packages.sh $(BUILD_PACKAGES)
-
-test-packages:
-	@sh deploy/install-packages.sh $(BUILD_PACKAGES) $(LINT_PACKAGES) $(TEST_PACKAGES) $(CONTAINERD_PACKAGES)
+deps-build:
+	$(call need,$(BUILD_PACKAGES))
+deps-test: deps-build
+	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(CONTAINERD_PACKAGES))
+deps-demo: deps-build
+	$(call need,$(DEMO_PACKAGES))
 
 RINGS := lint check-unit check-kernel check-containerd
 
 # Set-up comes first and by itself: what follows is decided by what is installed.
-test: test-packages
+test: deps-test
 	+@$(MAKE) --no-print-directory all
 	+@MAKE="$(MAKE)" sh spec/support/test-all $(RINGS)
+
+demo:
+	@MAKE="$(MAKE)" sh deploy/demo.sh
 
 # A complete CNI bin directory: the binary, and a link for each policy that is a plugin.
 cni-bin: $(BUILD)/bin/mncni
@@ -134,12 +148,6 @@ cni-bin: $(BUILD)/bin/mncni
 	$(Q)install -m 755 $(BUILD)/bin/mncni $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
 	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
 
-demo:
-	@MAKE="$(MAKE)" sh deploy/demo.sh
-
-demo-packages:
-	@sh deploy/install-packages.sh $(BUILD_PACKAGES) $(DEMO_PACKAGES)
-
 # Real containerd, runc and podman, real containers, on a node in namespaces of its own.
 check-containerd: all
 	$(Q)rm -rf $(BUILD)/cni
@@ -147,6 +155,25 @@ check-containerd: all
 	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" \
 		timeout 600 sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
 		busted --lua=lua5.4 spec/containerd
+.PHONY: check-containerd
+
+-include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
+
+# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
+SPEC_ENV = LUA="$(LUA)" LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
+ifeq ($(SAN),1)
+UNPRELOAD := $(BUILD)/spec/unpreload.so
+SPEC_ENV += RING_PRELOAD="$(foreach lib,libasan.so libubsan.so,$(shell $(CC) -print-file-name=$(lib))) $(UNPRELOAD)"
+
+$(UNPRELOAD): spec/support/san/unpreload.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -fPIC -shared -o $@ $<
+endif
+
+check-unit check-kernel: check-%: all $(UNPRELOAD)
+	$(Q)$(SPEC_ENV) spec/support/ring $* $(ARGS)
+.PHONY: check-unit check-kernel
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
@@ -167,4 +194,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all build-packages test-packages demo-packages test demo cni-bin check-containerd spec-tools install clean
+.PHONY: all deps-build deps-test deps-demo test demo cni-bin spec-tools install clean

@@ -232,9 +232,11 @@ in_use() {
 	return 1
 }
 
-# The list is the Makefile's, for which make has to be there first.
+# The list is the Makefile's; where this script is run by itself, make may have to come first.
 packages() {
-	sh "$here/install-packages.sh" make && "$make" -C "$top" --no-print-directory demo-packages
+	if ! command -v "$make" >/dev/null; then
+		apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install make
+	fi && "$make" -C "$top" --no-print-directory deps-demo
 }
 
 main() {

@@ -25,13 +25,25 @@ local function show(value)
   return tostring(value)
 end
 
--- A short name of what the arguments speak of: "link cbr0", "route default", for messages.
+-- Keys that name one object in a message, as the codec does it.
+local naming = {
+  link = { "ifname", "ifindex", "group" }, addr = { "address", "dev", "ifindex" }, route = { "dst", "type", "dev" },
+  rule = { "priority", "src", "dst" }, neigh = { "dst", "dev", "ifindex" }, fdb = { "mac", "dst", "dev" },
+  nsid = { "nsid" },
+}
+local nft_naming = { "name", "table", "set", "chain", "handle", "family" }
+
+-- What the arguments speak of, for messages: link "cbr0", addr "10.0.0.1/24" dev eth0.
 local function named(object, args)
-  local what = args.ifname or args.dst or args.address or args.mac or args.name or args.ifindex or args.nsid
-  if object == "addr" and args.dev then
-    what = ("%s dev %s"):format(tostring(args.address), args.dev)
+  local text, first = object, true
+  for _, key in ipairs(naming[object] or nft_naming) do
+    local value = args[key]
+    if value ~= nil and type(value) ~= "table" then
+      text = text .. (first and ' "%s"' or " " .. key .. " %s"):format(tostring(value))
+      first = false
+    end
   end
-  return what and ("%s %s"):format(object, tostring(what)) or object
+  return text
 end
 ensure.named = named
 

@@ -105,7 +105,11 @@ local function topics()
 end
 
 local function range(row)
-  if row.min and row.max then
+  if row.type == "boolean" or row.type == "name" or row.type == "names" then
+    return ""
+  elseif row.max == math.maxinteger or row.max == 0xffffffff then
+    return row.min and row.min > 0 and " from " .. row.min or ""
+  elseif row.min and row.max then
     return (" %d..%d"):format(row.min, row.max)
   elseif row.max then
     return " up to " .. row.max
@@ -128,8 +132,10 @@ end
 local function keys_of(fields, path, out)
   for _, key in ipairs(sorted(fields)) do
     local row = fields[key]
-    local kind = (row.type or "value") .. range(row) .. ((row.read or row.readonly) and ", read only" or "")
-    if row.fields then
+    local kind = (row.type or "value") .. range(row) .. (row.readonly and ", read only" or "")
+    if row.of then
+      kind = ('table, see help "%s"'):format(row.of)
+    elseif row.fields then
       kind = ('table, see help "%s.%s"'):format(path, key)
     end
     local line = ("  %-21s %-29s %s"):format(key, kind, row.attr or "")

@@ -121,26 +121,16 @@ local makers = {
   del = request "del",
 }
 
--- list{...} streams every object for which all given fields are so. The kernel filters where it can; what it cannot
--- is filtered here.
+-- list{...} streams every object for which all given fields are so; the kernel filters where it can, the socket the
+-- rest. A socket receives all before the first is handed out, so that the loop's body may use it too.
 function makers.list(self, object, wire)
   return function(filter)
-    filter = filter or {}
-    check_args(object, "list", filter)
-    local step, state, control, closing = self:socket(wire.protocol):dump(wire.object, prepare(filter))
-    local function following()
-      while true do
-        local value = step(state, control)
-        control = value
-        if value == nil then
-          return nil
-        end
-        if objects.matches(wire.object, filter, value) then
-          return tag(wire.object, value)
-        end
-      end
-    end
-    return following, nil, nil, closing
+    check_args(object, "list", filter or {})
+    local step, state, control, closing = self:socket(wire.protocol):dump(wire.object, prepare(filter or {}))
+    return function()
+      control = step(state, control)
+      return tag(wire.object, control)
+    end, nil, nil, closing
   end
 end
 

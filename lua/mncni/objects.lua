@@ -34,7 +34,7 @@ local sorts = {
     protocol = "protocol", scope = "scope", type = "type", flags = "flags", host = "ip",
   },
   rule = {
-    src = "prefix", dst = "prefix", iif = "dev", oif = "dev", table = "table", protocol = "protocol",
+    src = "prefix", dst = "prefix", iif = "dev", oif = "dev", table = "table", protocol = "protocol", flags = "flags",
   },
   neigh = { dst = "ip", dev = "dev", lladdr = "mac", state = "flags", flags = "flags", master = "dev" },
   fdb = { mac = "mac", dev = "dev", dst = "ip", state = "flags", flags = "flags", master = "dev" },
@@ -267,7 +267,7 @@ local info = {
   neigh = {
     needs = { { "dev", "ifindex" }, { "dst" } }, get = true, change = "replace",
     key = function(want)
-      return fields(want, { "dev", "ifindex", "dst", "proxy" })
+      return fields(want, { "dev", "ifindex", "dst" })
     end,
   },
   fdb = {

@@ -113,7 +113,13 @@ local function check_hooks(object, result)
     end
   end
   if result.options then
-    require("mncni.options").declare(result.options, object)
+    local ok, err = pcall(require "mncni.options".declare, result.options)
+    if not ok and core.is_error(err) then
+      err.op, err.object = "load", object .. ", " .. (err.object or "options")
+    end
+    if not ok then
+      error(err, 0)
+    end
   end
   return result
 end

@@ -477,13 +477,6 @@ end
 
 -- Rules, neighbours, fdb, namespace ids -------------------------------------------------------------------------------
 
-local function range_word(value)
-  if type(value) == "table" then
-    return ("%s-%s"):format(value.start or value[1], value["end"] or value[2])
-  end
-  return value
-end
-
 local function rule_line(verb)
   return function(args)
     local out = words()
@@ -492,7 +485,7 @@ local function rule_line(verb)
     end
     out[#out + 1] = "rule"
     out[#out + 1] = verb
-    if args["not"] or args.invert then
+    if contains(args.flags or {}, "not") then
       out[#out + 1] = "not"
     end
     out:add("from", args.src or args.dst == nil and "all" or nil)
@@ -504,19 +497,22 @@ local function rule_line(verb)
     end
     out:add("iif", args.iif)
     out:add("oif", args.oif)
-    out:add("uidrange", range_word(args.uidrange))
+    out:add("uidrange", args.uidrange)
     out:add("ipproto", args.ipproto)
-    out:add("sport", range_word(args.sport))
-    out:add("dport", range_word(args.dport))
+    out:add("sport", args.sport)
+    out:add("dport", args.dport)
     out:add("priority", args.priority)
     out:add("protocol", protocol_word(args.protocol))
     local action = args.action
-    if args.table and (action == nil or action == "to_tbl" or action == "lookup") then
-      out:add("lookup", args.table)
-    elseif action and action ~= "to_tbl" then
+    if args["goto"] then
+      out:add("goto", args["goto"])
+    elseif action and action ~= "to_table" then
       out[#out + 1] = tostring(action)
+    else
+      out:add("lookup", args.table)
     end
     out:add("suppress_prefixlength", args.suppress_prefixlength)
+    out:add("suppress_ifgroup", args.suppress_ifgroup)
     return { out:text() }
   end
 end
@@ -530,8 +526,9 @@ local function describe_rule(value)
   end
   told.protocol = not objects.same("rule", "protocol", "boot", value.protocol or "boot")
     and not objects.same("rule", "protocol", "unspec", value.protocol or "unspec") and value.protocol or nil
-  told.suppress_prefixlength = value.suppress_prefixlength ~= 0xffffffff and value.suppress_prefixlength ~= -1
-    and value.suppress_prefixlength or nil
+  told.suppress_prefixlength = value.suppress_prefixlength ~= -1 and value.suppress_prefixlength or nil
+  told.suppress_ifgroup = value.suppress_ifgroup ~= -1 and value.suppress_ifgroup or nil
+  told.tos = value.tos ~= 0 and value.tos or nil
   return rule.add(told)
 end
 
@@ -540,7 +537,7 @@ local neigh_flags = { "router", "use", "managed", "extern_learn" }
 local function neigh_line(verb)
   return function(args)
     local out = words("neigh", verb)
-    if args.proxy or contains(args.flags or {}, "proxy") then
+    if contains(args.flags or {}, "proxy") then
       out[#out + 1] = "proxy"
     end
     out[#out + 1] = tostring(args.dst)

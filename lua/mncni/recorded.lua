@@ -25,6 +25,7 @@ local core = require "mncni.core"
 local model = require "mncni.recorded_route"
 local nft = require "mncni.recorded_nft"
 local net = require "mncni.net"
+local objects = require "mncni.objects"
 local print_lines = require "mncni.print"
 
 local recorded = {}
@@ -97,8 +98,8 @@ local function check_keys(space, verb, object, args, known, path)
         message = ("unknown key %q%s"):format((path or "") .. key,
           near and ("; did you mean %q?"):format(near) or "; the known ones are " .. table.concat(names, ", ")),
       }, 0)
-    elseif type(value) == "table" and row and row.fields and not getmetatable(value) and #value == 0 then
-      check_keys(space, verb, object, value, row.fields, (path or "") .. key .. ".")
+    elseif type(value) == "table" and row and (row.fields or row.of) and not getmetatable(value) and #value == 0 then
+      check_keys(space, verb, object, value, row.fields or core.schema()[row.of], (path or "") .. key .. ".")
     end
   end
 end
@@ -157,10 +158,12 @@ end
 
 function Socket:dump(object, filter)
   check_keys(self.space, "list", object, filter or {})
-  local list = (model.objects[object] or nft.objects[object]).dump(self.space, filter or {})
+  local list = (model.objects[object] or nft.objects[object]).dump(self.space)
   local i = 0
   return function()
-    i = i + 1
+    repeat
+      i = i + 1
+    until list[i] == nil or objects.matches(object, filter or {}, list[i])
     return list[i]
   end
 end
@@ -256,7 +259,15 @@ function World:record(space, verb, object, args)
     return
   end
   local netns = space.name ~= "host" and space.name or nil
-  for _, line in ipairs(print_lines.commands(verb, object, args, netns)) do
+  local shown = args
+  for _, key in ipairs { "dev", "master" } do
+    local link = math.type(args[key]) == "integer" and model.objects.link.get(space, { ifindex = args[key] })
+    if link then
+      shown = shown == args and model.copy(args) or shown
+      shown[key] = link.ifname
+    end
+  end
+  for _, line in ipairs(print_lines.commands(verb, object, shown, netns)) do
     table.insert(self.log, { netns = space.name, verb = verb, object = object, args = args, line = line })
   end
 end
@@ -311,10 +322,15 @@ local function make_sysctl(world)
     return previous, true
   end
   function sysctl.batch(netns, list)
-    local done = {}
+    local space, done = world:space_of(netns), {}
+    local before = model.copy(space.sysctls)
     for i, item in ipairs(list) do
-      local previous, changed = sysctl.set(netns, item[1], item[2])
-      done[i] = { key = item[1], previous = previous, changed = changed }
+      local ok, previous, changed = pcall(sysctl.set, netns, item[1], item[2])
+      if not ok then
+        space.sysctls, previous.index = before, i
+        error(previous, 0)
+      end
+      done[i] = { key = sysctl_key(item[1]), previous = previous, changed = changed }
     end
     return done
   end
@@ -355,7 +371,7 @@ local function add_space(world, name)
     for priority, id in pairs { [0] = "local", [32766] = "main", [32767] = "default" } do
       if family == "inet" or id ~= "default" then
         table.insert(space.rules,
-          { family = family, priority = priority, table = id, action = "to_tbl", protocol = "kernel" })
+          { family = family, priority = priority, table = id, action = "to_table", protocol = "kernel" })
       end
     end
   end
@@ -469,7 +485,7 @@ end
 --   lines()          what was changed since it was made, as command lines, oldest first
 --   log              the same as a list of {netns, verb, object, args, line}
 --   open, netns      stand-ins for mncni.open and mncni.netns
---   run(fn, ...)     calls fn while mncni.open and mncni.netns are these stand-ins
+--   run(fn, ...)     calls fn while mncni.open, require("mncni.net").open and mncni.netns are these stand-ins
 --   clear()          empties the log
 -- Raises when the fixture does not fit the model (an address on a device that is not there, ...).
 function recorded.new(fixture)
@@ -557,10 +573,10 @@ function recorded.new(fixture)
 
   function world.run(fn, ...)
     local mncni = require "mncni"
-    local open, netns = rawget(mncni, "open"), rawget(mncni, "netns")
-    mncni.open, mncni.netns = world.open, world.netns
+    local open, netns, open_net = rawget(mncni, "open"), rawget(mncni, "netns"), net.open
+    mncni.open, mncni.netns, net.open = world.open, world.netns, world.open
     local results = table.pack(pcall(fn, ...))
-    mncni.open, mncni.netns = open, netns
+    mncni.open, mncni.netns, net.open = open, netns, open_net
     if not results[1] then
       error(results[2], 0)
     end

@@ -681,9 +681,19 @@ function route.del(space, args)
   space:refuse("del", "route", args, "ESRCH")
 end
 
--- The kernel's look-up: which way traffic to args.dst goes; nil when there is none.
+-- A host address alone asks the kernel's look-up: which way traffic to it goes; nil when there is none. With a prefix,
+-- or any of the keys that a look-up has no use for, the entry of the table is meant.
 function route.get(space, args)
-  local address = core.cidr(tostring(args.dst))
+  local address = args.dst ~= nil and core.cidr.parse(tostring(args.dst))
+  if not address or not address:is_host() or args.table or args.protocol or args.metric or args.type or args.scope
+    or args.gateway then
+    for _, have in ipairs(views(space.routes)) do
+      if objects.matches("route", args, have) then
+        return have
+      end
+    end
+    return nil
+  end
   local own = is_local(space, address)
   if own then
     return {
@@ -723,9 +733,9 @@ end
 
 function rule.add(space, args)
   local made = copy(args)
-  made.family, made.action = objects.family_of(args), args.action or "to_tbl"
+  made.family, made.action = objects.family_of(args), args.action or "to_table"
   made.table = args.table and objects.name("table", args.table) or nil
-  if made.action == "to_tbl" and not made.table then
+  if made.action == "to_table" and not made.table then
     made.table = "main"
   end
   if not made.priority then
@@ -820,7 +830,7 @@ local function entries(object, list_name, same_entry, defaults)
 end
 
 local neigh = entries("neigh", "neighs", function(args, have)
-  return objects.canonical(args.dst) == objects.canonical(have.dst) and (args.proxy or false) == (have.proxy or false)
+  return objects.canonical(args.dst) == objects.canonical(have.dst)
 end, function(made)
   made.family = objects.family_of(made)
   made.state = made.state or { "permanent" }

@@ -106,7 +106,7 @@ describe("a net", function()
       assert.equal("kind", err.field)
       assert.equal("dummy", err.have)
       assert.equal("bridge", err.want)
-      assert.equal('ensure link cbr0 (netns host): kind is "dummy", wanted "bridge", and that cannot change in place',
+      assert.equal('ensure link "cbr0" (netns host): kind is "dummy", wanted "bridge", and that cannot change in place',
         tostring(err))
       assert.is_not_nil(host.link.get { ifname = "cbr0" })
     end)

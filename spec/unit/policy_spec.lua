@@ -247,8 +247,13 @@ describe("finding a policy", function()
 
   -- Runs Lua source in a stock interpreter, with the module mncni.policy as `policy`.
   local function stock(source, path)
-    local out, err = sh(("MNCNI_POLICY_PATH=%s LUA_PATH=%s LUA_CPATH=%s lua5.4 -e %s"):format(runner.quote(path),
-      runner.quote("lua/?.lua;lua/?/init.lua"), runner.quote(runner.build .. "/lib/lua/5.4/?.so"), runner.quote("local policy = require 'mncni.policy'\n" .. source)))
+    local words = {
+      "MNCNI_POLICY_PATH=" .. runner.quote(path),
+      "LUA_PATH='lua/?.lua;lua/?/init.lua'",
+      "LUA_CPATH=" .. runner.quote(runner.build .. "/lib/lua/5.4/?.so"),
+      "lua5.4 -e " .. runner.quote("local policy = require 'mncni.policy'\n" .. source),
+    }
+    local out, err = sh(table.concat(words, " "))
     return out .. err
   end
 
@@ -357,12 +362,13 @@ describe("the form of a policy", function()
       }
     ]])
     for source, why in pairs {
-      ["a = 1"] = "option \"a\" is a number",
-      ["a = {}"] = "option \"a\" has the type nil",
+      ["a = 1"] = "p.lua, declaration of option \"a\": expected a table",
+      ["a = {}"] = "no type; there are",
       ["a = { type = \"strin\" }"] = "did you mean \"string\"?",
-      ["a = { type = \"string\", mim = 1 }"] = "unknown field \"mim\"; did you mean \"min\"?",
-      ["a = { type = \"string\", auto = 1 }"] = "auto is a number and not a function",
-      ["{ type = \"string\" }"] = "an option has a name",
+      ["a = { type = \"string\", mim = 1 }"] = "unknown key \"mim\"; did you mean \"min\"?",
+      ["a = { type = \"string\", auto = 1 }"] = "auto is 1, not a function",
+      ["a = { type = \"string\", default = 1 }"] = "p.lua, default of option \"a\": expected a string, got 1",
+      ["{ type = \"string\" }"] = "the name is not made of letters",
     } do
       local message = load("return { options = { " .. source .. " } }")
       assert.is_truthy(message:find(why, 1, true), message)

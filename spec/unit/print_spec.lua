@@ -64,14 +64,14 @@ describe("a printed request", function()
       line("add", "rule", { priority = 100, src = "10.0.0.0/8", dst = "10.1.0.0/16", fwmark = 1, fwmask = 255,
         table = 100 }))
     assert.equal("-6 rule add not from all priority 5 lookup main suppress_prefixlength 0",
-      line("add", "rule", { family = "inet6", ["not"] = true, priority = 5, table = "main",
+      line("add", "rule", { family = "inet6", flags = { "not" }, priority = 5, table = "main",
         suppress_prefixlength = 0 }))
     assert.equal("rule del from 10.0.0.0/8 unreachable",
       line("del", "rule", { src = "10.0.0.0/8", action = "unreachable" }))
     assert.equal("neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev eth0 nud permanent",
       line("add", "neigh", { dst = "10.0.0.9", dev = "eth0", lladdr = "02:00:00:00:00:09", state = { "permanent" } }))
     assert.equal("neigh add proxy 10.0.0.9 dev eth0",
-      line("add", "neigh", { dst = "10.0.0.9", dev = "eth0", proxy = true }))
+      line("add", "neigh", { dst = "10.0.0.9", dev = "eth0", flags = { "proxy" } }))
     assert.equal("netns set web 5", line("add", "nsid", { netns = "/run/netns/web", nsid = 5 }))
   end)
 

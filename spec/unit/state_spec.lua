@@ -57,7 +57,7 @@ local outcomes = {
   { "returns_nothing", 1, 100, "it returns nothing and not a table of hooks; does it end with \"return policy\"?" },
   { "hook_is_a_string", 1, 100, "its \"desired\" is a string and not a function" },
   { "misspelt_hook", 1, 100, "unknown hook \"desierd\" (line 2); did you mean \"desired\"?" },
-  { "misspelt_option", 1, 100, "option \"mtu\" has an unknown field \"defualt\"; did you mean \"default\"?" },
+  { "misspelt_option", 1, 100, "option \"mtu\": unknown key \"defualt\"; did you mean \"default\"?" },
   { "syntax_error", 1, 100, "spec/fixtures/hostile/syntax_error.lua:4: <name> or '...' expected near '}'" },
   { "raises_while_loading", 1, 100, "raises_while_loading.lua:3: attempt to index a nil value (local 'missing')" },
   { "requires_missing", 1, 100, "no file 'no/such/module.lua' beside the policies" },
