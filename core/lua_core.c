@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mncni.core: the table that the faces below fill. Loads in a stock lua5.4 and inside the hosts alike.
 #include "lua_core.h"
+#include "lua_nl.h"
 
 #include "lua_args.h"
 #include "lua_cidr.h"
@@ -11,6 +12,10 @@ static const struct {
 	lua_CFunction open; // called with the module table on top; pushes one value
 } faces[] = {
 	{ "error", mn_open_error },
+	{ "socket", mn_open_socket },
+	{ "encode", mn_open_encode },
+	{ "decode", mn_open_decode },
+	{ "schema", mn_open_schema },
 	{ "nearest", mn_open_nearest },
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },

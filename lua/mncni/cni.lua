@@ -211,9 +211,17 @@ local function read_prev_result(call, config)
   end
 end
 
+-- What is not ASCII comes from the host as { hex = "c3a9" }, because JSON cannot hold every byte.
+local function bytes(value)
+  if type(value) == "table" then
+    return (value.hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
+  end
+  return value
+end
+
 -- Reads the network configuration into call: decoding, then name, then version, then the rest.
 local function read_configuration(call, request)
-  local text = request.stdin
+  local text = bytes(request.stdin)
   if request.stdin_truncated or #(text or "") > cni.MAX_STDIN then
     fail(6, ("the network configuration on stdin is larger than %d bytes"):format(cni.MAX_STDIN))
   end
@@ -232,6 +240,9 @@ local function read_configuration(call, request)
   choose_policy(call, config, called)
   call.annotations = config.runtimeConfig and config.runtimeConfig[netconf.ANNOTATIONS] or {}
   read_prev_result(call, config)
+  if call.command == "GC" then
+    call.valid = netconf.valid_attachments(config)
+  end
 end
 
 local function version_document()
@@ -241,7 +252,7 @@ local function version_document()
 end
 
 local function encode(document)
-  return core.json.encode(document, { pretty = true }) .. "\n"
+  return core.json.encode(document, { pretty = true })
 end
 
 local handlers = {}
@@ -271,37 +282,35 @@ function handlers.STATUS(call, attachment)
 end
 
 function handlers.GC(call, attachment)
-  attachment.gc(call, netconf.valid_attachments(call.config))
+  attachment.gc(call, call.valid)
 end
 
+local function prepare(call, request)
+  read_environment(call, call.env)
+  read_configuration(call, request)
+end
+
+-- What is wrong with a request has no line of Lua to tell; a fault of this code has.
+local function without_place(value)
+  return core.is_error(value) and value or errors.handler(value)
+end
+
+-- Returns true and the document for stdout, or false and what was raised.
 local function serve(call, request)
   if call.command == "VERSION" then
-    return encode(version_document())
+    return pcall(encode, version_document())
   end
-  read_environment(call, request.env)
-  read_configuration(call, request)
-  return handlers[call.command](call, require "mncni.attachment")
+  local ok, err = xpcall(prepare, without_place, call, request)
+  if not ok then
+    return false, err
+  end
+  return errors.catch(function()
+    return handlers[call.command](call, require "mncni.attachment")
+  end)
 end
 
 local function state_dir(env)
   return env.MNCNI_STATE_DIR or os.getenv("MNCNI_STATE_DIR") or "/run/mncni"
-end
-
--- What the host could not put into JSON as it is comes as { hex = digits }.
-local function plain(value)
-  if type(value) ~= "table" then
-    return value
-  end
-  return (value.hex:gsub("..", function(digits) return string.char(tonumber(digits, 16)) end))
-end
-
-local function plain_request(request)
-  local env = {}
-  for name, value in pairs(request.env) do
-    env[name] = plain(value)
-  end
-  request.env, request.stdin = env, plain(request.stdin)
-  return request
 end
 
 local function write_record(call, err, started)
@@ -312,29 +321,32 @@ local function write_record(call, err, started)
   })
 end
 
--- Serves one call. request: env (a table of the environment: CNI_*, MNCNI_*, TRACEPARENT), stdin (text),
--- stdin_truncated (true when there was more than MAX_STDIN),
--- name (what the binary was called by), started (of record.clock(), when the process began).
+-- Serves one call. request: env (a table of the environment: CNI_*, MNCNI_*, TRACEPARENT), stdin (text; here and in env
+-- what is not ASCII may be { hex = }), stdin_truncated (true when there was more than MAX_STDIN), name (what the binary
+-- was called by), started (of record.clock(), when the process began).
 -- Returns { status = exit code, stdout = text or nil, stderr = text or nil, code = CNI error code or 0 }; stdout is
 -- one JSON document. Never raises: every failure is an error document.
 function cni.run(request)
-  local env = plain_request(request).env
+  local env = {}
+  for name, value in pairs(request.env) do
+    env[name] = bytes(value)
+  end
   local started = request.started or record.clock()
   if (env.CNI_COMMAND or "") == "" then
     return {
       status = 0, code = 0,
-      stderr = "mncni: a CNI plugin, run by a container runtime with CNI_COMMAND set\nCNI protocol versions supported: "
-        .. table.concat(results.versions, ", ") .. "\n",
+      stderr = "mncni: a CNI plugin, run by a container runtime with CNI_COMMAND set\n"
+        .. "CNI protocol versions supported: " .. table.concat(results.versions, ", "),
     }
   end
   local call = {
     command = env.CNI_COMMAND, env = env, ignored = {}, state_dir = state_dir(env), trace = env.TRACEPARENT,
   }
-  local ok, stdout = errors.catch(serve, call, request)
+  local ok, stdout = serve(call, request)
   local err
   if not ok then
     err = errors.convert(stdout)
-    stdout = errors.document(err, results.supported(call.version) and call.version or NEWEST) .. "\n"
+    stdout = errors.document(err, results.supported(call.version) and call.version or NEWEST)
   end
   write_record(call, err, started)
   return { status = ok and 0 or 1, stdout = stdout, code = err and err.code or 0 }

@@ -104,7 +104,7 @@ end
 
 local function from_string(err, text, traced)
   local place, message = split_position(text)
-  err.message = message
+  err.message = errors.printable(message, MSG_BYTES)
   if place and err.file and place ~= err.file .. ":" .. err.line then
     err.details = "raised at " .. place
   elseif not err.file then
@@ -126,7 +126,7 @@ local function from_value(value, traced)
   elseif value == nil then
     err.message = "nil was raised instead of an error"
   else
-    err.message = describe(value)
+    err.message = errors.printable(describe(value), MSG_BYTES)
     if type(value) == "table" then
       err.code = valid_code(rawget(value, "code")) or err.code
       local details = rawget(value, "details")
@@ -148,9 +148,17 @@ function errors.handler(value)
   return value
 end
 
+-- Lua calls no handler when memory runs out.
+local function objectified(ok, ...)
+  if ok or core.is_error((...)) then
+    return ok, ...
+  end
+  return false, core.error(from_value((...), false))
+end
+
 -- pcall(fn, ...) whose error is always an error object made by errors.handler.
 function errors.catch(fn, ...)
-  return xpcall(fn, errors.handler, ...)
+  return objectified(xpcall(fn, errors.handler, ...))
 end
 
 -- What a runtime is told about a raised value of any type: { code, msg, details or nil }. Never raises.

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// Changes: one message or many in one send, with what the kernel says about each.
+#include "lua_nl.h"
+
+#include "lua_args.h"
+#include "lua_core.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+// One message that was encoded, and the item of the batch that it belongs to.
+struct entry {
+	size_t offset; // in nl.out
+	uint32_t seq;
+	int item; // from 1
+	enum mn_verb verb;
+	const struct mn_object *object;
+};
+
+struct batch {
+	lua_State *L;
+	struct mn_socket *sock;
+	struct entry *entries; // in a userdata on the stack
+	int count;	       // encoded
+	int sent;	       // of them sent and accepted
+	int list;	       // stack index of the list, 0 for a single request
+	int args;	       // stack index of the arguments of the item being encoded
+};
+
+// Pushes the arguments of an item.
+static void push_args(struct batch *b, int item)
+{
+	if (!b->list) {
+		lua_pushvalue(b->L, b->args);
+		return;
+	}
+	lua_geti(b->L, b->list, item);
+	lua_geti(b->L, -1, 3);
+	lua_remove(b->L, -2);
+}
+
+static int raise_for(struct batch *b, const struct entry *entry, struct mn_error *err)
+{
+	push_args(b, entry->item);
+	mn_socket_raise(
+		b->L, b->sock, entry->object, entry->verb, lua_gettop(b->L), b->list ? entry->item : 0, err);
+}
+
+// Whether the kernel's refusal is what the verb wants: a rule that is there already needs no replacing.
+static bool tolerated(const struct entry *entry, int errnum)
+{
+	return errnum == EEXIST && entry->object == &mn_rule_object && entry->verb == MN_REPLACE;
+}
+
+static const struct entry *entry_of(const struct batch *b, uint32_t seq)
+{
+	for (int i = b->sent; i < b->count; i++) {
+		if (b->entries[i].seq == seq)
+			return &b->entries[i];
+	}
+	return NULL;
+}
+
+// The first refusal among the answers, in the order of the batch.
+static const struct entry *first_refused(
+	const struct batch *b, uint32_t first, uint32_t last, const struct nlmsghdr **answer)
+{
+	const struct mn_nl *nl = &b->sock->nl;
+	const struct entry *worst = NULL;
+
+	for (const struct nlmsghdr *nlh = NULL; (nlh = mn_nl_next(nl, &nl->in, nlh, first, last));) {
+		const struct entry *entry = entry_of(b, nlh->nlmsg_seq);
+		int errnum = mn_nl_errno(nlh);
+
+		if (!errnum || (entry && tolerated(entry, errnum)))
+			continue;
+		if (!entry) // the frame of a transaction: nobody's fault in particular
+			entry = &b->entries[b->sent];
+		if (!worst || entry < worst) {
+			worst = entry;
+			*answer = nlh;
+		}
+	}
+	return worst;
+}
+
+// Sends what is encoded and not sent, up to `end` in the buffer. Returns the refused entry, NULL when all
+// went well.
+static const struct entry *send_pending(struct batch *b, size_t end, struct mn_error *err)
+{
+	struct mn_nl *nl = &b->sock->nl;
+	struct mn_buffer view;
+	const struct entry *refused;
+	const struct nlmsghdr *answer = NULL;
+	uint32_t first, last;
+	size_t start;
+
+	if (b->sent == b->count)
+		return NULL;
+	start = b->entries[b->sent].offset;
+	first = b->entries[b->sent].seq;
+	last = b->entries[b->count - 1].seq;
+	((struct nlmsghdr *)(nl->out.data + b->entries[b->count - 1].offset))->nlmsg_flags |= NLM_F_ACK;
+	view = (struct mn_buffer){ .data = nl->out.data + start, .len = end - start };
+	if (mn_nl_exchange(nl, &view, last, &nl->in, err) < 0)
+		return &b->entries[b->sent];
+	refused = first_refused(b, first, last, &answer);
+	if (refused)
+		mn_nl_refusal(refused->object, (const struct nlmsghdr *)(nl->out.data + refused->offset),
+			answer, err);
+	else
+		b->sent = b->count;
+	return refused;
+}
+
+static void must_send(struct batch *b, size_t end)
+{
+	struct mn_error err = { 0 };
+	const struct entry *refused = send_pending(b, end, &err);
+
+	if (refused)
+		raise_for(b, refused, &err);
+}
+
+// A name that is not known yet may be that of a link made earlier in this batch.
+static bool send_creations(struct mn_encoder *e)
+{
+	struct batch *b = e->arg;
+	bool creates = false;
+
+	for (int i = b->sent; i < b->count; i++)
+		creates = creates || b->entries[i].object == &mn_link_object;
+	if (creates)
+		must_send(b, e->message);
+	return creates;
+}
+
+static void add_entry(struct batch *b, struct mn_encoder *e, int item)
+{
+	struct mn_nl *nl = &b->sock->nl;
+	size_t offset = mn_encode(e);
+	struct entry *entry = &b->entries[b->count++];
+
+	*entry = (struct entry){ .offset = offset, .item = item, .verb = e->verb, .object = e->object };
+	entry->seq = ((struct nlmsghdr *)(nl->out.data + offset))->nlmsg_seq = mn_nl_next_seq(nl);
+}
+
+// Removes the link that the message at offset created.
+static void remove_again(struct batch *b, const struct entry *created)
+{
+	struct mn_nl *nl = &b->sock->nl;
+	struct nlmsghdr *nlh = (struct nlmsghdr *)(nl->out.data + created->offset);
+	struct mn_buffer view = { .data = (char *)nlh };
+	struct mn_error ignored;
+
+	nlh->nlmsg_type = RTM_DELLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+	nlh->nlmsg_seq = mn_nl_next_seq(nl);
+	view.len = nlh->nlmsg_len;
+	(void)mn_nl_exchange(nl, &view, nlh->nlmsg_seq, &nl->in, &ignored);
+}
+
+// What the kernel ignores while it creates an object is set by a second message, after the creation has been
+// acknowledged: otherwise it would change an object that was there before.
+static void add_later(struct batch *b, struct mn_encoder *e, int item)
+{
+	struct mn_error err = { 0 };
+	const struct entry *refused;
+	int created = b->count - 1;
+
+	must_send(b, b->sock->nl.out.len);
+	e->later = true;
+	add_entry(b, e, item);
+	refused = send_pending(b, b->sock->nl.out.len, &err);
+	if (!refused)
+		return;
+	if (e->verb == MN_ADD && created >= 0)
+		remove_again(b, &b->entries[created]);
+	raise_for(b, refused, &err);
+}
+
+static void add_item(struct batch *b, int item, enum mn_verb verb, const struct mn_object *object)
+{
+	struct mn_socket *sock = b->sock;
+	struct mn_encoder e = { .L = b->L,
+		.nl = &sock->nl,
+		.out = &sock->nl.out,
+		.object = object,
+		.verb = verb,
+		.netns = sock->netns,
+		.args = b->args,
+		.unknown_link = send_creations,
+		.arg = b };
+
+	add_entry(b, &e, item);
+	if (e.has_later)
+		add_later(b, &e, item);
+}
+
+static void start(struct batch *b, size_t items)
+{
+	b->entries = lua_newuserdatauv(b->L, (2 * items + 1) * sizeof(struct entry), 0);
+	b->sock->nl.out.len = 0;
+}
+
+int mn_socket_change(
+	lua_State *L, struct mn_socket *sock, enum mn_verb verb, const struct mn_object *object, int args)
+{
+	struct batch b = { .L = L, .sock = sock, .args = args };
+
+	start(&b, 1);
+	add_item(&b, 1, verb, object);
+	must_send(&b, sock->nl.out.len);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+// Raises for an item that is no { verb, object, args }.
+static enum mn_verb check_item(lua_State *L, lua_Integer item)
+{
+	int verb;
+
+	if (!lua_istable(L, -1))
+		mn_lua_bad_argument(L, "batch", "item %lld is a %s, not { verb, object, args }",
+			(long long)item, luaL_typename(L, -1));
+	if (lua_geti(L, -1, 1) != LUA_TSTRING)
+		mn_lua_bad_argument(L, "batch", "item %lld has no verb", (long long)item);
+	verb = mn_verb_find(lua_tostring(L, -1));
+	if (verb < 0 || verb >= MN_GET)
+		mn_lua_bad_argument(L, "batch", "item %lld: \"%s\" is no verb that changes something",
+			(long long)item, lua_tostring(L, -1));
+	lua_pop(L, 1);
+	return (enum mn_verb)verb;
+}
+
+// sock:batch{ { verb, object, args }, ... } sends all in one go. What is refused first is raised, with its
+// position as `index`. Without a transaction (route), what comes after it may have been applied.
+int mn_socket_batch(lua_State *L)
+{
+	struct mn_socket *sock = mn_lua_check_socket(L, 1);
+	struct batch b = { .L = L, .sock = sock, .list = 2, .args = 4 };
+	lua_Integer n;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_settop(L, 2);
+	n = luaL_len(L, 2);
+	start(&b, (size_t)n);
+	for (lua_Integer i = 1; i <= n; i++) {
+		const struct mn_object *object;
+		enum mn_verb verb;
+
+		lua_settop(L, 3);
+		lua_geti(L, 2, i);
+		verb = check_item(L, i);
+		lua_geti(L, 4, 2);
+		object = mn_lua_check_object(L, -1, sock->nl.protocol);
+		lua_pop(L, 1);
+		lua_geti(L, 4, 3);
+		lua_replace(L, 4);
+		luaL_checktype(L, 4, LUA_TTABLE);
+		add_item(&b, (int)i, verb, object);
+	}
+	lua_settop(L, 3);
+	must_send(&b, sock->nl.out.len);
+	lua_pushboolean(L, 1);
+	return 1;
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+// The decoder: walks the bytes of a message and a table of the schema together.
+#define _GNU_SOURCE
+#include "codec.h"
+
+#include "lua_core.h"
+
+#include <linux/rtnetlink.h>
+#include <string.h>
+
+static void decode_attrs(
+	struct mn_decoder *d, const struct mn_table *table, const char *base, const char *data, size_t len);
+
+// Keeps an attribute that no row describes: value.raw[number] = bytes, or value.raw.IFLA_LINKINFO[number] for
+// one in an inline nest. The number keeps the flag by which the kernel marks nests.
+static void keep_raw(struct mn_decoder *d, const struct nlattr *attr)
+{
+	lua_State *L = d->L;
+	int top = lua_gettop(L);
+	uint16_t number = attr->nla_type & (uint16_t)~NLA_F_NET_BYTEORDER;
+
+	lua_pushvalue(L, d->top);
+	for (int i = -1; i < d->path_len; i++) {
+		const char *key = i < 0 ? "raw" : d->path[i];
+
+		if (lua_getfield(L, -1, key) != LUA_TTABLE) {
+			lua_pop(L, 1);
+			lua_newtable(L);
+			lua_pushvalue(L, -1);
+			lua_setfield(L, -3, key);
+		}
+	}
+	lua_pushlstring(L, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
+	lua_rawseti(L, -2, number);
+	lua_settop(L, top);
+}
+
+// Pushes a new table for the nested table that starts at data.
+static bool decode_table(struct mn_decoder *d, const struct mn_table *table, const char *data, size_t len)
+{
+	struct mn_decoder outer = *d;
+	size_t header = NLMSG_ALIGN(table->header);
+
+	if (len < table->header || d->depth >= MN_CODEC_DEPTH - 1)
+		return false;
+	luaL_checkstack(d->L, 12, "nested too deeply");
+	lua_newtable(d->L);
+	d->depth++;
+	d->top = lua_gettop(d->L);
+	d->path_len = 0;
+	decode_attrs(d, table, data, data + (header < len ? header : len), header < len ? len - header : 0);
+	d->depth = outer.depth;
+	d->top = outer.top;
+	d->path_len = outer.path_len;
+	memcpy(d->path, outer.path, sizeof(d->path));
+	return true;
+}
+
+static bool decode_inline(struct mn_decoder *d, const struct mn_row *row, const struct mn_table *table,
+	const struct nlattr *attr)
+{
+	const char *data = mnl_attr_get_payload(attr);
+
+	if (d->path_len >= MN_CODEC_DEPTH - 1)
+		return false;
+	d->path[d->path_len++] = row->name;
+	decode_attrs(d, table, data, data, mnl_attr_get_payload_len(attr));
+	d->path_len--;
+	return true;
+}
+
+static bool decode_variant(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr,
+	const char *data, size_t len)
+{
+	static const struct mn_table nothing = { 0 };
+	const struct mn_variant *variant = mn_variant_of(row, data, len);
+
+	if (!variant)
+		return decode_inline(d, row, &nothing, attr);
+	if (!variant->key)
+		return decode_inline(d, row, variant->table, attr);
+	if (!decode_table(d, variant->table, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr)))
+		return false;
+	lua_setfield(d->L, d->top, variant->key);
+	return true;
+}
+
+// Pushes a list of what the nests in an attribute hold; those of another number are left out.
+static bool decode_list(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr)
+{
+	lua_State *L = d->L;
+	const char *data = mnl_attr_get_payload(attr);
+	size_t len = mnl_attr_get_payload_len(attr);
+	const struct nlattr *item = (const struct nlattr *)data;
+	lua_Integer n = 0;
+
+	luaL_checkstack(L, 6, "nested too deeply");
+	lua_newtable(L);
+	while (mn_attr_fits(item, len)) {
+		size_t step = MNL_ALIGN((size_t)item->nla_len), size = mnl_attr_get_payload_len(item);
+
+		if (mnl_attr_get_type(item) == row->aux) {
+			if (row->type == MN_STRINGS)
+				lua_pushlstring(L, mnl_attr_get_payload(item),
+					strnlen(mnl_attr_get_payload(item), size));
+			else if (!decode_table(d, row->table, mnl_attr_get_payload(item), size))
+				lua_newtable(L);
+			lua_rawseti(L, -2, ++n);
+		}
+		if (step >= len)
+			break;
+		len -= step;
+		item = (const struct nlattr *)((const char *)item + step);
+	}
+	return true;
+}
+
+static bool decode_hops(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr)
+{
+	lua_State *L = d->L;
+	const char *data = mnl_attr_get_payload(attr);
+	size_t len = mnl_attr_get_payload_len(attr);
+	lua_Integer n = 0;
+
+	luaL_checkstack(L, 6, "nested too deeply");
+	lua_newtable(L);
+	while (len >= sizeof(struct rtnexthop)) {
+		size_t size = ((const struct rtnexthop *)data)->rtnh_len, step = RTNH_ALIGN(size);
+
+		if (size < sizeof(struct rtnexthop) || size > len || !decode_table(d, row->table, data, size))
+			break;
+		lua_rawseti(L, -2, ++n);
+		if (step >= len)
+			break;
+		len -= step;
+		data += step;
+	}
+	return true;
+}
+
+// Decodes an attribute by one row into the table at d->top; false when it does not fit the row.
+static bool decode_row(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr,
+	const char *base, const char *data, size_t len)
+{
+	const char *payload = mnl_attr_get_payload(attr);
+	size_t size = mnl_attr_get_payload_len(attr);
+	int top = lua_gettop(d->L);
+	bool good;
+
+	switch (row->type) {
+	case MN_SKIP:
+		return true;
+	case MN_INLINE:
+		return decode_inline(d, row, row->table, attr);
+	case MN_VARIANT:
+		return decode_variant(d, row, attr, data, len);
+	case MN_NEST:
+		good = decode_table(d, row->table, payload, size);
+		break;
+	case MN_LIST:
+	case MN_STRINGS:
+		good = decode_list(d, row, attr);
+		break;
+	case MN_HOPS:
+		good = decode_hops(d, row, attr);
+		break;
+	default:
+		if (row->flags & MN_STRUCT) {
+			if (size < (size_t)row->at + row->size)
+				return false;
+			payload += row->at;
+			size = row->size;
+		}
+		good = mn_decode_value(d, row, payload, size, base, data, len);
+	}
+	if (good && lua_gettop(d->L) > top)
+		lua_setfield(d->L, d->top, row->key);
+	return good;
+}
+
+static void decode_header(struct mn_decoder *d, const struct mn_table *table, const char *base)
+{
+	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
+		int top = lua_gettop(d->L);
+
+		if (row->flags & MN_HEADER &&
+			mn_decode_value(d, row, base + row->at, row->size, base, NULL, 0) &&
+			lua_gettop(d->L) > top)
+			lua_setfield(d->L, d->top, row->key);
+	}
+}
+
+// A prefix of length 0 has no attribute.
+static void decode_defaults(struct mn_decoder *d, const struct mn_table *table, const char *base)
+{
+	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
+		if (!(row->flags & MN_DEFAULT) || base[row->aux] != 0)
+			continue;
+		lua_pushliteral(d->L, "default");
+		lua_setfield(d->L, d->top, row->key);
+	}
+}
+
+static void decode_attrs(
+	struct mn_decoder *d, const struct mn_table *table, const char *base, const char *data, size_t len)
+{
+	const struct nlattr *attr = (const struct nlattr *)data;
+	size_t left = len;
+
+	luaL_checkstack(d->L, 8, "nested too deeply");
+	if (table->header) {
+		decode_header(d, table, base);
+		decode_defaults(d, table, base);
+	}
+	while (mn_attr_fits(attr, left)) {
+		size_t step = MNL_ALIGN((size_t)attr->nla_len);
+		uint16_t number = mnl_attr_get_type(attr);
+		const struct mn_row *row = mn_row_of_attr(table, number);
+		bool good = row != NULL;
+
+		for (; row && row < table->rows + table->count && row->attr == number &&
+			!(row->flags & MN_HEADER);
+			row++)
+			good = decode_row(d, row, attr, base, data, len) && good;
+		if (!good)
+			keep_raw(d, attr);
+		if (step >= left)
+			break;
+		left -= step;
+		attr = (const struct nlattr *)((const char *)attr + step);
+	}
+}
+
+// The kernel sends an address's own side as IFA_LOCAL, and the other side as IFA_ADDRESS, which is the same
+// when there is no peer; for IPv6 without a peer it sends IFA_ADDRESS only.
+static void tidy_addr(lua_State *L)
+{
+	int value = lua_gettop(L);
+	bool own = lua_getfield(L, value, "address") != LUA_TNIL,
+	     other = lua_getfield(L, value, "peer") != LUA_TNIL;
+
+	if (!own && other) {
+		lua_pushvalue(L, -1);
+		lua_setfield(L, value, "address");
+	}
+	if (other && (!own || lua_rawequal(L, -1, -2))) {
+		lua_pushnil(L);
+		lua_setfield(L, value, "peer");
+	}
+	lua_settop(L, value);
+}
+
+// The kernel leaves priority 0 out and says -1 where nothing is suppressed.
+static void tidy_rule(lua_State *L)
+{
+	int value = lua_gettop(L);
+
+	if (lua_getfield(L, value, "priority") == LUA_TNIL) {
+		lua_pushinteger(L, 0);
+		lua_setfield(L, value, "priority");
+	}
+	if (lua_getfield(L, value, "suppress_prefixlength") == LUA_TNUMBER && lua_tointeger(L, -1) == -1) {
+		lua_pushnil(L);
+		lua_setfield(L, value, "suppress_prefixlength");
+	}
+	lua_settop(L, value);
+}
+
+void mn_decode(struct mn_decoder *d, const struct mn_object *object, const struct nlmsghdr *nlh)
+{
+	const char *payload = mnl_nlmsg_get_payload(nlh);
+	size_t len = mnl_nlmsg_get_payload_len(nlh);
+
+	d->family = len ? (uint8_t)*payload : 0;
+	d->depth = 0;
+	if (!decode_table(d, object->table, payload, len))
+		lua_newtable(d->L);
+	else if (object == &mn_addr_object)
+		tidy_addr(d->L);
+	else if (object == &mn_rule_object)
+		tidy_rule(d->L);
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// The decoder's leaves: the bytes of one attribute or header field to one Lua value.
+#define _GNU_SOURCE
+#include "codec.h"
+
+#include "lua_core.h"
+#include "lua_netns.h"
+
+#include <arpa/inet.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <string.h>
+
+static uint64_t read_number(const void *from, size_t size, bool net)
+{
+	uint8_t bytes[8];
+	uint64_t value = 0;
+
+	memcpy(bytes, from, size);
+	for (size_t i = 0; i < size; i++) {
+		size_t shift = 8 * (net || __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? size - 1 - i : i);
+
+		value |= (uint64_t)bytes[i] << shift;
+	}
+	return value;
+}
+
+static int64_t read_signed(const void *from, size_t size, bool net)
+{
+	uint64_t value = read_number(from, size, net);
+
+	if (size < 8 && value >> (8 * size - 1))
+		value |= ~0ULL << (8 * size);
+	return (int64_t)value;
+}
+
+static void push_bits(lua_State *L, const struct mn_name *names, uint64_t bits)
+{
+	lua_Integer n = 0;
+
+	lua_newtable(L);
+	for (; names->name; names++) {
+		if (names->value && (bits & names->value) == names->value) {
+			lua_pushstring(L, names->name);
+			lua_rawseti(L, -2, ++n);
+			bits &= ~(uint64_t)names->value;
+		}
+	}
+	if (bits) {
+		lua_pushinteger(L, (lua_Integer)bits);
+		lua_rawseti(L, -2, ++n);
+	}
+}
+
+static bool push_address(lua_State *L, int family, const char *data, size_t len, int prefix)
+{
+	char text[INET6_ADDRSTRLEN + 8];
+
+	if ((family != AF_INET || len != 4) && (family != AF_INET6 || len != 16))
+		return false;
+	inet_ntop(family, data, text, sizeof(text));
+	if (prefix >= 0)
+		snprintf(text + strlen(text), 8, "/%d", prefix);
+	lua_pushstring(L, text);
+	return true;
+}
+
+static int family_of(size_t len)
+{
+	return len == 4 ? AF_INET : AF_INET6;
+}
+
+static bool push_prefix(
+	struct mn_decoder *d, const struct mn_row *row, const char *data, size_t len, const char *base)
+{
+	int prefix = (uint8_t)base[row->aux], full = (int)len * 8;
+
+	if (prefix > full)
+		return false;
+	return push_address(
+		d->L, d->family, data, len, prefix == full && !(row->flags & MN_FULL) ? -1 : prefix);
+}
+
+static bool push_via(struct mn_decoder *d, const char *data, size_t len)
+{
+	uint16_t family;
+	const char *name;
+
+	if (len < sizeof(family))
+		return false;
+	memcpy(&family, data, sizeof(family));
+	lua_createtable(d->L, 0, 2);
+	if (!push_address(d->L, family, data + sizeof(family), len - sizeof(family), -1)) {
+		lua_pop(d->L, 1);
+		return false;
+	}
+	lua_setfield(d->L, -2, "host");
+	name = mn_name_of(mn_families, family);
+	lua_pushstring(d->L, name ? name : "");
+	lua_setfield(d->L, -2, "family");
+	return true;
+}
+
+static bool push_mac(lua_State *L, const char *data, size_t len)
+{
+	const uint8_t *mac = (const uint8_t *)data;
+	char text[20];
+
+	if (len == 4 || len == 16) // the end points of tunnels
+		return push_address(L, family_of(len), data, len, -1);
+	if (len != 6)
+		return false;
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+		mac[5]);
+	lua_pushstring(L, text);
+	return true;
+}
+
+static bool push_bridge_id(lua_State *L, const char *data, size_t len)
+{
+	const uint8_t *id = (const uint8_t *)data;
+	char text[32];
+
+	if (len != 8)
+		return false;
+	snprintf(text, sizeof(text), "%02x%02x.%02x:%02x:%02x:%02x:%02x:%02x", id[0], id[1], id[2], id[3],
+		id[4], id[5], id[6], id[7]);
+	lua_pushstring(L, text);
+	return true;
+}
+
+// Pushes the name of a link, nil when there is none by this index or no way to know.
+static void push_link_name(struct mn_decoder *d, int index)
+{
+	char name[16];
+	struct mn_error err;
+
+	if (!d->names || index <= 0) {
+		lua_pushnil(d->L);
+		return;
+	}
+	if (lua_rawgeti(d->L, d->names, index) == LUA_TNIL && d->nl && d->nl->socket) {
+		lua_pop(d->L, 1);
+		if (mn_nl_link_name(d->nl, index, name, &err) == 0)
+			lua_pushstring(d->L, name);
+		else
+			lua_pushboolean(d->L, 0);
+		lua_pushvalue(d->L, -1);
+		lua_rawseti(d->L, d->names, index);
+	}
+	if (!lua_toboolean(d->L, -1)) {
+		lua_pop(d->L, 1);
+		lua_pushnil(d->L);
+	}
+}
+
+static bool push_dev(struct mn_decoder *d, const struct mn_row *row, const char *data, size_t len,
+	const char *container, size_t container_len)
+{
+	int index;
+
+	if (len != 4)
+		return false;
+	index = (int)read_number(data, 4, false);
+	if (row->flags & MN_FOREIGN && mn_attr_find(container, container_len, row->aux))
+		lua_pushnil(d->L);
+	else
+		push_link_name(d, index);
+	if (!lua_isnil(d->L, -1))
+		return true;
+	lua_pop(d->L, 1);
+	if (!(row->flags & MN_ONLY_NAME))
+		lua_pushinteger(d->L, index);
+	return true;
+}
+
+static bool push_range(lua_State *L, const struct mn_row *row, const char *data, size_t len)
+{
+	unsigned long long first, last;
+
+	if (len != 2 * (size_t)row->size)
+		return false;
+	first = read_number(data, row->size, row->flags & MN_NET);
+	last = read_number(data + row->size, row->size, row->flags & MN_NET);
+	if (first == last)
+		lua_pushinteger(L, (lua_Integer)first);
+	else
+		lua_pushfstring(L, "%I-%I", (LUAI_UACINT)first, (LUAI_UACINT)last);
+	return true;
+}
+
+static bool push_number(lua_State *L, const struct mn_row *row, const char *data, size_t len)
+{
+	const char *name;
+	uint64_t value;
+
+	if (len < row->size || row->size == 0)
+		return false;
+	value = read_number(data, row->size, row->flags & MN_NET);
+	switch (row->type) {
+	case MN_INT:
+		lua_pushinteger(L, read_signed(data, row->size, row->flags & MN_NET));
+		break;
+	case MN_BOOL:
+		lua_pushboolean(L, value != 0);
+		break;
+	case MN_ONEBIT:
+		lua_pushboolean(L, ((value & row->bit) != 0) != (row->aux != 0));
+		break;
+	case MN_WEIGHT:
+		lua_pushinteger(L, (lua_Integer)value + 1);
+		break;
+	case MN_BITS:
+		push_bits(L, row->names, value);
+		break;
+	case MN_ENUM:
+		name = mn_name_of(row->names, (uint32_t)value);
+		if (name)
+			lua_pushstring(L, name);
+		else
+			lua_pushinteger(L, (lua_Integer)value);
+		break;
+	default:
+		lua_pushinteger(L, (lua_Integer)value);
+	}
+	return true;
+}
+
+bool mn_decode_value(struct mn_decoder *d, const struct mn_row *row, const char *data, size_t len,
+	const char *base, const char *container, size_t container_len)
+{
+	lua_State *L = d->L;
+
+	switch (row->type) {
+	case MN_FLAG:
+		lua_pushboolean(L, 1);
+		return true;
+	case MN_STRING:
+		lua_pushlstring(L, data, strnlen(data, len));
+		return true;
+	case MN_BYTES:
+		lua_pushlstring(L, data, len);
+		return true;
+	case MN_MAC:
+		return push_mac(L, data, len);
+	case MN_ADDRESS:
+		return push_address(L, d->family, data, len, -1);
+	case MN_IP:
+		return push_address(L, family_of(len), data, len, -1);
+	case MN_PREFIX:
+		return push_prefix(d, row, data, len, base);
+	case MN_VIA:
+		return push_via(d, data, len);
+	case MN_DEV:
+		return push_dev(d, row, data, len, container, container_len);
+	case MN_RANGE:
+		return push_range(L, row, data, len);
+	case MN_BRIDGE_ID:
+		return push_bridge_id(L, data, len);
+	case MN_NETNS:
+		if (len != 4)
+			return false;
+		lua_createtable(L, 0, 1);
+		lua_pushinteger(L, (lua_Integer)read_number(data, 4, false));
+		lua_setfield(L, -2, "fd");
+		return true;
+	default:
+		return push_number(L, row, data, len);
+	}
+}

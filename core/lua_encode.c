@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: Apache-2.0
+// The encoder: walks a table of the schema and a Lua table together.
+#include "codec.h"
+
+#include "lua_core.h"
+#include "nearest.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void mn_describe(lua_State *L, const struct mn_object *object, int args, char *text, size_t size)
+{
+	int len = snprintf(text, size, "%s", object->name);
+	bool first = true;
+
+	for (size_t i = 0; i < 4 && object->ident[i] && lua_istable(L, args); i++) {
+		lua_getfield(L, args, object->ident[i]);
+		if (!lua_isnil(L, -1) && !lua_istable(L, -1) && (size_t)len < size) {
+			const char *value = luaL_tolstring(L, -1, NULL);
+
+			len += first
+				? snprintf(text + len, size - (size_t)len, " \"%s\"", value)
+				: snprintf(text + len, size - (size_t)len, " %s %s", object->ident[i], value);
+			first = false;
+			lua_pop(L, 1);
+		}
+		lua_pop(L, 1);
+	}
+}
+
+static void write_path(struct mn_encoder *e, const char *key, char *text, size_t size)
+{
+	int len = 0;
+
+	*text = '\0';
+	for (int i = 0; i < e->depth && (size_t)len < size; i++)
+		len += snprintf(text + len, size - (size_t)len, "%s.", e->path[i]);
+	if ((size_t)len < size)
+		snprintf(text + len, size - (size_t)len, "%s", key);
+}
+
+int mn_encode_refuse(struct mn_encoder *e, const struct mn_row *row, const char *message, ...)
+{
+	struct mn_error err = { 0 };
+	char path[96];
+	va_list args;
+
+	snprintf(err.op, sizeof(err.op), "%s", mn_verb_name(e->verb));
+	mn_describe(e->L, e->object, e->args, err.object, sizeof(err.object));
+	if (e->netns)
+		snprintf(err.netns, sizeof(err.netns), "%s", e->netns);
+	va_start(args, message);
+	vsnprintf(err.message, sizeof(err.message), message, args);
+	va_end(args);
+	if (row && row->key) {
+		write_path(e, row->key, path, sizeof(path));
+		snprintf(err.attribute, sizeof(err.attribute), "%s (%s)", path, row->name);
+	}
+	mn_lua_raise(e->L, &err);
+}
+
+void *mn_encode_put(struct mn_encoder *e, uint16_t type, size_t len)
+{
+	struct nlattr *attr;
+	size_t at = e->out->len, space = MNL_ATTR_HDRLEN + MNL_ALIGN(len);
+
+	if (len > UINT16_MAX - MNL_ATTR_HDRLEN)
+		mn_encode_refuse(e, NULL, "a value of %zu bytes does not fit a netlink attribute", len);
+	if (mn_buffer_reserve(e->out, space) < 0)
+		luaL_error(e->L, "not enough memory");
+	attr = (struct nlattr *)(e->out->data + at);
+	attr->nla_type = type;
+	attr->nla_len = (uint16_t)(MNL_ATTR_HDRLEN + len);
+	e->out->len += space;
+	return e->out->data + at + MNL_ATTR_HDRLEN;
+}
+
+size_t mn_encode_nest(struct mn_encoder *e, uint16_t attr)
+{
+	size_t nest = e->out->len;
+
+	mn_encode_put(e, attr, 0);
+	return nest;
+}
+
+void mn_encode_nest_end(struct mn_encoder *e, const struct mn_row *row, size_t nest)
+{
+	size_t len = e->out->len - nest;
+
+	if (len > UINT16_MAX)
+		mn_encode_refuse(e, row, "%zu bytes are more than fit one netlink attribute (65535)", len);
+	((struct nlattr *)(e->out->data + nest))->nla_len = (uint16_t)len;
+}
+
+static void encode_rows(
+	struct mn_encoder *e, const struct mn_table *table, int args, int raw, size_t base, size_t container);
+
+// Appends the zeroed fixed header of a nested table and returns where it is.
+static size_t put_header(struct mn_encoder *e, const struct mn_table *table)
+{
+	size_t at = e->out->len;
+
+	if (mn_buffer_reserve(e->out, NLMSG_ALIGN(table->header)) < 0)
+		luaL_error(e->L, "not enough memory");
+	e->out->len += NLMSG_ALIGN(table->header);
+	return at;
+}
+
+static void enter(struct mn_encoder *e, const struct mn_row *row, const char *key)
+{
+	if (e->depth >= MN_CODEC_DEPTH - 1)
+		mn_encode_refuse(e, row, "nested too deeply");
+	luaL_checkstack(e->L, 10, "nested too deeply");
+	e->path[e->depth++] = key;
+}
+
+struct offer {
+	struct mn_nearest *search;
+	const char *key;
+};
+
+static bool offer_key(void *arg, const struct mn_row *row, const char *key)
+{
+	struct offer *offer = arg;
+
+	(void)row;
+	if (strcmp(key, offer->key) == 0)
+		return true;
+	mn_nearest_offer(offer->search, key);
+	return false;
+}
+
+// The string that selects the inline variants of a table: its "kind", when it has such a key.
+static const char *kind_of(struct mn_encoder *e, int args)
+{
+	const char *kind = NULL;
+
+	if (lua_getfield(e->L, args, "kind") == LUA_TSTRING)
+		kind = lua_tostring(e->L, -1); // stays in the table
+	lua_pop(e->L, 1);
+	return kind;
+}
+
+static void check_keys(struct mn_encoder *e, const struct mn_table *table, int args)
+{
+	lua_State *L = e->L;
+	const char *kind = kind_of(e, args);
+
+	lua_pushnil(L);
+	while (lua_next(L, args)) {
+		struct mn_nearest search;
+		struct offer offer = { .search = &search };
+		char path[128];
+
+		lua_pop(L, 1);
+		if (lua_type(L, -1) != LUA_TSTRING)
+			mn_encode_refuse(e, NULL, "keys are names, %s%s is a %s",
+				e->depth ? e->path[e->depth - 1] : "", e->depth ? "[...]" : "a key",
+				luaL_typename(L, -1));
+		offer.key = lua_tostring(L, -1);
+		mn_nearest_start(&search, offer.key);
+		if (strcmp(offer.key, "raw") == 0 || mn_each_key(table, kind, offer_key, &offer))
+			continue;
+		write_path(e, offer.key, path, sizeof(path));
+		if (search.found)
+			mn_encode_refuse(e, NULL, "unknown key \"%s\", the nearest known one is \"%s\"", path,
+				search.found);
+		mn_encode_refuse(e, NULL, "unknown key \"%s\"", path);
+	}
+}
+
+// Encodes the Lua table on top of the stack as the table's header and attributes.
+static void encode_table(struct mn_encoder *e, const struct mn_row *row, const struct mn_table *table)
+{
+	lua_State *L = e->L;
+	int args = lua_gettop(L), raw = 0;
+	size_t base = e->out->len;
+
+	if (!lua_istable(L, args))
+		mn_encode_refuse(e, row, "expected a table, got %s", luaL_typename(L, args));
+	check_keys(e, table, args);
+	if (table->header)
+		base = put_header(e, table);
+	if (e->depth == 0 && e->object->prepare && e->verb != MN_DUMP && e->verb != MN_NEW)
+		e->object->prepare(e->out->data + base, e->verb);
+	if (lua_getfield(L, args, "raw") == LUA_TTABLE)
+		raw = lua_gettop(L);
+	encode_rows(e, table, args, raw, base, e->out->len);
+	lua_settop(L, args);
+}
+
+static uint16_t nest_type(const struct mn_row *row)
+{
+	return row->attr | (row->flags & MN_NESTED ? NLA_F_NESTED : 0);
+}
+
+static void encode_nest(
+	struct mn_encoder *e, const struct mn_row *row, const struct mn_table *table, const char *key)
+{
+	size_t nest = mn_encode_nest(e, nest_type(row));
+	bool later = e->later;
+
+	enter(e, row, key);
+	e->later = false; // a nest that had to wait comes whole
+	encode_table(e, row, table);
+	e->later = later;
+	e->depth--;
+	mn_encode_nest_end(e, row, nest);
+}
+
+// A nest whose keys stand among the parent's: written only when there is something in it.
+static void encode_inline(
+	struct mn_encoder *e, const struct mn_row *row, const struct mn_table *table, int args, int raw)
+{
+	lua_State *L = e->L;
+	size_t nest = mn_encode_nest(e, nest_type(row)), start = e->out->len;
+	int top = lua_gettop(L), inner = 0;
+
+	luaL_checkstack(L, 10, "nested too deeply");
+	if (raw && lua_getfield(L, raw, row->name) == LUA_TTABLE)
+		inner = lua_gettop(L);
+	encode_rows(e, table, args, inner, start, start);
+	lua_settop(L, top);
+	if (e->out->len == start)
+		e->out->len = nest;
+	else
+		mn_encode_nest_end(e, row, nest);
+}
+
+// Raw attributes of a nest for which there is no table.
+static void encode_unknown_variant(struct mn_encoder *e, const struct mn_row *row, int args, int raw)
+{
+	static const struct mn_table nothing = { 0 };
+
+	encode_inline(e, row, &nothing, args, raw);
+}
+
+static const char *key_of_attr(const struct mn_table *table, uint16_t attr)
+{
+	const struct mn_row *row = mn_row_of_attr(table, attr);
+
+	return row ? row->key : "kind";
+}
+
+static void encode_variant(
+	struct mn_encoder *e, const struct mn_table *table, const struct mn_row *row, int args, int raw)
+{
+	lua_State *L = e->L;
+	const char *kind_key = key_of_attr(table, row->aux), *kind = NULL;
+	const struct mn_variant *given = NULL, *chosen;
+	size_t kind_len = 0;
+
+	for (const struct mn_variant *v = row->variants; v->kind; v++) {
+		if (!v->key)
+			continue;
+		if (lua_getfield(L, args, v->key) != LUA_TNIL) {
+			if (given)
+				mn_encode_refuse(e, NULL, "%s and %s exclude each other", given->key, v->key);
+			given = v;
+		}
+		lua_pop(L, 1);
+	}
+	if (lua_getfield(L, args, kind_key) == LUA_TSTRING)
+		kind = lua_tolstring(L, -1, &kind_len);
+	lua_pop(L, 1);
+	if (given && kind && strcmp(kind, given->kind) != 0)
+		mn_encode_refuse(e, NULL, "%s is \"%s\", so there can be no %s", kind_key, kind, given->key);
+	chosen = given ? given : kind ? mn_variant_named(row, kind, kind_len) : NULL;
+	if (!chosen && kind == NULL) {
+		// Without a kind, the keys tell: a veth's peer.
+		for (const struct mn_variant *v = row->variants; v->kind && !chosen; v++) {
+			if (!v->key && v->table->count == 1 && v->table->rows[0].key) {
+				if (lua_getfield(L, args, v->table->rows[0].key) != LUA_TNIL)
+					chosen = v;
+				lua_pop(L, 1);
+			}
+		}
+	}
+	if (!chosen) {
+		if (raw)
+			encode_unknown_variant(e, row, args, raw);
+		return;
+	}
+	if (given || !kind) { // the kernel wants the kind beside the data
+		size_t len = strlen(chosen->kind) + 1;
+
+		if (!kind)
+			memcpy(mn_encode_put(e, row->aux, len), chosen->kind, len);
+	}
+	if (!chosen->key) {
+		encode_inline(e, row, chosen->table, args, raw);
+		return;
+	}
+	if (!given)
+		return;
+	lua_getfield(L, args, chosen->key);
+	encode_nest(e, row, chosen->table, chosen->key);
+	lua_pop(L, 1);
+}
+
+// Calls encode for each element of the list on top of the stack, which it finds on top in turn.
+static void each_element(struct mn_encoder *e, const struct mn_row *row,
+	void (*encode)(struct mn_encoder *e, const struct mn_row *row))
+{
+	lua_State *L = e->L;
+	int list = lua_gettop(L);
+
+	if (!lua_istable(L, list))
+		mn_encode_refuse(e, row, "expected a list, got %s", luaL_typename(L, list));
+	for (lua_Integer i = 1, n = luaL_len(L, list); i <= n; i++) {
+		lua_geti(L, list, i);
+		encode(e, row);
+		lua_settop(L, list);
+	}
+}
+
+static void encode_element(struct mn_encoder *e, const struct mn_row *row)
+{
+	size_t nest = mn_encode_nest(e, row->aux | NLA_F_NESTED);
+
+	enter(e, row, row->key);
+	encode_table(e, row, row->table);
+	e->depth--;
+	mn_encode_nest_end(e, row, nest);
+}
+
+static void encode_string(struct mn_encoder *e, const struct mn_row *row)
+{
+	size_t len;
+	const char *text;
+
+	if (lua_type(e->L, -1) != LUA_TSTRING)
+		mn_encode_refuse(e, row, "expected a list of strings, got %s in it", luaL_typename(e->L, -1));
+	text = lua_tolstring(e->L, -1, &len);
+	memcpy(mn_encode_put(e, row->aux, len + 1), text, len);
+}
+
+// One struct rtnexthop with its attributes: like an attribute, but with a header of its own shape.
+static void encode_hop(struct mn_encoder *e, const struct mn_row *row)
+{
+	size_t at = e->out->len;
+
+	enter(e, row, row->key);
+	encode_table(e, row, row->table);
+	e->depth--;
+	if (e->out->len - at > UINT16_MAX)
+		mn_encode_refuse(e, row, "a next hop is too long");
+	((struct rtnexthop *)(e->out->data + at))->rtnh_len = (unsigned short)(e->out->len - at);
+}
+
+static void encode_list(struct mn_encoder *e, const struct mn_row *row)
+{
+	size_t nest = mn_encode_nest(e, nest_type(row));
+
+	each_element(e, row,
+		row->type == MN_HOPS	       ? encode_hop
+			: row->type == MN_LIST ? encode_element
+					       : encode_string);
+	mn_encode_nest_end(e, row, nest);
+}
+
+// Attributes without a row: raw[number] = bytes.
+static void encode_raw(struct mn_encoder *e, int raw)
+{
+	lua_State *L = e->L;
+
+	lua_pushnil(L);
+	while (lua_next(L, raw)) {
+		if (lua_isinteger(L, -2)) {
+			lua_Integer number = lua_tointeger(L, -2);
+			size_t len;
+			const char *bytes;
+
+			if (number < 1 || number > UINT16_MAX || lua_type(L, -1) != LUA_TSTRING)
+				mn_encode_refuse(e, NULL, "raw holds byte strings by attribute number");
+			bytes = lua_tolstring(L, -1, &len);
+			if (len)
+				memcpy(mn_encode_put(e, (uint16_t)number, len), bytes, len);
+			else
+				mn_encode_put(e, (uint16_t)number, 0);
+		} else if (lua_type(L, -2) != LUA_TSTRING || !lua_istable(L, -1)) {
+			mn_encode_refuse(e, NULL, "raw holds byte strings by attribute number");
+		}
+		lua_pop(L, 1);
+	}
+}
+
+static bool names_object(const struct mn_encoder *e, const struct mn_row *row)
+{
+	for (size_t i = 0; i < 4 && e->object->ident[i]; i++) {
+		if (row->key && strcmp(row->key, e->object->ident[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+// Notes that a key has to wait for the second message, which a peer does not get.
+static void put_off(struct mn_encoder *e, const struct mn_row *row, int args, const char *key)
+{
+	if (lua_getfield(e->L, args, key) != LUA_TNIL) {
+		e->has_later = true;
+		if (e->depth)
+			mn_encode_refuse(e, row, "%s cannot be set while the %s is created", key,
+				e->path[e->depth - 1]);
+	}
+	lua_pop(e->L, 1);
+}
+
+// Whether the row takes part in the message being built.
+static bool wanted(struct mn_encoder *e, const struct mn_row *row, int args)
+{
+	bool creates = e->verb == MN_ADD || e->verb == MN_REPLACE;
+
+	if (row->type == MN_SKIP || (e->filter && row->type != MN_INLINE && !(row->flags & MN_FILTER)))
+		return false;
+	if (e->later)
+		return row->type == MN_INLINE || row->flags & MN_LATER || names_object(e, row);
+	if (!(row->flags & MN_LATER) || !creates)
+		return true;
+	if (row->type == MN_VARIANT) {
+		for (const struct mn_variant *v = row->variants; v->kind; v++) {
+			if (v->key)
+				put_off(e, row, args, v->key);
+		}
+		return false;
+	}
+	put_off(e, row, args, row->key);
+	return false;
+}
+
+// Whether a link's name needs no look-up because its index is given too.
+static bool index_given(struct mn_encoder *e, const struct mn_row *row, int args)
+{
+	bool found = false;
+
+	if (row->type == MN_DEV && row->flags & MN_ONLY_NAME) {
+		found = lua_getfield(e->L, args, "ifindex") != LUA_TNIL;
+		lua_pop(e->L, 1);
+	}
+	return found;
+}
+
+static void encode_rows(
+	struct mn_encoder *e, const struct mn_table *table, int args, int raw, size_t base, size_t container)
+{
+	lua_State *L = e->L;
+
+	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
+		if (!wanted(e, row, args))
+			continue;
+		if (row->type == MN_INLINE) {
+			encode_inline(e, row, row->table, args, raw);
+			continue;
+		}
+		if (row->type == MN_VARIANT) {
+			encode_variant(e, table, row, args, raw);
+			continue;
+		}
+		if (lua_getfield(L, args, row->key) == LUA_TNIL || index_given(e, row, args)) {
+			lua_pop(L, 1);
+			continue;
+		}
+		if (row->flags & MN_READ && e->verb != MN_NEW && e->verb != MN_DUMP)
+			mn_encode_refuse(e, row, "is told by the kernel and cannot be set");
+		switch (row->type) {
+		case MN_NEST:
+			encode_nest(e, row, row->table, row->key);
+			break;
+		case MN_LIST:
+		case MN_HOPS:
+		case MN_STRINGS:
+			encode_list(e, row);
+			break;
+		default:
+			mn_encode_value(e, row, base, container);
+		}
+		lua_pop(L, 1);
+	}
+	if (raw && !e->later)
+		encode_raw(e, raw);
+}
+
+static uint16_t message_type(const struct mn_encoder *e)
+{
+	if (e->verb == MN_DEL || e->verb == MN_FLUSH)
+		return e->object->type_del;
+	return e->verb == MN_GET || e->verb == MN_DUMP ? e->object->type_get : e->object->type_new;
+}
+
+static uint16_t message_flags(struct mn_encoder *e)
+{
+	switch (e->verb) {
+	case MN_NEW:
+		return 0;
+	case MN_GET:
+		return NLM_F_REQUEST;
+	case MN_DUMP:
+		return NLM_F_REQUEST | NLM_F_DUMP;
+	default:
+		if (!e->object->flags[e->verb])
+			mn_encode_refuse(
+				e, NULL, "there is no %s for a %s", mn_verb_name(e->verb), e->object->name);
+		return e->object->flags[e->later ? MN_SET : e->verb];
+	}
+}
+
+size_t mn_encode(struct mn_encoder *e)
+{
+	lua_State *L = e->L;
+	size_t message = e->out->len;
+	bool complete = e->verb != MN_DUMP && e->verb != MN_NEW;
+	int top = lua_gettop(L);
+	struct nlmsghdr *nlh;
+
+	luaL_checkstack(L, 20, "nested too deeply");
+	e->args = lua_absindex(L, e->args);
+	e->family = e->object->family;
+	e->depth = 0;
+	e->message = message;
+	if (mn_buffer_reserve(e->out, NLMSG_HDRLEN) < 0)
+		luaL_error(L, "not enough memory");
+	nlh = (struct nlmsghdr *)(e->out->data + message);
+	nlh->nlmsg_type = message_type(e);
+	nlh->nlmsg_flags = message_flags(e);
+	e->out->len += NLMSG_HDRLEN;
+
+	lua_pushvalue(L, e->args);
+	encode_table(e, NULL, e->object->table);
+	lua_settop(L, top);
+
+	nlh = (struct nlmsghdr *)(e->out->data + message);
+	nlh->nlmsg_len = (uint32_t)(e->out->len - message);
+	*(uint8_t *)mnl_nlmsg_get_payload(nlh) = e->family;
+	if (complete && e->object->finish) {
+		e->object->finish(nlh, e->verb);
+		e->family = *(uint8_t *)mnl_nlmsg_get_payload(nlh);
+	}
+	return message;
+}

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "nl.h"
+
+#include "netns.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define LISTEN_BUFFER (8 << 20)
+
+int mn_buffer_reserve(struct mn_buffer *buffer, size_t more)
+{
+	size_t need = buffer->len + more;
+
+	if (need > buffer->cap) {
+		size_t cap = buffer->cap ? buffer->cap : MN_NL_BUFFER;
+		char *data;
+
+		while (cap < need)
+			cap *= 2;
+		data = realloc(buffer->data, cap);
+		if (!data)
+			return -ENOMEM;
+		buffer->data = data;
+		buffer->cap = cap;
+	}
+	memset(buffer->data + buffer->len, 0, more);
+	return 0;
+}
+
+void mn_buffer_free(struct mn_buffer *buffer)
+{
+	free(buffer->data);
+	memset(buffer, 0, sizeof(*buffer));
+}
+
+static int open_here(struct mn_nl *nl, int protocol, struct mn_error *err)
+{
+	int on = 1, size = 0;
+	socklen_t len = sizeof(size);
+
+	nl->socket = mnl_socket_open2(protocol, SOCK_CLOEXEC);
+	if (!nl->socket || mnl_socket_bind(nl->socket, 0, MNL_SOCKET_AUTOPID) < 0)
+		return mn_fail(err, errno, "open", "netlink socket", NULL);
+	nl->protocol = protocol;
+	nl->portid = mnl_socket_get_portid(nl->socket);
+	nl->seq = 0;
+	// A kernel that lacks one of these (before 4.20) says less and filters less, but answers.
+	mnl_socket_setsockopt(nl->socket, NETLINK_EXT_ACK, &on, sizeof(on));
+	mnl_socket_setsockopt(nl->socket, NETLINK_CAP_ACK, &on, sizeof(on));
+	mnl_socket_setsockopt(nl->socket, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
+	if (getsockopt(mn_nl_fd(nl), SOL_SOCKET, SO_SNDBUF, &size, &len) == 0)
+		nl->sndbuf = (size_t)size;
+	return 0;
+}
+
+int mn_nl_open(struct mn_nl *nl, int protocol, int netns_fd, struct mn_error *err)
+{
+	int home, result;
+
+	result = mn_netns_enter(netns_fd, &home, err);
+	if (result < 0)
+		return result;
+	result = open_here(nl, protocol, err);
+	mn_netns_leave(&home);
+	if (result < 0)
+		mn_nl_close(nl);
+	return result;
+}
+
+int mn_nl_listen(struct mn_nl *nl, int protocol, int netns_fd, bool all_netns, struct mn_error *err)
+{
+	int on = 1, size = LISTEN_BUFFER;
+	int result = mn_nl_open(nl, protocol, netns_fd, err);
+
+	if (result < 0)
+		return result;
+	// Without the privilege the default size stays, and overruns come earlier.
+	(void)setsockopt(mn_nl_fd(nl), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	if (all_netns && mnl_socket_setsockopt(nl->socket, NETLINK_LISTEN_ALL_NSID, &on, sizeof(on)) < 0) {
+		result = mn_fail(err, errno, "listen", "netlink socket", "cannot hear other namespaces");
+		mn_nl_close(nl);
+	}
+	return result;
+}
+
+int mn_nl_join(struct mn_nl *nl, unsigned int group, struct mn_error *err)
+{
+	if (mnl_socket_setsockopt(nl->socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		return mn_fail(err, errno, "listen", "netlink socket", "cannot join group %u", group);
+	return 0;
+}
+
+void mn_nl_close(struct mn_nl *nl)
+{
+	if (nl->socket)
+		mnl_socket_close(nl->socket);
+	nl->socket = NULL;
+	mn_buffer_free(&nl->out);
+	mn_buffer_free(&nl->in);
+	mn_buffer_free(&nl->names);
+}
+
+int mn_nl_fd(const struct mn_nl *nl)
+{
+	return nl->socket ? mnl_socket_get_fd(nl->socket) : -1;
+}
+
+uint32_t mn_nl_next_seq(struct mn_nl *nl)
+{
+	if (++nl->seq == 0)
+		nl->seq = 1;
+	return nl->seq;
+}
+
+static int talk_failed(struct mn_error *err, int errnum, const char *message)
+{
+	return mn_fail(err, errnum, "talk to", "the kernel", "%s", message);
+}
+
+static int send_all(struct mn_nl *nl, const char *data, size_t len, struct mn_error *err)
+{
+	// The kernel refuses a send that is larger than the buffer; growing it needs CAP_NET_ADMIN, as such a
+	// request itself does.
+	if (len + 64 > nl->sndbuf) {
+		int size = (int)len + MN_NL_BUFFER;
+
+		if (setsockopt(mn_nl_fd(nl), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) == 0)
+			nl->sndbuf = (size_t)size;
+	}
+	for (;;) {
+		if (mnl_socket_sendto(nl->socket, data, len) >= 0)
+			return 0;
+		if (errno != EINTR)
+			return talk_failed(err, errno, "the request was not taken");
+	}
+}
+
+// Waits until the socket can be read. Returns 1, or 0 when the time is over.
+static int wait_readable(const struct mn_nl *nl, int timeout)
+{
+	struct pollfd ready = { .fd = mn_nl_fd(nl), .events = POLLIN };
+
+	for (;;) {
+		int n = poll(&ready, 1, timeout);
+
+		if (n >= 0)
+			return n;
+		if (errno != EINTR)
+			return -errno;
+	}
+}
+
+// Appends one datagram without waiting. Returns its length or -errno; *sender is the port it came from.
+static ssize_t receive_one(struct mn_nl *nl, struct mn_buffer *into, uint32_t *sender, int *nsid)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int)) * 2];
+		struct cmsghdr align;
+	} control;
+	struct sockaddr_nl from = { 0 };
+	struct iovec iov;
+	struct msghdr msg = {
+		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1
+	};
+	ssize_t got;
+
+	if (mn_buffer_reserve(into, 0) < 0 || into->cap - into->len < MN_NL_BUFFER) {
+		if (mn_buffer_reserve(into, MN_NL_BUFFER) < 0)
+			return -ENOMEM;
+	}
+	iov = (struct iovec){ .iov_base = into->data + into->len, .iov_len = into->cap - into->len };
+	if (nsid) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		*nsid = -1;
+	}
+	do {
+		got = recvmsg(mn_nl_fd(nl), &msg, MSG_DONTWAIT);
+	} while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno;
+	if (msg.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	if (nsid) {
+		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+			if (c->cmsg_level == SOL_NETLINK && c->cmsg_type == NETLINK_LISTEN_ALL_NSID)
+				memcpy(nsid, CMSG_DATA(c), sizeof(*nsid));
+		}
+	}
+	*sender = from.nl_pid;
+	into->len += NLMSG_ALIGN((size_t)got);
+	return got;
+}
+
+// Returns 0, or 1 when nothing is there and the caller does not want to wait.
+static int receive_answer(
+	struct mn_nl *nl, struct mn_buffer *reply, size_t *start, bool wait, struct mn_error *err)
+{
+	for (;;) {
+		uint32_t sender = 0;
+		ssize_t got;
+
+		*start = reply->len;
+		got = receive_one(nl, reply, &sender, NULL);
+		if (got == -EAGAIN) {
+			int ready;
+
+			if (!wait)
+				return 1;
+			ready = wait_readable(nl, MN_NL_TIMEOUT);
+			if (ready < 0)
+				return talk_failed(err, -ready, "waiting for the answer failed");
+			if (ready == 0)
+				return talk_failed(err, ETIMEDOUT, "it does not answer");
+			continue;
+		}
+		if (got < 0)
+			return talk_failed(err, (int)-got, "the answer could not be received");
+		if (sender == 0) // only the kernel is asked, only the kernel is heard
+			return 0;
+		reply->len = *start;
+	}
+}
+
+static bool for_us(const struct mn_nl *nl, const struct nlmsghdr *nlh)
+{
+	return nlh->nlmsg_pid == 0 || nlh->nlmsg_pid == nl->portid;
+}
+
+// Whether a message ends the answer to the request it belongs to.
+static bool is_final(const struct nlmsghdr *nlh)
+{
+	return nlh->nlmsg_type == NLMSG_ERROR || nlh->nlmsg_type == NLMSG_DONE ||
+		(nlh->nlmsg_type >= NLMSG_MIN_TYPE && !(nlh->nlmsg_flags & NLM_F_MULTI));
+}
+
+// Receives until the request numbered `last` is answered. The kernel works through a send before it returns,
+// so once something was refused and nothing more is there, nothing more will come. *interrupted tells whether
+// a dump was inconsistent.
+static int receive_until(
+	struct mn_nl *nl, struct mn_buffer *reply, uint32_t last, bool *interrupted, struct mn_error *err)
+{
+	bool refused = false;
+
+	for (;;) {
+		const struct nlmsghdr *nlh;
+		size_t start;
+		int len, result;
+
+		result = receive_answer(nl, reply, &start, !refused, err);
+		if (result)
+			return result < 0 ? result : 0;
+		nlh = (const struct nlmsghdr *)(reply->data + start);
+		len = (int)(reply->len - start);
+		for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+			if (!for_us(nl, nlh))
+				continue;
+			refused = refused || mn_nl_errno(nlh);
+			if (nlh->nlmsg_seq != last)
+				continue;
+			if (nlh->nlmsg_flags & NLM_F_DUMP_INTR && interrupted)
+				*interrupted = true;
+			if (is_final(nlh))
+				return 0;
+		}
+	}
+}
+
+int mn_nl_exchange(struct mn_nl *nl, const struct mn_buffer *request, uint32_t last, struct mn_buffer *reply,
+	struct mn_error *err)
+{
+	int result = send_all(nl, request->data, request->len, err);
+
+	reply->len = 0;
+	return result < 0 ? result : receive_until(nl, reply, last, NULL, err);
+}
+
+static void pause_between_tries(int attempt)
+{
+	struct timespec pause = { .tv_nsec = 200000L * (1 << (attempt < 6 ? attempt : 6)) };
+
+	(void)nanosleep(&pause, NULL);
+}
+
+int mn_nl_dump(struct mn_nl *nl, char *data, size_t len, struct mn_buffer *reply,
+	const struct nlmsghdr **refusal, struct mn_error *err)
+{
+	*refusal = NULL;
+	for (int attempt = 0; attempt < MN_NL_DUMP_TRIES; attempt++) {
+		struct nlmsghdr *request = (struct nlmsghdr *)data;
+		bool interrupted = false;
+		int result;
+
+		request->nlmsg_seq = mn_nl_next_seq(nl);
+		reply->len = 0;
+		result = send_all(nl, data, len, err);
+		if (result == 0)
+			result = receive_until(nl, reply, nl->seq, &interrupted, err);
+		if (result < 0)
+			return result;
+		for (const struct nlmsghdr *nlh = NULL;
+			(nlh = mn_nl_next(nl, reply, nlh, nl->seq, nl->seq));) {
+			if (mn_nl_errno(nlh) == EINTR)
+				interrupted = true;
+			else if (mn_nl_errno(nlh) && !*refusal)
+				*refusal = nlh;
+		}
+		if (*refusal || !interrupted)
+			return 0;
+		pause_between_tries(attempt);
+	}
+	return mn_fail(err, EINTR, "list", NULL, "the list changed while it was read, %d times in a row",
+		MN_NL_DUMP_TRIES);
+}
+
+ssize_t mn_nl_event(struct mn_nl *nl, struct mn_buffer *into, int timeout, int *nsid, struct mn_error *err)
+{
+	for (;;) {
+		uint32_t sender = 0;
+		ssize_t got;
+
+		into->len = 0;
+		got = receive_one(nl, into, &sender, nsid);
+		if (got == -EAGAIN) {
+			int ready = timeout == 0 ? 0 : wait_readable(nl, timeout);
+
+			if (ready < 0)
+				return talk_failed(err, -ready, "waiting for events failed");
+			if (ready == 0)
+				return 0;
+			continue;
+		}
+		if (got == -ENOBUFS || got == -EMSGSIZE)
+			return -ENOBUFS;
+		if (got < 0)
+			return talk_failed(err, (int)-got, "events could not be received");
+		if (sender == 0)
+			return got;
+	}
+}
+
+const struct nlmsghdr *mn_nl_next(const struct mn_nl *nl, const struct mn_buffer *reply,
+	const struct nlmsghdr *from, uint32_t first, uint32_t last)
+{
+	const struct nlmsghdr *nlh = (const struct nlmsghdr *)reply->data;
+	int len = (int)reply->len;
+
+	if (!nlh)
+		return NULL;
+	if (from) {
+		len -= (int)((const char *)from - reply->data);
+		nlh = mnl_nlmsg_next(from, &len);
+	}
+	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+		if (nlh->nlmsg_seq - first <= last - first && for_us(nl, nlh))
+			return nlh;
+	}
+	return NULL;
+}
+
+int mn_nl_errno(const struct nlmsghdr *nlh)
+{
+	int error = 0;
+
+	// The first thing in both is the negative errno; a DONE of an old kernel may have none.
+	if ((nlh->nlmsg_type == NLMSG_ERROR || nlh->nlmsg_type == NLMSG_DONE) &&
+		nlh->nlmsg_len >= NLMSG_HDRLEN + sizeof(error))
+		memcpy(&error, mnl_nlmsg_get_payload(nlh), sizeof(error));
+	return error < 0 ? -error : 0;
+}
+
+// Asks for one link and returns the message that describes it.
+static int ask_link(
+	struct mn_nl *nl, const char *name, int index, const struct nlmsghdr **answer, struct mn_error *err)
+{
+	_Alignas(struct nlmsghdr) char space[256] = { 0 };
+	struct mn_buffer request = { .data = space };
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(space);
+	struct ifinfomsg *link;
+	int result;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	nlh->nlmsg_seq = mn_nl_next_seq(nl);
+	link = mnl_nlmsg_put_extra_header(nlh, sizeof(*link));
+	link->ifi_index = index;
+	if (name)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	request.len = nlh->nlmsg_len;
+	result = mn_nl_exchange(nl, &request, nlh->nlmsg_seq, &nl->names, err);
+	if (result < 0)
+		return result;
+	*answer = mn_nl_next(nl, &nl->names, NULL, nlh->nlmsg_seq, nlh->nlmsg_seq);
+	if (!*answer || mn_nl_errno(*answer))
+		return mn_fail(err, *answer ? mn_nl_errno(*answer) : ENODEV, "get", NULL, NULL);
+	return 0;
+}
+
+int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_error *err)
+{
+	const struct nlmsghdr *answer;
+	int result;
+
+	if (!*name || strlen(name) >= 16)
+		return mn_fail(err, ENODEV, "get", NULL, "not a link's name");
+	result = ask_link(nl, name, 0, &answer, err);
+	if (result == 0)
+		*index = ((const struct ifinfomsg *)mnl_nlmsg_get_payload(answer))->ifi_index;
+	return result;
+}
+
+int mn_nl_link_name(struct mn_nl *nl, int index, char *name, struct mn_error *err)
+{
+	const struct nlmsghdr *answer;
+	const struct nlattr *attr;
+	int result = ask_link(nl, NULL, index, &answer, err);
+
+	if (result < 0)
+		return result;
+	mnl_attr_for_each (attr, answer, sizeof(struct ifinfomsg)) {
+		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_get_payload_len(attr) <= 16) {
+			memcpy(name, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
+			name[15] = '\0';
+			return 0;
+		}
+	}
+	return mn_fail(err, ENODEV, "get", NULL, NULL);
+}
