@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The plugin with naivebridge on a real kernel: what a runtime asks, what the kernel has afterwards.
 
-local cni = require "spec.support.cni"
-local netns = require "spec.support.netns"
+local spaces = require "spec.support.netns"
 local core = require "mncni.core"
 local mncni = require "mncni"
 
@@ -22,20 +21,29 @@ describe("naivebridge", function()
     if type(conf.ipam) == "table" then
       conf.ipam.dataDir = conf.ipam.dataDir or scratch .. "/networks"
     end
-    return node:run(cni.exec, {
-      bin = args.bin or scratch .. "/bin/" .. (args.name or "naivebridge"), command = command,
-      container = args.container or "web", netns = args.netns or (args.pod or pods.web):path(),
-      ifname = args.ifname or "eth0", path = args.path or (scratch .. "/bin:/usr/lib/cni"),
-      args = args.args, stdin = conf, env = env,
+    local variables = {
+      CNI_COMMAND = command, CNI_CONTAINERID = args.container or "web",
+      CNI_NETNS = args.netns or (args.pod or pods.web).path, CNI_IFNAME = args.ifname or "eth0",
+      CNI_PATH = args.path or (scratch .. "/bin:/usr/lib/cni"), PATH = os.getenv "PATH",
+    }
+    for key, value in pairs(env) do
+      variables[key] = value
+    end
+    local out = node:run(core.exec, {
+      argv = { args.bin or scratch .. "/bin/" .. (args.name or "naivebridge") }, env = variables,
+      stdin = core.json.encode(conf), timeout = 20000,
     })
+    local parsed, document = pcall(core.json.decode, out.stdout)
+    out.json = parsed and document or nil
+    return out
   end
 
   local function sh(command)
-    return netns.sh(command)
+    return (spaces.sh(command))
   end
 
   local function in_node(command)
-    return node:run(sh, command)
+    return (node:sh(command))
   end
 
   local function add(args)
@@ -71,29 +79,22 @@ describe("naivebridge", function()
   end
 
   before_each(function()
-    scratch = sh("mktemp -d"):gsub("%s+$", "")
+    scratch = spaces.must "mktemp -d"
     sh(("mkdir -p %s/bin %s/policies"):format(scratch, scratch))
     for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
       sh(("ln -s $(realpath %s) %s/bin/%s"):format(bin, scratch, name))
     end
     env = { MNCNI_STATE_DIR = scratch .. "/state", MNCNI_POLICY_PATH = scratch .. "/policies" }
-    node = core.netns.create("node")
-    pods = { web = core.netns.create("web"), db = core.netns.create("db") }
-    in_node "ip link set lo up"
+    node = spaces.new "node"
+    pods = { web = spaces.new "web", db = spaces.new "db" }
     -- An uplink with a default route, whose MTU the pods get.
     in_node "ip link add up0 mtu 1450 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
     in_node "ip addr add 192.0.2.10/24 dev up0 && ip route add default via 192.0.2.1"
   end)
 
   after_each(function()
-    for _, name in ipairs { "web", "db", "node" } do
-      pcall(core.netns.remove, name)
-    end
-    for _, pod in pairs(pods) do
-      pod:close()
-    end
-    node:close()
-    sh("rm -rf " .. scratch)
+    spaces.cleanup()
+    spaces.must("rm -rf %s", scratch)
   end)
 
   local function veths()
@@ -105,25 +106,25 @@ describe("naivebridge", function()
     assert.are.equal("1.1.0", result.cniVersion)
     assert.are.same({ "cbr0", result.interfaces[2].name, "eth0" },
       { result.interfaces[1].name, result.interfaces[2].name, result.interfaces[3].name })
-    assert.are.equal(pods.web:path(), result.interfaces[3].sandbox)
+    assert.are.equal(pods.web.path, result.interfaces[3].sandbox)
     assert.are.equal(1450, result.interfaces[3].mtu)
     assert.are.same({ address = "10.244.1.2/24", gateway = "10.244.1.1", interface = 2 }, result.ips[1])
     assert.are.same({ { dst = "0.0.0.0/0", gw = "10.244.1.1" } }, result.routes)
 
-    local pod <close> = mncni.open(pods.web)
+    local pod <close> = mncni.open(pods.web.ns)
     local eth0 = pod.link.get { ifname = "eth0" }
     assert.are.equal(1450, eth0.mtu)
     assert.are.equal("UP", eth0.operstate:upper())
     assert.are.equal(result.interfaces[3].mac, eth0.address)
-    assert.truthy(pods.web:run(sh, "ip route"):find("default via 10.244.1.1 dev eth0", 1, true))
-    assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 10.244.1.1"):find("1 received", 1, true))
+    assert.truthy(pods.web:sh("ip route"):find("default via 10.244.1.1 dev eth0", 1, true))
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 10.244.1.1"):find("1 received", 1, true))
     assert.truthy(in_node("ping -c 1 -W 2 10.244.1.2"):find("1 received", 1, true))
   end)
 
   it("lets two pods talk to each other", function()
     add()
     add { container = "db", pod = pods.db }
-    assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 10.244.1.3"):find("1 received", 1, true))
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 10.244.1.3"):find("1 received", 1, true))
   end)
 
   it("makes the bridge as kubenet does: pinned MAC, the route's MTU, hairpin, no router advertisements", function()
@@ -133,8 +134,8 @@ describe("naivebridge", function()
     assert.are.equal("0a:58:0a:f4:01:01", bridge.address)
     assert.are.equal(1450, bridge.mtu)
     assert.are.equal("0", node:run(core.sysctl.get, nil, "net/ipv6/conf/cbr0/accept_ra"))
-    assert.are.equal("0", core.sysctl.get(pods.web, "net/ipv6/conf/eth0/accept_ra"))
-    assert.are.equal("0", core.sysctl.get(pods.web, "net/ipv6/conf/eth0/accept_dad"))
+    assert.are.equal("0", core.sysctl.get(pods.web.ns, "net/ipv6/conf/eth0/accept_ra"))
+    assert.are.equal("0", core.sysctl.get(pods.web.ns, "net/ipv6/conf/eth0/accept_dad"))
     assert.are.equal("1", node:run(core.sysctl.get, nil, "net/ipv4/ip_forward"))
     assert.truthy(in_node("bridge -d link show"):find("hairpin on", 1, true))
     add { container = "db", pod = pods.db }
@@ -146,8 +147,8 @@ describe("naivebridge", function()
       ranges = { { { subnet = "10.244.1.0/24" } }, { { subnet = "fd00:10:244:1::/64" } } } } } }
     assert.are.equal("fd00:10:244:1::2/64", result.ips[2].address)
     assert.are.equal(2, #result.routes)
-    assert.falsy(pods.web:run(sh, "ip -6 addr show dev eth0"):find("tentative", 1, true))
-    assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 fd00:10:244:1::1"):find("1 received", 1, true))
+    assert.falsy(pods.web:sh("ip -6 addr show dev eth0"):find("tentative", 1, true))
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 fd00:10:244:1::1"):find("1 received", 1, true))
     assert.are.equal("1", node:run(core.sysctl.get, nil, "net/ipv6/conf/all/forwarding"))
   end)
 
@@ -161,18 +162,17 @@ describe("naivebridge", function()
   end)
 
   it("really masquerades: a peer outside sees the node's address", function()
-    local outside <close> = core.netns.create("outside")
+    local outside = spaces.new "outside"
     in_node "ip link set up1 netns outside"
-    outside:run(sh, "ip link set lo up; ip link set up1 up; ip addr add 192.0.2.1/24 dev up1")
+    outside:sh("ip link set up1 up; ip addr add 192.0.2.1/24 dev up1")
     add()
     -- The peer has no route to pods, so an answer proves the node's address.
-    assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 192.0.2.1"):find("1 received", 1, true))
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 192.0.2.1"):find("1 received", 1, true))
     in_node "nft flush ruleset"
-    assert.falsy(pods.web:run(sh, "ping -c 1 -W 1 192.0.2.1"):find("1 received", 1, true))
+    assert.falsy(pods.web:sh("ping -c 1 -W 1 192.0.2.1"):find("1 received", 1, true))
     -- The next pod repairs what somebody flushed.
     add { container = "db", pod = pods.db }
-    assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 192.0.2.1"):find("1 received", 1, true))
-    core.netns.remove "outside"
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 192.0.2.1"):find("1 received", 1, true))
   end)
 
   it("leaves masquerading alone with ipMasq false", function()
@@ -198,9 +198,9 @@ describe("naivebridge", function()
     local result = add { ifname = "net1", conf = { name = "second", bridge = "br2", isDefaultGateway = false,
       isGateway = true, ipam = { type = "host-local", subnet = "10.9.0.0/24" } } }
     assert.are.equal("10.9.0.2/24", result.ips[1].address)
-    assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 10.9.0.1"):find("1 received", 1, true))
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 10.9.0.1"):find("1 received", 1, true))
     assert.are.equal(0, run("DEL", { ifname = "net1", conf = { name = "second", bridge = "br2" } }).status)
-    assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 10.244.1.1"):find("1 received", 1, true))
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 10.244.1.1"):find("1 received", 1, true))
   end)
 
   it("appends to the result of the plugin before it in a chain", function()
@@ -249,11 +249,10 @@ describe("naivebridge", function()
 
     it("works with the namespace gone, by path or left out", function()
       add()
-      core.netns.remove "web"
       pods.web:close()
       assert.are.equal(0, run("DEL", { netns = "/run/netns/web" }).status)
       assert.are.same({}, files(scratch .. "/networks/testnet"))
-      pods.web = core.netns.create "web"
+      pods.web = spaces.new "web"
       add()
       local out = run("DEL", { netns = "" })
       assert.are.equal(0, out.status, out.stdout)
@@ -294,7 +293,7 @@ describe("naivebridge", function()
       local out = check(result)
       assert.are.equal(0, out.status, out.stdout)
       assert.are.equal("", out.stdout)
-      pods.web:run(sh, "ip route add 10.99.0.0/16 via 10.244.1.1; ip addr add 10.244.1.77/32 dev eth0")
+      pods.web:sh("ip route add 10.99.0.0/16 via 10.244.1.1; ip addr add 10.244.1.77/32 dev eth0")
       assert.are.equal(0, check(result).status)
     end)
 
@@ -314,7 +313,7 @@ describe("naivebridge", function()
     for what, command in pairs(mutations) do
       it("fails with " .. what, function()
         local result = add()
-        pods.web:run(sh, command)
+        pods.web:sh(command)
         local out = check(result)
         assert.are.equal(1, out.status)
         assert.are.equal(106, out.json.code, out.stdout)
@@ -346,9 +345,9 @@ describe("naivebridge", function()
     end)
 
     it("an interface that is there already, which stays as it is", function()
-      pods.web:run(sh, "ip link add eth0 type veth peer name x0; ip addr add 198.51.100.1/24 dev eth0")
+      pods.web:sh("ip link add eth0 type veth peer name x0; ip addr add 198.51.100.1/24 dev eth0")
       refused(103, {}, "eth0")
-      assert.truthy(pods.web:run(sh, "ip addr show eth0"):find("198.51.100.1", 1, true))
+      assert.truthy(pods.web:sh("ip addr show eth0"):find("198.51.100.1", 1, true))
       assert.are.same({}, files(scratch .. "/networks/testnet"))
       assert.falsy(in_node("ip link"):find("cbr0", 1, true))
     end)
@@ -357,7 +356,7 @@ describe("naivebridge", function()
       add()
       refused(103, {}, "DEL it first")
       assert.are.equal(1, #files(scratch .. "/networks/testnet"))
-      assert.truthy(pods.web:run(sh, "ping -c 1 -W 2 10.244.1.1"):find("1 received", 1, true))
+      assert.truthy(pods.web:sh("ping -c 1 -W 2 10.244.1.1"):find("1 received", 1, true))
       assert.are.equal(0, run("DEL").status)
       assert.are.equal("", veths())
     end)
@@ -367,7 +366,7 @@ describe("naivebridge", function()
       add { conf = conf() }
       refused(104, { container = "db", pod = pods.db, conf = conf() })
       assert.are.equal(1, #files(scratch .. "/networks/testnet"))
-      assert.falsy(pods.db:run(sh, "ip link"):find("eth0", 1, true))
+      assert.falsy(pods.db:sh("ip link"):find("eth0", 1, true))
     end)
 
     it("the plugin's own namespace, before any change", function()
@@ -424,7 +423,7 @@ describe("naivebridge", function()
       in_node "ip link del up0"
       assert_nothing_left()
       assert.falsy(in_node("ip link"):find("cbr0", 1, true))
-      assert.falsy(pods.web:run(sh, "ip link"):find("eth0", 1, true))
+      assert.falsy(pods.web:sh("ip link"):find("eth0", 1, true))
     end
 
     it("when the policy raises after its commit", function()
@@ -467,7 +466,7 @@ describe("naivebridge", function()
     end)
 
     it("an addition to a pod's network that is not a link of ours", function()
-      pods.web:run(sh, "ip link set lo up")
+      pods.web:sh("ip link set lo up")
       refused(100, policy [[
         local policy = {}
         function policy.add(pod)
@@ -479,15 +478,15 @@ describe("naivebridge", function()
         end
         return policy
       ]])
-      assert.falsy(pods.web:run(sh, "ip route"):find("blackhole", 1, true))
-      assert.are.equal("1024", core.sysctl.get(pods.web, "net/ipv4/ip_unprivileged_port_start"))
+      assert.falsy(pods.web:sh("ip route"):find("blackhole", 1, true))
+      assert.are.equal("1024", core.sysctl.get(pods.web.ns, "net/ipv4/ip_unprivileged_port_start"))
     end)
   end)
 
   it("gives 50 pods that come at once 50 addresses", function()
     local script = {}
     for i = 1, 50 do
-      core.netns.create("pod" .. i):close()
+      spaces.new("pod" .. i)
     end
     local conf = core.json.encode { cniVersion = "1.0.0", name = "testnet", type = "naivebridge",
       ipam = { type = "host-local", subnet = "10.244.1.0/24", dataDir = scratch .. "/networks" } }
@@ -507,10 +506,7 @@ describe("naivebridge", function()
     local output = in_node("sh " .. scratch .. "/burst")
     assert.are.equal("", output, sh("cat " .. scratch .. "/out.*"))
     assert.are.equal(50, #files(scratch .. "/networks/testnet"))
-    local _, ports = veths():gsub("\n", "")
+    local _, ports = veths():gsub("[^\n]+", "")
     assert.are.equal(50, ports)
-    for i = 1, 50 do
-      core.netns.remove("pod" .. i)
-    end
   end)
 end)
