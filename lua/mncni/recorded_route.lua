@@ -81,7 +81,7 @@ local function view_link(space, link)
     seen.link_netnsid = space:nsid_of(other.space)
   end
   local running = link.up and (not link.peer or link.peer.up)
-  seen.operstate = link.ifname == "lo" and link.up and "UNKNOWN" or running and "UP" or link.up and "LOWERLAYERDOWN" or "DOWN"
+  seen.operstate = not link.up and "DOWN" or link.ifname == "lo" and "UNKNOWN" or running and "UP" or "LOWERLAYERDOWN"
   seen.flags = link.ifname == "lo" and { "LOOPBACK" } or { "BROADCAST", "MULTICAST" }
   if link.up then
     table.insert(seen.flags, "UP")
