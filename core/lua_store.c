@@ -199,7 +199,7 @@ static int store_plan(lua_State *L)
 	struct mn_store *store = check_store(L);
 	struct mn_range_set set;
 	struct mn_address address;
-	struct mn_error err;
+	struct mn_error err = { 0 };
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:plan", keys);
@@ -223,7 +223,7 @@ static int store_reserve(lua_State *L)
 	const char *container, *ifname;
 	struct mn_range_set set;
 	struct mn_address address;
-	struct mn_error err;
+	struct mn_error err = { 0 };
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:reserve", keys);
