@@ -160,7 +160,8 @@ check-containerd: all
 -include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
-SPEC_ENV = LUA="$(LUA)" LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
+SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
+	LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
 ifeq ($(SAN),1)
 UNPRELOAD := $(BUILD)/spec/unpreload.so
 SPEC_ENV += RING_PRELOAD="$(foreach lib,libasan.so libubsan.so,$(shell $(CC) -print-file-name=$(lib))) $(UNPRELOAD)"

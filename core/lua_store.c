@@ -7,11 +7,10 @@
 #include <string.h>
 
 #include "lua_args.h"
-#include "store.h"
+#include "lua_store.h"
 
 #define STORE_META "mncni.store"
 #define BUFFER_META "mncni.store.buffer"
-#define MAX_RANGES 1024
 
 // Memory of plain C that Lua frees if something raises on the way.
 struct buffer {
@@ -46,96 +45,6 @@ static struct mn_store *check_store(lua_State *L)
 	return store;
 }
 
-// The string at key of the table at index; it lives as long as the table. NULL where it may be missing and
-// is.
-static const char *get_string(lua_State *L, int index, const char *what, const char *key, bool needed)
-{
-	const char *value;
-	int type = lua_getfield(L, index, key);
-
-	if (type == LUA_TNIL && !needed) {
-		lua_pop(L, 1);
-		return NULL;
-	}
-	if (type != LUA_TSTRING)
-		mn_lua_bad_argument(L, what, "%s must be a string, not %s", key, luaL_typename(L, -1));
-	value = lua_tostring(L, -1);
-	lua_pop(L, 1);
-	return value;
-}
-
-static lua_Integer get_integer(
-	lua_State *L, int index, const char *what, const char *key, lua_Integer fallback)
-{
-	lua_Integer value = fallback;
-	int is_integer = 1;
-
-	if (lua_getfield(L, index, key) != LUA_TNIL)
-		value = lua_tointegerx(L, -1, &is_integer);
-	if (!is_integer || value < 0 || value > INT_MAX)
-		mn_lua_bad_argument(L, what, "%s must be an integer from 0 to %d", key, INT_MAX);
-	lua_pop(L, 1);
-	return value;
-}
-
-// An address as text, or any value that prints as one; family 0 where it may be missing and is.
-static struct mn_address get_address(lua_State *L, int index, const char *what, const char *key, bool needed)
-{
-	struct mn_address address = { 0 };
-
-	if (lua_getfield(L, index, key) == LUA_TNIL && !needed) {
-		lua_pop(L, 1);
-		return address;
-	}
-	if (!mn_address_parse(luaL_tolstring(L, -1, NULL), &address))
-		mn_lua_bad_argument(L, what, "%s: \"%s\" is not an IP address", key, lua_tostring(L, -1));
-	lua_pop(L, 2);
-	return address;
-}
-
-// Reads { ranges = { { first=, last=, gateway= }, ... }, index = n }; pushes the memory that the set lives
-// in.
-static void get_set(lua_State *L, int index, const char *what, struct mn_range_set *set)
-{
-	static const char *const keys[] = { "first", "last", "gateway", NULL };
-	lua_Unsigned n;
-
-	set->index = (unsigned int)get_integer(L, index, what, "index", 0);
-	if (lua_getfield(L, index, "ranges") != LUA_TTABLE)
-		mn_lua_bad_argument(L, what, "ranges must be a list, not %s", luaL_typename(L, -1));
-	n = lua_rawlen(L, -1);
-	if (n == 0 || n > MAX_RANGES)
-		mn_lua_bad_argument(L, what, "ranges must have from 1 to %d entries", MAX_RANGES);
-	set->n = (size_t)n;
-	set->ranges = lua_newuserdatauv(L, set->n * sizeof(*set->ranges), 0);
-	lua_insert(L, -2);
-	for (size_t i = 0; i < set->n; i++) {
-		struct mn_range *range = &set->ranges[i];
-		int at;
-
-		lua_rawgeti(L, -1, (lua_Integer)i + 1);
-		at = lua_gettop(L);
-		mn_lua_check_keys(L, at, what, keys);
-		range->first = get_address(L, at, what, "first", true);
-		range->last = get_address(L, at, what, "last", true);
-		range->gateway = get_address(L, at, what, "gateway", false);
-		if (range->first.family != range->last.family ||
-			mn_address_compare(&range->first, &range->last) > 0)
-			mn_lua_bad_argument(
-				L, what, "range %d: first must not be above last, in one family", (int)i + 1);
-		lua_pop(L, 1);
-	}
-	lua_pop(L, 1);
-}
-
-static void push_address(lua_State *L, const struct mn_address *address)
-{
-	char text[MN_ADDRESS_STRLEN];
-
-	mn_address_format(address, text);
-	lua_pushstring(L, text);
-}
-
 // store.open{ dir = absolute path, create = boolean, deadline = milliseconds to wait for the lock, boot_id =
 // path of another boot id, for specs }: a handle, or nil when the directory is not there and create is not
 // set.
@@ -149,9 +58,9 @@ static int store_open(lua_State *L)
 	int deadline, rc;
 
 	mn_lua_check_keys(L, 1, "store.open", keys);
-	dir = get_string(L, 1, "store.open", "dir", true);
-	boot = get_string(L, 1, "store.open", "boot_id", false);
-	deadline = (int)get_integer(L, 1, "store.open", "deadline", MN_STORE_DEADLINE_MS);
+	dir = mn_store_get_string(L, 1, "store.open", "dir", true);
+	boot = mn_store_get_string(L, 1, "store.open", "boot_id", false);
+	deadline = (int)mn_store_get_integer(L, 1, "store.open", "deadline", MN_STORE_DEADLINE_MS);
 	lua_getfield(L, 1, "create");
 	if (lua_toboolean(L, -1))
 		flags |= MN_STORE_CREATE;
@@ -190,6 +99,18 @@ static int store_path(lua_State *L)
 	return 1;
 }
 
+// Raises err, or pushes the address that was found, nil when rc tells that there was none.
+static int answer(lua_State *L, int rc, const struct mn_address *address, const struct mn_error *err)
+{
+	if (rc < 0)
+		mn_lua_raise(L, err);
+	if (rc)
+		mn_store_push_address(L, address);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
 // store:plan{ ranges = { { first=, last=, gateway= } }, index = number of the set, lost = address }: the
 // address to journal and publish next, nil when none is free. Nothing is reserved yet. lost names one that
 // publish answered "taken" for.
@@ -199,20 +120,14 @@ static int store_plan(lua_State *L)
 	struct mn_store *store = check_store(L);
 	struct mn_range_set set;
 	struct mn_address address;
-	struct mn_error err;
+	struct mn_error err = { 0 };
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:plan", keys);
-	get_set(L, 2, "store:plan", &set);
-	address = get_address(L, 2, "store:plan", "lost", false);
+	mn_store_get_set(L, 2, "store:plan", &set);
+	address = mn_store_get_address(L, 2, "store:plan", "lost", false);
 	rc = mn_store_plan(store, &set, &address, &err);
-	if (rc < 0)
-		mn_lua_raise(L, &err);
-	if (rc)
-		push_address(L, &address);
-	else
-		lua_pushnil(L);
-	return 1;
+	return answer(L, rc, &address, &err);
 }
 
 // store:reserve{ ranges =, index =, container =, ifname = }: plan and publish in one; the address, or nil.
@@ -220,24 +135,17 @@ static int store_reserve(lua_State *L)
 {
 	static const char *const keys[] = { "ranges", "index", "container", "ifname", NULL };
 	struct mn_store *store = check_store(L);
-	const char *container, *ifname;
+	struct mn_attachment who;
 	struct mn_range_set set;
 	struct mn_address address;
-	struct mn_error err;
+	struct mn_error err = { 0 };
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:reserve", keys);
-	container = get_string(L, 2, "store:reserve", "container", true);
-	ifname = get_string(L, 2, "store:reserve", "ifname", true);
-	get_set(L, 2, "store:reserve", &set);
-	rc = mn_store_reserve(store, &set, container, ifname, &address, &err);
-	if (rc < 0)
-		mn_lua_raise(L, &err);
-	if (rc)
-		push_address(L, &address);
-	else
-		lua_pushnil(L);
-	return 1;
+	who = mn_store_get_attachment(L, 2, "store:reserve");
+	mn_store_get_set(L, 2, "store:reserve", &set);
+	rc = mn_store_reserve(store, &set, who.container, who.ifname, &address, &err);
+	return answer(L, rc, &address, &err);
 }
 
 // store:publish{ address =, container =, ifname = }: "reserved", "held" (by this attachment before) or
@@ -251,16 +159,15 @@ static int store_publish(lua_State *L)
 		[MN_STORE_HELD] = "held",
 	};
 	struct mn_store *store = check_store(L);
-	const char *container, *ifname;
+	struct mn_attachment who;
 	struct mn_address address;
 	struct mn_error err;
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:publish", keys);
-	address = get_address(L, 2, "store:publish", "address", true);
-	container = get_string(L, 2, "store:publish", "container", true);
-	ifname = get_string(L, 2, "store:publish", "ifname", true);
-	rc = mn_store_publish(store, &address, container, ifname, &err);
+	address = mn_store_get_address(L, 2, "store:publish", "address", true);
+	who = mn_store_get_attachment(L, 2, "store:publish");
+	rc = mn_store_publish(store, &address, who.container, who.ifname, &err);
 	if (rc < 0)
 		mn_lua_raise(L, &err);
 	lua_pushstring(L, outcomes[rc]);
@@ -272,16 +179,15 @@ static int store_holds(lua_State *L)
 {
 	static const char *const keys[] = { "address", "container", "ifname", NULL };
 	struct mn_store *store = check_store(L);
-	const char *container, *ifname;
+	struct mn_attachment who;
 	struct mn_address address;
 	struct mn_error err;
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:holds", keys);
-	address = get_address(L, 2, "store:holds", "address", true);
-	container = get_string(L, 2, "store:holds", "container", true);
-	ifname = get_string(L, 2, "store:holds", "ifname", true);
-	rc = mn_store_holds(store, &address, container, ifname, &err);
+	address = mn_store_get_address(L, 2, "store:holds", "address", true);
+	who = mn_store_get_attachment(L, 2, "store:holds");
+	rc = mn_store_holds(store, &address, who.container, who.ifname, &err);
 	if (rc < 0)
 		mn_lua_raise(L, &err);
 	lua_pushboolean(L, rc);
@@ -296,14 +202,13 @@ static int store_release(lua_State *L)
 	static const char *const keys[] = { "container", "ifname", "addresses", NULL };
 	struct mn_store *store = check_store(L);
 	struct mn_address *addresses = NULL;
-	const char *container, *ifname;
+	struct mn_attachment who;
 	struct mn_error err;
 	size_t n = 0;
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:release", keys);
-	container = get_string(L, 2, "store:release", "container", true);
-	ifname = get_string(L, 2, "store:release", "ifname", true);
+	who = mn_store_get_attachment(L, 2, "store:release");
 	if (lua_getfield(L, 2, "addresses") == LUA_TTABLE) {
 		n = (size_t)lua_rawlen(L, -1);
 		addresses = lua_newuserdatauv(L, (n + 1) * sizeof(*addresses), 0);
@@ -322,7 +227,7 @@ static int store_release(lua_State *L)
 		mn_lua_bad_argument(
 			L, "store:release", "addresses must be a list, not %s", luaL_typename(L, -1));
 	}
-	rc = mn_store_free(store, container, ifname, addresses, n, &err);
+	rc = mn_store_free(store, who.container, who.ifname, addresses, n, &err);
 	if (rc < 0)
 		mn_lua_raise(L, &err);
 	lua_pushinteger(L, rc);
@@ -336,23 +241,22 @@ static int store_find(lua_State *L)
 	static const char *const keys[] = { "container", "ifname", NULL };
 	struct mn_store *store = check_store(L);
 	struct mn_address *found;
-	const char *container, *ifname;
+	struct mn_attachment who;
 	struct buffer *buffer;
 	struct mn_error err;
 	size_t n;
 	int rc;
 
 	mn_lua_check_keys(L, 2, "store:find", keys);
-	container = get_string(L, 2, "store:find", "container", true);
-	ifname = get_string(L, 2, "store:find", "ifname", true);
+	who = mn_store_get_attachment(L, 2, "store:find");
 	buffer = push_buffer(L);
-	rc = mn_store_find(store, container, ifname, &found, &n, &err);
+	rc = mn_store_find(store, who.container, who.ifname, &found, &n, &err);
 	if (rc < 0)
 		mn_lua_raise(L, &err);
 	buffer->memory = found;
 	lua_createtable(L, (int)n, 0);
 	for (size_t i = 0; i < n; i++) {
-		push_address(L, &found[i]);
+		mn_store_push_address(L, &found[i]);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return 1;
@@ -444,12 +348,30 @@ static int store_count(lua_State *L)
 	uint64_t taken, size;
 
 	mn_lua_check_keys(L, 2, "store:count", keys);
-	get_set(L, 2, "store:count", &set);
+	mn_store_get_set(L, 2, "store:count", &set);
 	if (mn_store_count(store, &set, &taken, &size, &err) < 0)
 		mn_lua_raise(L, &err);
 	lua_pushinteger(L, (lua_Integer)taken);
 	lua_pushinteger(L, (lua_Integer)size);
 	return 2;
+}
+
+// store:has_room{ ranges =, index = }: whether the set has a free address.
+static int store_has_room(lua_State *L)
+{
+	static const char *const keys[] = { "ranges", "index", NULL };
+	struct mn_store *store = check_store(L);
+	struct mn_range_set set;
+	struct mn_error err;
+	int rc;
+
+	mn_lua_check_keys(L, 2, "store:has_room", keys);
+	mn_store_get_set(L, 2, "store:has_room", &set);
+	rc = mn_store_has_room(store, &set, &err);
+	if (rc < 0)
+		mn_lua_raise(L, &err);
+	lua_pushboolean(L, rc);
+	return 1;
 }
 
 static int store_tostring(lua_State *L)
@@ -471,6 +393,7 @@ int mn_open_store(lua_State *L)
 		{ "find", store_find },
 		{ "list", store_list },
 		{ "count", store_count },
+		{ "has_room", store_has_room },
 		{ "writable", store_writable },
 		{ "path", store_path },
 		{ "close", store_close },

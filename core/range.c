@@ -41,7 +41,7 @@ static void format6(const uint8_t bytes[16], char buf[MN_ADDRESS_STRLEN])
 	int gap = -1, gap_length = 1;
 	char *at = buf;
 
-	for (int i = 0; i < 8; i++)
+	for (size_t i = 0; i < 8; i++)
 		group[i] = (uint16_t)(bytes[2 * i] << 8 | bytes[2 * i + 1]);
 	for (int i = 0; i < 8; i++) {
 		int j = i;

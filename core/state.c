@@ -32,7 +32,8 @@ static void *allocate(void *data, void *pointer, size_t old_size, size_t new_siz
 		state->used -= old_size;
 		return NULL;
 	}
-	if (new_size > old_size && new_size - old_size > state->cap - state->used) {
+	if (new_size > old_size &&
+		(state->used >= state->cap || new_size - old_size > state->cap - state->used)) {
 		state->refused = true;
 		return NULL;
 	}
@@ -224,8 +225,12 @@ int mn_state_new(struct mn_state **result, const struct mn_options *options, str
 	*result = NULL;
 	if (!options)
 		options = &defaults;
-	if (!state)
-		return mn_fail(err, ENOMEM, "state", NULL, "no memory for a Lua state");
+	if (!state) {
+		mn_fail(err, ENOMEM, "state", NULL, "no memory for a Lua state");
+		if (err)
+			err->code = 11; // the machine's fault and not the policy's: try again later
+		return -ENOMEM;
+	}
 	set_limits(state, options);
 	state->L = lua_newstate(allocate, state);
 	if (!state->L) {

@@ -128,7 +128,7 @@ int mn_store_reserve(struct mn_store *store, const struct mn_range_set *set, con
 		if (rc <= 0)
 			return rc;
 		rc = mn_store_publish(store, address, container, ifname, err);
-		if (rc < 0 || rc != MN_STORE_TAKEN)
+		if (rc != MN_STORE_TAKEN)
 			return rc < 0 ? rc : 1;
 	}
 	mn_fail(err, EAGAIN, "reserve", store->path, "others took every address first; try again");
@@ -305,7 +305,7 @@ int mn_store_free(struct mn_store *store, const char *container, const char *ifn
 	const struct mn_address *addresses, size_t n, struct mn_error *err)
 {
 	struct mn_address *found = NULL;
-	int rc = 0, freed = 0, failed = 0;
+	int freed = 0, failed = 0;
 
 	if (n == 0) {
 		failed = find(store, container, ifname, &found, &n, err);
@@ -314,7 +314,8 @@ int mn_store_free(struct mn_store *store, const char *container, const char *ifn
 	if (any_there(store, addresses, n)) {
 		auto_close int lock = -1;
 
-		rc = mn_store_lock(store, &lock, failed ? NULL : err);
+		int rc = mn_store_lock(store, &lock, failed ? NULL : err);
+
 		failed = failed ? failed : rc;
 		for (size_t i = 0; i < n && lock >= 0; i++) {
 			rc = free_file(store, &addresses[i], container, ifname, failed ? NULL : err);
@@ -328,27 +329,34 @@ int mn_store_free(struct mn_store *store, const char *container, const char *ifn
 	return failed ? failed : freed;
 }
 
-int mn_store_release(const char *dir, const char *container, const char *ifname,
-	const char *const addresses[], size_t n, int deadline_ms, struct mn_error *err)
+// Frees the addresses among the n that can be read; if any cannot, what was held has to be looked for.
+static int release_listed(struct mn_store *store, const char *container, const char *ifname,
+	const char *const addresses[], size_t n, struct mn_error *err)
 {
-	auto_free struct mn_address *list = calloc(n ? n : 1, sizeof(*list));
-	struct mn_store store;
+	struct mn_address *list = calloc(n ? n : 1, sizeof(*list));
 	size_t parsed = 0;
 	int rc;
 
-	if (!list) {
-		mn_fail(err, ENOMEM, "free", dir, "out of memory");
-		return -ENOMEM;
-	}
-	rc = mn_store_open(&store, dir, 0, deadline_ms, NULL, err);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+	if (!list)
+		return mn_store_fail(store, ENOMEM, "free", NULL, err);
 	for (size_t i = 0; i < n; i++) {
 		if (mn_address_parse(addresses[i], &list[parsed]))
 			parsed++;
 	}
-	// If the record of what was held is damaged, look for it.
-	rc = mn_store_free(&store, container, ifname, list, parsed == n ? n : 0, err);
+	rc = mn_store_free(store, container, ifname, list, parsed == n ? n : 0, err);
+	free(list);
+	return rc;
+}
+
+int mn_store_release(const char *dir, const char *container, const char *ifname,
+	const char *const addresses[], size_t n, int deadline_ms, struct mn_error *err)
+{
+	struct mn_store store;
+	int rc = mn_store_open(&store, dir, 0, deadline_ms, NULL, err);
+
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	rc = release_listed(&store, container, ifname, addresses, n, err);
 	mn_store_close(&store);
 	return rc < 0 ? rc : 0;
 }

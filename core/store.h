@@ -97,6 +97,10 @@ int mn_store_list(struct mn_store *store, int (*visit)(const struct mn_store_ent
 int mn_store_find(struct mn_store *store, const char *container, const char *ifname,
 	struct mn_address **addresses, size_t *n, struct mn_error *err);
 
+// Tells whether the set has a free address: 1, 0 or -errno. No lock, no side effect, and no look through the
+// directory while there is one near the last address given out.
+int mn_store_has_room(struct mn_store *store, const struct mn_range_set *set, struct mn_error *err);
+
 // Counts the set's addresses that can be given out, and how many of them are taken. No lock, no side effect.
 int mn_store_count(struct mn_store *store, const struct mn_range_set *set, uint64_t *taken, uint64_t *size,
 	struct mn_error *err);

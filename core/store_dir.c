@@ -90,7 +90,8 @@ static int make_directories(struct mn_store *store, struct mn_error *err)
 
 			// Above a read-only or forbidden directory mkdir may fail for one that is there.
 			if (was == '\0' || stat(path, &st) < 0)
-				return mn_store_fail(store, errnum, "make directory", NULL, err);
+				return mn_store_fail(store, errnum == ENOENT ? EACCES : errnum,
+					"make directory", NULL, err);
 		}
 		if (was == '\0')
 			return 0;
@@ -256,11 +257,11 @@ int mn_store_prepare(
 
 int mn_store_link(struct mn_store *store, int fd, const char *name, struct mn_error *err)
 {
-	char path[32];
-
 	if (linkat(fd, "", store->dir, name, AT_EMPTY_PATH) == 0)
 		return 0;
 	if (errno != EEXIST && (errno == ENOENT || errno == EPERM || errno == EINVAL)) {
+		char path[32];
+
 		// Without CAP_DAC_READ_SEARCH the descriptor has to be named through /proc.
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		if (linkat(AT_FDCWD, path, store->dir, name, AT_SYMLINK_FOLLOW) == 0)

@@ -287,3 +287,21 @@ int mn_store_count(struct mn_store *store, const struct mn_range_set *set, uint6
 	}
 	return rc;
 }
+
+int mn_store_has_room(struct mn_store *store, const struct mn_range_set *set, struct mn_error *err)
+{
+	const struct mn_address none = { 0 };
+	uint64_t size = mn_range_set_size(set), start = start_position(store, set, size, &none), taken;
+	int rc;
+
+	for (uint64_t i = 0; i < PROBES && i < size; i++) {
+		struct mn_address address;
+
+		mn_range_set_at(set, (start + i) % size, &address);
+		rc = is_free(store, set, &address, err);
+		if (rc != 0)
+			return rc;
+	}
+	rc = mn_store_count(store, set, &taken, &size, err);
+	return rc < 0 ? rc : taken < size;
+}

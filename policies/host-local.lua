@@ -10,9 +10,9 @@ local policy = {}
 policy.options = {
   ranges = { type = "list", doc = "list of range sets; an interface gets one address of each" },
   subnet = { type = "cidr", doc = "short form of ranges for a single range, with the three keys below" },
-  rangeStart = { type = "cidr", doc = "first address to give; the subnet's first unless set" },
-  rangeEnd = { type = "cidr", doc = "last address to give; the subnet's last (IPv4: before broadcast) unless set" },
-  gateway = { type = "cidr", doc = "never given to a pod; the subnet's first address unless set" },
+  rangeStart = { type = "string", doc = "first address to give; the subnet's first unless set" },
+  rangeEnd = { type = "string", doc = "last address to give; the subnet's last (IPv4: before broadcast) unless set" },
+  gateway = { type = "string", doc = "never given to a pod; the subnet's first address unless set" },
   routes = { type = "list", doc = "routes for the interface, as in [{\"dst\": \"0.0.0.0/0\"}]" },
   resolvConf = { type = "string", doc = "a resolv.conf to take the result's dns from" },
   dataDir = { type = "string", default = "/var/lib/cni/networks", doc = "where reservations are kept" },

@@ -80,7 +80,15 @@ function ensure.find(net, object, want)
   if info.get then
     return net[object].get(key)
   end
-  if object ~= "route" then
+  if object == "fdb" then
+    -- A port and its bridge may each have an entry for one MAC.
+    for have in net.fdb.list(key) do
+      if not want.flags or objects.matches("fdb", { flags = want.flags }, have) then
+        return have
+      end
+    end
+    return nil
+  elseif object ~= "route" then
     local step, state, control, closing <close> = net[object].list(key)
     return step(state, control), closing and nil
   end

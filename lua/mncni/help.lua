@@ -19,7 +19,7 @@ local about = {
   rule = { "which routing table to look into, as `ip rule`",
     [[host.rule.add { src = "10.244.0.0/16", table = 100, priority = 1000 }]] },
   neigh = { "addresses of neighbours, as `ip neigh`",
-    [[host.neigh.add { dev = "eth0", dst = "10.0.0.9", lladdr = "02:00:00:00:00:09" }]] },
+    [[host.neigh.add { dev = "eth0", dst = "10.0.0.9", lladdr = mac }]] },
   fdb = { "forwarding entries of bridges and VXLANs, as `bridge fdb`",
     [[host.fdb.append { dev = "vx0", mac = "00:00:00:00:00:00", dst = "192.0.2.7" }]] },
   nsid = { "numbers by which one namespace knows another, as `ip netns set`",
@@ -107,7 +107,7 @@ end
 local function range(row)
   if row.type == "boolean" or row.type == "name" or row.type == "names" then
     return ""
-  elseif row.max == math.maxinteger or row.max == 0xffffffff then
+  elseif row.max == math.maxinteger or row.max == 0xffffffff or row.min == -0x80000000 then
     return row.min and row.min > 0 and " from " .. row.min or ""
   elseif row.min and row.max then
     return (" %d..%d"):format(row.min, row.max)
@@ -128,25 +128,30 @@ local function values_of(row)
   return names
 end
 
--- The keys of a table of the schema, a line each: key, type and range, attribute. Long lists of values follow below.
+-- The keys of a table of the schema, a line each: key, type and range, attribute. Lists of values follow below.
 local function keys_of(fields, path, out)
+  local width = 0
+  for key in pairs(fields) do
+    width = math.min(math.max(width, #key), 26)
+  end
+  local indent = (" "):rep(width + 3)
   for _, key in ipairs(sorted(fields)) do
     local row = fields[key]
     local kind = (row.type or "value") .. range(row) .. (row.readonly and ", read only" or "")
     if row.of then
-      kind = ('table, see help "%s"'):format(row.of)
+      kind = ("keys of %q"):format(row.of)
     elseif row.fields then
-      kind = ('table, see help "%s.%s"'):format(path, key)
+      kind = ("%s, see %q"):format(row.type, path .. "." .. key)
     end
-    local line = ("  %-21s %-29s %s"):format(key, kind, row.attr or "")
+    local line = ("  %s %-25s %s"):format(key .. (" "):rep(width - #key), kind, row.attr or "")
     if #line > WIDTH then
-      out[#out + 1] = ("  %-21s %s"):format(key, kind)
-      line = (" "):rep(24) .. (row.attr or "")
+      out[#out + 1] = ("  %s %s"):format(key .. (" "):rep(width - #key), kind)
+      line = indent .. (row.attr or "")
     end
     out[#out + 1] = (line:gsub("%s+$", ""))
     local names = values_of(row)
     if #names > 0 then
-      fold(names, (" "):rep(24), out)
+      fold(names, indent .. "  ", out)
     end
   end
 end

@@ -242,7 +242,7 @@ end
 
 -- The routes of a configuration, each checked to have a dst and, if any, a gw of its family.
 function ipam.routes(given)
-  local routes = {}
+  local routes = core.json.array {}
   for i, route in ipairs(given or {}) do
     local where = ("routes[%d]"):format(i)
     if type(route) ~= "table" or field(route, "dst") == nil then
@@ -271,7 +271,7 @@ end
 function ipam.resolv_conf(text)
   local dns = {}
   local function add(key, values)
-    dns[key] = dns[key] or {}
+    dns[key] = dns[key] or core.json.array {}
     table.move(values, 1, #values, #dns[key] + 1, dns[key])
   end
   for line in (text .. "\n"):gmatch("([^\n]*)\n") do

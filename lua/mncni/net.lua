@@ -141,7 +141,11 @@ function makers.get(self, object, wire)
   return function(args)
     check_args(object, "get", args)
     if kernel_gets then
-      return tag(wire.object, self:socket(wire.protocol):request("get", wire.object, prepare(args)))
+      local value = self:socket(wire.protocol):request("get", wire.object, prepare(args))
+      if object == "nsid" and value and value.nsid == -1 then
+        return nil -- the kernel's word for none given out yet
+      end
+      return tag(wire.object, value)
     end
     local step, state, control, closing <close> = makers.list(self, object, wire)(args)
     return step(state, control), closing and nil

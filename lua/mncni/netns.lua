@@ -26,7 +26,9 @@ local function adopt(handle)
     return handle
   end
   adopted = meta
-  local methods, close = meta.__index, meta.__close
+  -- The metatable outlives this module when somebody unloads it (a spec runner does).
+  meta.methods, meta.close = meta.methods or meta.__index, meta.close or meta.__close
+  local methods, close = meta.methods, meta.close
   function meta.__index(self, key)
     local method = methods[key]
     if method ~= nil then

@@ -171,6 +171,10 @@ local function same_field(object, key, want, have)
   if key == "dev" and have.dev == nil then
     return want == have.ifname or same(object, key, want, have.ifindex)
   end
+  if object == "fdb" and key == "flags" and have.master then
+    -- The kernel tells whose entry it is by its master, not by the flag that puts it there.
+    return same(object, key, want, { "master", table.unpack(have.flags or {}) })
+  end
   return same(object, key, want, have[key])
 end
 

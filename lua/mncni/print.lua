@@ -287,7 +287,9 @@ local function told_link(value)
     told[value.kind] = {}
     for _, option in ipairs(defaults) do
       local have = options[option[1]]
-      if have ~= nil and not (option[2] ~= nil and objects.same("link", option[1], option[2], have)) then
+      local usual = option[2] ~= nil and have ~= nil and (objects.same("link", option[1], option[2], have)
+        or option[1]:find("_intvl$") and have == option[2] - 1) -- a tick's rounding, which depends on the kernel's HZ
+      if have ~= nil and not usual then
         told[value.kind][option[1]] = have
       end
     end
@@ -415,7 +417,7 @@ local function route_line(verb)
       out[#out + 1] = args.type
     end
     out[#out + 1] = args.dst == nil and "default" or tostring(args.dst)
-    out:add("tos", args.tos)
+    out:add("tos", args.tos and ("0x%02x"):format(args.tos)) -- ip reads it as hexadecimal
     hop_words(out, args)
     out:add("proto", protocol_word(args.protocol))
     out:add("scope", args.scope)
@@ -490,7 +492,7 @@ local function rule_line(verb)
     end
     out:add("from", args.src or args.dst == nil and "all" or nil)
     out:add("to", args.dst)
-    out:add("tos", args.tos)
+    out:add("tos", args.tos and ("0x%02x"):format(args.tos)) -- ip reads it as hexadecimal
     if args.fwmark then
       local full = args.fwmask == nil or args.fwmask == 0xffffffff
       out:add("fwmark", full and ("0x%x"):format(args.fwmark) or ("0x%x/0x%x"):format(args.fwmark, args.fwmask))

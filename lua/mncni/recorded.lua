@@ -36,13 +36,13 @@ local numbers = {
   EOPNOTSUPP = 95, EADDRNOTAVAIL = 99, ENETDOWN = 100, ENETUNREACH = 101, ENOTCONN = 107, EHOSTUNREACH = 113,
 }
 
-local Space = {}
+local Space = { named = require("mncni.ensure").named }
 Space.__index = Space
 
 -- Raises what the kernel would: an error object like the codec's.
 function Space:refuse(verb, object, args, name, extack, attribute)
   error(core.error {
-    op = verb, object = require("mncni.ensure").named(object, args), netns = self.name, errno = numbers[name],
+    op = verb, object = Space.named(object, args), netns = self.name, errno = numbers[name],
     extack = extack, attribute = attribute, code = 102,
   }, 0)
 end

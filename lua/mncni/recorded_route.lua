@@ -59,14 +59,14 @@ local function link_of(space, verb, object, args, key)
   elseif dev ~= nil then
     link = find_link(space, tostring(dev))
   end
-  return link or space:refuse(verb, object, args, "ENODEV",
-    dev ~= nil and ("no device %s"):format(tostring(dev)) or "Device is required")
+  return link or space:refuse(verb, object, args, "ENODEV")
 end
 
 local function view_link(space, link)
   local seen = {}
   for key, value in pairs(link) do
-    if key ~= "peer" and key ~= "master" and key ~= "lower" and key ~= "space" then
+    if key ~= "peer" and key ~= "master" and key ~= "lower" and key ~= "space"
+      and key ~= "mtu_was_set" then
       seen[key] = copy(value)
     end
   end
@@ -81,7 +81,7 @@ local function view_link(space, link)
     seen.link_netnsid = space:nsid_of(other.space)
   end
   local running = link.up and (not link.peer or link.peer.up)
-  seen.operstate = link.ifname == "lo" and "UNKNOWN" or running and "UP" or link.up and "LOWERLAYERDOWN" or "DOWN"
+  seen.operstate = not link.up and "DOWN" or link.ifname == "lo" and "UNKNOWN" or running and "UP" or "LOWERLAYERDOWN"
   seen.flags = link.ifname == "lo" and { "LOOPBACK" } or { "BROADCAST", "MULTICAST" }
   if link.up then
     table.insert(seen.flags, "UP")
@@ -178,11 +178,29 @@ local function set_up(space, link, up)
   end
 end
 
+-- A bridge whose MTU nobody set has the smallest of its ports' (net/bridge/br_if.c, br_mtu_auto_adjust).
+local function adjust_mtu(space, bridge)
+  if bridge.kind ~= "bridge" or bridge.mtu_was_set then
+    return
+  end
+  local least
+  for _, port in ipairs(space.links) do
+    if port.master == bridge and (not least or port.mtu < least) then
+      least = port.mtu
+    end
+  end
+  bridge.mtu = least or 1500
+end
+
 local function set_master(space, verb, args, link)
   if args.master == nil then
     return
   elseif args.master == false or args.master == 0 then
+    local left = link.master
     link.master, link.bridge_slave = nil, nil
+    if left then
+      adjust_mtu(space, left)
+    end
     return
   end
   local master = link_of(space, verb, "link", args, "master")
@@ -192,6 +210,7 @@ local function set_master(space, verb, args, link)
     space:refuse(verb, "link", args, "ELOOP", "Can not enslave a bridge to a bridge")
   end
   link.master = master
+  adjust_mtu(space, master)
 end
 
 -- A MAC that is the same in every run, so that what a spec sees is stable.
@@ -215,6 +234,7 @@ local function new_link(space, args, kind)
       link[key] = copy(args[key])
     end
   end
+  link.mtu_was_set = args.mtu ~= nil
   table.insert(space.links, link)
   return link
 end
@@ -256,7 +276,11 @@ function link.add(space, args)
     peer_args.ifname = peer_args.ifname or free_name(peer_space, "veth")
     check_name(space, "add", peer_args, peer_args.ifname)
     if peer_args.up then
-      space:refuse("add", "link", args, "ENOTCONN") -- the peer of the peer does not exist yet
+      -- The kernel says ENOTCONN, for the peer of the peer does not exist yet; the codec does not ask it.
+      error(core.error {
+        op = "add", object = space.named("link", args), netns = space.name, attribute = "peer.up (ifi_flags)",
+        message = "a peer cannot be set up while it is created; set it up afterwards",
+      }, 0)
     elseif find_link(peer_space, peer_args.ifname) or peer_space == at and peer_args.ifname == args.ifname then
       space:refuse("add", "link", args, "EEXIST")
     end
@@ -310,6 +334,12 @@ function link.set(space, args)
       merge(found[key], args[key])
     elseif args[key] ~= nil then
       found[key] = args[key]
+    end
+  end
+  if args.mtu then
+    found.mtu_was_set = true
+    if found.master then
+      adjust_mtu(space, found.master)
     end
   end
   if args.ifindex and args.ifname then

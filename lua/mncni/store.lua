@@ -216,9 +216,9 @@ function store.status(conf, sets)
   if not writable then
     fail(50, handle:path(), "%s", tostring(why))
   end
-  for _, set in ipairs(sets) do
-    local taken, size = handle:count { ranges = ranges_of(set) }
-    if taken >= size then
+  for number, set in ipairs(sets) do
+    if not handle:has_room { ranges = ranges_of(set), index = number - 1 } then
+      local taken, size = handle:count { ranges = ranges_of(set) }
       fail(50, handle:path(), "no IP addresses available in range set: %s; %d of %d are taken", ipam.describe(set),
         taken, size)
     end
@@ -236,7 +236,9 @@ function store.gc(valid, conf)
     keep[attachment.containerID .. "\n" .. attachment.ifname] = true
   end
   for _, entry in ipairs(handle and handle:list() or {}) do
-    local key = entry.container and entry.container .. (entry.ifname and "\n" .. entry.ifname or "")
+    -- What could not be the id of a container was written by a person, who has a reason.
+    local known = entry.container and entry.container:find("^%w[%w_.%-]*$")
+    local key = known and entry.container .. (entry.ifname and "\n" .. entry.ifname or "")
     if key and (entry.stale or not keep[key]) then
       local ok, result = pcall(handle.release, handle, {
         container = entry.container, ifname = entry.ifname or "", addresses = { entry.address },

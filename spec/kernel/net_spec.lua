@@ -223,6 +223,21 @@ describe("a net over the kernel", function()
     assert.is_nil(host.sysctl.get "net/ipv4/no_such_thing")
   end)
 
+  it("is at peace with entries of a bridge and of its port", function()
+    host.link.add { ifname = "br0", kind = "bridge", up = true }
+    host.link.add { ifname = "p0", kind = "veth", master = "br0", up = true, peer = { ifname = "p1" } }
+    for _, flag in ipairs { "master", "self" } do
+      local entry = { dev = "p0", mac = "02:00:00:00:00:77", flags = { flag } }
+      assert.is_true(select(2, host.fdb.ensure(entry)), flag)
+      assert.is_false(select(2, host.fdb.ensure(entry)), flag)
+    end
+    for _, flag in ipairs { "master", "self" } do
+      local entry = { dev = "p0", mac = "02:00:00:00:00:77", flags = { flag } }
+      assert.is_true(host.fdb.absent(entry), flag)
+      assert.is_false(host.fdb.absent(entry), flag)
+    end
+  end)
+
   it("tells of changes here and in the namespaces it knows", function()
     host.nsid.ensure { netns = pod, nsid = 5 }
     assert.equal(5, host.nsid.get { netns = pod }.nsid)

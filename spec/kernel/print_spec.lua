@@ -59,12 +59,12 @@ describe("a printed object", function()
   end)
 
   -- Makes it by our API, prints it, deletes it, makes it from the printed line, compares.
-  local function round_trip(object, args, find)
+  local function round_trip(object, args, find, del)
     find = find or args
     ns[object].add(args)
     local made = assert(ns[object].list(find)(), "made")
     local line = tostring(made)
-    ns[object].del(find)
+    ns[object].del(del or find)
     assert.is_nil(ns[object].list(find)())
     run_lines(ns, "ip", line)
     local again = assert(ns[object].list(find)(), line)
@@ -95,8 +95,8 @@ describe("a printed object", function()
   it("makes addresses again", function()
     assert.equal("address add 10.9.0.1/24 dev br0",
       round_trip("addr", { dev = "br0", address = "10.9.0.1/24" }))
-    round_trip("addr", { dev = "br0", address = "10.9.0.2/24", broadcast = "10.9.0.255", label = "br0:x",
-      scope = "link", metric = 77, flags = { "noprefixroute" } }, { dev = "br0", address = "10.9.0.2/24" })
+    round_trip("addr", { dev = "br0", address = "10.8.0.2/24", broadcast = "10.8.0.255", label = "br0:x",
+      scope = "link", metric = 77, flags = { "noprefixroute" } }, { dev = "br0", address = "10.8.0.2/24" })
     round_trip("addr", { dev = "br0", address = "fd09::1/64", flags = { "nodad", "noprefixroute" }, metric = 5 },
       { dev = "br0", address = "fd09::1/64" })
     round_trip("addr", { dev = "br0", address = "10.9.0.3/32", peer = "10.9.0.4/32" },
@@ -122,7 +122,7 @@ describe("a printed object", function()
       { dst = "fd03::/64", type = "unreachable", protocol = "mncni" },
       { dst = "fd04::/64", nexthops = { { gateway = "fd00::2" }, { gateway = "fd00::3", weight = 2 } } },
     } do
-      round_trip("route", route, { dst = route.dst, table = route.table })
+      round_trip("route", route, { dst = route.dst, table = route.table }, route)
     end
     assert.equal("-6 route add default dev br0 metric 9",
       round_trip("route", { dst = "default", family = "inet6", dev = "br0", metric = 9 },
@@ -148,9 +148,11 @@ describe("a printed object", function()
     round_trip("neigh", { dev = "br0", dst = "fd00::9", lladdr = "02:00:00:00:00:09", state = { "noarp" } },
       { dev = "br0", dst = "fd00::9" })
     ns.link.set { ifname = "p0", master = "br0" }
-    local line = round_trip("fdb", { dev = "p0", mac = "02:00:00:00:00:77", flags = { "master" },
-      state = { "permanent" } }, { dev = "p0", mac = "02:00:00:00:00:77", flags = { "master" } })
-    assert.matches("^bridge fdb add 02:00:00:00:00:77 dev p0 ", line)
+    local entry = { dev = "p0", mac = "02:00:00:00:00:77", flags = { "master" } }
+    local line = round_trip("fdb", entry, { dev = "p0", mac = entry.mac }, entry)
+    assert.equal("bridge fdb add 02:00:00:00:00:77 dev p0 master permanent", line)
+    line = round_trip("fdb", { dev = "p1", mac = entry.mac, state = { "permanent" } }, { dev = "p1", mac = entry.mac })
+    assert.equal("bridge fdb add 02:00:00:00:00:77 dev p1 self permanent", line)
   end)
 
   it("sets hardware as it is", function()

@@ -3,7 +3,8 @@
 // POLICY] [-a] HOOK Makes a bounded state, loads a policy (or module) and calls a hook with the JSON on
 // stdin, or with none when stdin is empty. Prints the result and exits 0, or prints the error as JSON and
 // exits 1. Exits 42 from the alarm's handler. -a: stdin is the list of arguments; -s: told to stop after so
-// long; -n: calls so often, renewing the state each time.
+// long; -n: calls so often, renewing the state each time;
+// -k: also after an error.
 #define _GNU_SOURCE
 #include "mncni.h"
 
@@ -19,7 +20,7 @@ struct job {
 	const char *policy, *module, *hook;
 	unsigned int stop_ms;
 	int times;
-	bool spread;
+	bool spread, keep_going;
 };
 
 static struct mn_state *running;
@@ -72,27 +73,32 @@ static int run(struct mn_state *state, const struct job *job, const char *json)
 {
 	struct mn_error err;
 	char *result = NULL;
+	int status = 0;
 	int handle = job->module ? mn_require(state, job->module, &err) : mn_policy(state, job->policy, &err);
 
 	if (handle < 0)
 		return fail(state, &err);
 	for (int i = 0; i < job->times; i++) {
 		free(result);
-		if ((job->spread ? mn_apply : mn_call)(state, handle, job->hook, json, &result, &err) < 0)
-			return fail(state, &err);
+		if ((job->spread ? mn_apply : mn_call)(state, handle, job->hook, json, &result, &err) < 0) {
+			status = fail(state, &err);
+			if (!job->keep_going)
+				return status;
+		}
 		if (mn_state_renew(state) < 0)
 			return 3;
 	}
-	puts(result);
+	if (result)
+		puts(result);
 	free(result);
-	return 0;
+	return status;
 }
 
 static int parse(int argc, char **argv, struct job *job)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "m:i:w:g:s:n:p:r:P:a")) != -1) {
+	while ((option = getopt(argc, argv, "m:i:w:g:s:n:p:r:P:ak")) != -1) {
 		switch (option) {
 		case 'm':
 			job->options.limits.memory = strtoull(optarg, NULL, 10);
@@ -123,6 +129,9 @@ static int parse(int argc, char **argv, struct job *job)
 			break;
 		case 'a':
 			job->spread = true;
+			break;
+		case 'k':
+			job->keep_going = true;
 			break;
 		default:
 			return -1;

@@ -128,6 +128,19 @@ describe("a bounded state", function()
     end
   end)
 
+  it("can be used again after memory was short, and counts on", function()
+    for _, policy in ipairs { "memory_bomb", "memory_bomb_in_coroutine", "string_doubling", "recursion", "error_long" } do
+      local out = call(policy, { flags = "-m 3000000 -n 20 -k" }).text
+      local _, errors = out:gsub("\n", "\n")
+      assert.are.equal(20, errors, policy)
+      assert.is_nil(out:find("\"code\":[^1]"), policy)
+    end
+  end)
+
+  it("cannot be used again once it was stopped", function()
+    assert.are.equal(3, call("loop", { flags = "-i 100000 -n 2 -k" }).status)
+  end)
+
   it("stops when told to by another thread", function()
     local reply = call("loop_in_pcall", { flags = "-s 50" })
 
@@ -241,6 +254,13 @@ describe("a call with JSON", function()
       found = found or policy.name == "echo" and policy.source
     end
     assert.are.equal(path .. "/echo.lua", found)
+  end)
+
+  it("is found by pkg-config", function()
+    local out, err, status = runner.sh(("PKG_CONFIG_PATH=%s/lib/pkgconfig pkg-config --cflags --libs mncni")
+      :format(runner.build))
+    assert.are.equal(0, status, err)
+    assert.is_truthy(out:find("-lmncni", 1, true))
   end)
 
   it("works from a C program of a page, linked either way", function()

@@ -1,0 +1,152 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Network namespaces for specs, gone when the spec ends, and the question whether anything was left behind.
+--
+--   local spaces = require "spec.support.netns"
+--   describe("...", function()
+--     local before
+--     before_each(function() before = spaces.snapshot() end)
+--     after_each(function() spaces.cleanup(); spaces.assert_nothing_left(before) end)
+--     it("...", function()
+--       local pod = spaces.new()              -- pod.ns is the handle, pod.path its path, pod.name its name
+--       local output, status = pod:sh("ip link show %s", "eth0")
+--     end)
+--   end)
+
+local core = require "mncni.core"
+local lfs = require "lfs"
+
+local spaces = {}
+
+-- Specs of the kernel ring change whatever namespace they run in, so they must not run in the machine's own.
+if not os.getenv "MNCNI_RING" then
+  error("this spec changes the network: run it in a ring, with `make check-kernel ARGS=...`", 0)
+end
+
+local open = {}
+local count = 0
+
+-- Quotes a text for the shell.
+function spaces.quote(text)
+  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
+end
+
+-- Runs a shell command; further arguments are quoted and put in by string.format (%s only). Returns stdout and stderr
+-- together, without the last newline, and the exit status (128 + n when signal n ended it).
+function spaces.sh(command, ...)
+  local quoted = table.pack(...)
+  for i = 1, quoted.n do quoted[i] = spaces.quote(quoted[i]) end
+  if quoted.n > 0 then command = command:format(table.unpack(quoted, 1, quoted.n)) end
+  local pipe = assert(io.popen("exec 2>&1\n" .. command))
+  local output = pipe:read "a"
+  local _, how, status = pipe:close()
+  return (output:gsub("\n$", "")), how == "signal" and 128 + status or status
+end
+
+-- Like sh, but a command that fails is an error; returns the output.
+function spaces.must(command, ...)
+  local output, status = spaces.sh(command, ...)
+  if status ~= 0 then error(("%s: exit status %d: %s"):format(command, status, output), 2) end
+  return output
+end
+
+local methods = {}
+
+-- Runs a function inside; returns its results.
+function methods:run(fn, ...) return self.ns:run(fn, ...) end
+
+-- The same as spaces.sh and spaces.must, inside.
+function methods:sh(...) return self.ns:run(spaces.sh, ...) end
+function methods:must(...) return self.ns:run(spaces.must, ...) end
+
+-- Removes the namespace: its name, our handle, and thereby its links once no process is inside.
+function methods:close()
+  if not open[self] then return end
+  open[self] = nil
+  self.ns:close()
+  pcall(core.netns.remove, self.name) -- a spec may have removed it
+end
+
+local meta = { __index = methods, __close = methods.close, __name = "namespace of a spec" }
+
+-- Makes a namespace with lo up, pinned under a fresh name or the one given. It goes with cleanup(), :close() or
+-- `local pod <close>`.
+function spaces.new(name)
+  count = count + 1
+  name = name or ("spec%d"):format(count)
+  local space = setmetatable({ name = name, path = "/run/netns/" .. name }, meta)
+  space.ns = core.netns.create(name)
+  open[space] = true
+  space:must "ip link set lo up"
+  return space
+end
+
+-- Removes every namespace made here that is still there.
+function spaces.cleanup()
+  for space in pairs(open) do space:close() end
+  open = {}
+end
+
+local function lines(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do list[#list + 1] = line end
+  table.sort(list)
+  return list
+end
+
+-- What our descriptors are, looked at without a child, which would have descriptors of ours in passing.
+local function descriptors()
+  local list = {}
+  for number in lfs.dir "/proc/self/fd" do
+    local target = lfs.symlinkattributes("/proc/self/fd/" .. number, "target")
+    list[#list + 1] = target and target:gsub(":.*", "") or nil
+  end
+  table.sort(list)
+  return list
+end
+
+local function words(path)
+  local list = {}
+  local file <close> = assert(io.open(path))
+  for word in file:read("a"):gmatch "%S+" do list[#list + 1] = word end
+  return list
+end
+
+-- What a spec could leave behind, as sorted lists: links, addresses, routes and nft tables of the namespace we are
+-- in, names of namespaces, files of state, and our own descriptors and children.
+function spaces.snapshot()
+  collectgarbage() -- handles that nobody closed
+  collectgarbage()
+  return {
+    links = lines(spaces.must "ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/\\1/'"),
+    addresses = lines(spaces.must "ip -o addr show | awk '{ print $2, $4 }'"),
+    routes = lines(spaces.must "ip route show table all; ip -6 route show table all | sed 's/ pref .*//'"),
+    tables = lines(spaces.must "nft list tables"),
+    names = lines(spaces.must "ls -A /run/netns"),
+    state = lines(spaces.must "find ${MNCNI_STATE_DIR:?} -mindepth 1"),
+    descriptors = descriptors(),
+    children = words "/proc/thread-self/children",
+  }
+end
+
+-- What is there now and was not in the snapshot, as "kind: thing" lines.
+function spaces.left(before)
+  local left = {}
+  for kind, now in pairs(spaces.snapshot()) do
+    local known = {}
+    for _, thing in ipairs(before[kind]) do known[thing] = (known[thing] or 0) + 1 end
+    for _, thing in ipairs(now) do
+      known[thing] = (known[thing] or 0) - 1
+      if known[thing] < 0 then left[#left + 1] = kind .. ": " .. thing end
+    end
+  end
+  table.sort(left)
+  return left
+end
+
+-- Fails when something is there that was not in the snapshot.
+function spaces.assert_nothing_left(before)
+  local left = spaces.left(before)
+  if #left > 0 then error("left behind:\n  " .. table.concat(left, "\n  "), 2) end
+end
+
+return spaces
