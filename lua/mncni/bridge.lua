@@ -63,7 +63,7 @@ local function prepare(context, args)
       net = "host", verb = "add", object = "link", exists_ok = true,
       undo = { op = "bridge", ifname = args.ifname },
       args = {
-        ifname = args.ifname, kind = "bridge", mtu = args.mtu,
+        ifname = args.ifname, kind = "bridge",
         address = args.address and args.address[1] and pinned_mac(args.address[1]) or nil,
         bridge = { stp_state = 0, forward_delay = 0 },
       },
@@ -74,7 +74,8 @@ local function prepare(context, args)
   if not link or not link.up then
     change.up = true
   end
-  if link and args.mtu and link.mtu ~= args.mtu then
+  -- Set after creation, which makes it stay: otherwise the bridge follows the smallest MTU of its ports.
+  if args.mtu and (link or {}).mtu ~= args.mtu then
     change.mtu = args.mtu
   end
   if args.promisc ~= nil and (link and link.promisc or false) ~= args.promisc then

@@ -141,8 +141,8 @@ function Context:encode(net, verb, object, args)
 end
 
 local function locate(err, step)
-  if core.is_error(err) and not err.where then
-    err.where = step.where
+  if core.is_error(err) and not err.file and step and step.where then
+    err.file, err.line = step.where:match("^(.*):(%d+)$")
   end
   return err
 end
