@@ -46,6 +46,10 @@ function steps.new(args)
   }, Context)
 end
 
+local function hex(bytes)
+  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+end
+
 -- "policies/x.lua:12": the place in the user's file that a step comes from.
 local function where()
   for level = 3, 16 do
@@ -111,10 +115,6 @@ local function inverse(context, step)
     }
   end
   return { op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "del", object, args) }
-end
-
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
 -- The bytes of a request as hex digits, with names of devices resolved now: undo has no tables and no look-ups.
@@ -183,9 +183,12 @@ local function prepare_one(context, step)
   return { step }
 end
 
--- What the journal keeps of a step: enough for CHECK and for people to read. Handles stand as their path.
+-- What the journal keeps of a step: enough for CHECK and for people to read. Handles stand as their path, and bytes as
+-- digits.
 local function plain(value)
-  if type(value) ~= "table" then
+  if type(value) == "string" and value:find("[^ -~]") then
+    return "0x" .. hex(value)
+  elseif type(value) ~= "table" then
     return type(value) == "userdata" and tostring(value) or value
   end
   local copy = {}

@@ -1,0 +1,140 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Masquerading what pods send out of the cluster: one rule per family in the table inet mncni, with sets of the pods'
+-- own ranges (masq4, masq6) and of the destinations that see pods' addresses as they are (nonmasq4, nonmasq6).
+-- A pod adds nothing to it; only a range or destination that is new to the node does.
+
+local core = require "mncni.core"
+local steps = require "mncni.steps"
+
+local masquerade = {}
+
+local TABLE, CHAIN = "mncni", "postrouting"
+local COMMENT = "mncni: masquerade"
+
+-- Where a packet has its addresses (RFC 791, RFC 8200), and what nf_tables calls the family (NFPROTO_*).
+local families = {
+  inet = { number = "\2", source = 12, destination = 16, length = 4, type = "ipv4_addr", suffix = "4" },
+  inet6 = { number = "\10", source = 8, destination = 24, length = 16, type = "ipv6_addr", suffix = "6" },
+}
+
+local RTN_LOCAL = string.pack("=I4", 2) -- linux/rtnetlink.h
+local SRCNAT = 100 -- NF_IP_PRI_NAT_SRC
+
+local function rule(family)
+  local info = families[family]
+  local function address(offset)
+    return { kind = "payload", dreg = 1, base = "network", offset = offset, len = info.length }
+  end
+  return { "add", "rule", {
+    family = "inet", table = TABLE, chain = CHAIN, comment = COMMENT, expr = {
+      { kind = "meta", key = "nfproto", dreg = 1 },
+      { kind = "cmp", sreg = 1, op = "eq", data = info.number },
+      address(info.source),
+      { kind = "lookup", sreg = 1, set = "masq" .. info.suffix },
+      address(info.destination),
+      { kind = "lookup", sreg = 1, set = "nonmasq" .. info.suffix, invert = true },
+      { kind = "fib", dreg = 1, result = "type", flags = { "daddr" } },
+      { kind = "cmp", sreg = 1, op = "neq", data = RTN_LOCAL },
+      { kind = "masq" },
+    },
+  } }
+end
+
+-- Table, chain, sets and rules, in one transaction that may be repeated by anybody at any time.
+local function frame()
+  local batch = {
+    { "replace", "table", { family = "inet", name = TABLE } },
+    { "replace", "chain", {
+      family = "inet", table = TABLE, name = CHAIN, type = "nat", hook = "postrouting", prio = SRCNAT,
+      policy = "accept",
+    } },
+    { "flush", "rule", { family = "inet", table = TABLE, chain = CHAIN } },
+  }
+  for _, family in ipairs { "inet", "inet6" } do
+    local info = families[family]
+    for _, prefix in ipairs { "masq", "nonmasq" } do
+      batch[#batch + 1] = { "replace", "set", {
+        family = "inet", table = TABLE, name = prefix .. info.suffix, type = info.type, flags = { "interval" },
+      } }
+    end
+    batch[#batch + 1] = rule(family)
+  end
+  return batch
+end
+
+local function in_set(host, name, cidr)
+  return host.nft.element.get {
+    family = "inet", table = TABLE, name = name, elem = { { key = cidr.network.bytes } },
+  } ~= nil
+end
+
+-- A range is two elements: its first address, and the first one after it, marked as an end.
+local function add_element(name, cidr)
+  local last = cidr:last()
+  local elem = { { key = cidr.network.bytes } }
+  local after = last:next()
+  if after then
+    elem[2] = { key = after.bytes, flags = { "interval_end" } }
+  end
+  return { "replace", "element", { family = "inet", table = TABLE, name = name, elem = elem } }
+end
+
+local function rules_present(host)
+  local count = 0
+  for found in host.nft.rule.list { family = "inet", table = TABLE, chain = CHAIN } do
+    count = count + (found.comment == COMMENT and 1 or 0)
+  end
+  return count == 2
+end
+
+-- Which of the ranges a set needs: those inside another one of the list would overlap it.
+local function outermost(list)
+  local kept = {}
+  for i, cidr in ipairs(list) do
+    local inside = false
+    for j, other in ipairs(list) do
+      inside = inside or (i ~= j and other:contains(cidr) and not (cidr:contains(other) and j > i))
+    end
+    if not inside then
+      kept[#kept + 1] = cidr
+    end
+  end
+  return kept
+end
+
+local function prepare(context, sources, except)
+  local host = context.nets.host
+  local framed = rules_present(host)
+  local batch = framed and {} or frame()
+  local function want(prefix, list)
+    for _, cidr in ipairs(outermost(list)) do
+      local name = prefix .. families[cidr.family].suffix
+      if not framed or not in_set(host, name, cidr) then
+        batch[#batch + 1] = add_element(name, cidr)
+      end
+    end
+  end
+  local inside = table.move(except, 1, #except, #sources + 1, table.move(sources, 1, #sources, 1, {}))
+  want("masq", sources)
+  want("nonmasq", inside)
+  if #batch == 0 then
+    return {}
+  end
+  return { { net = "host", verb = "batch", object = "nft", args = batch } }
+end
+
+-- ensure{ sources = list of cidr values, except = list of cidr values or strings } masquerades what the sources send
+-- to anywhere but sources, except and the node itself. The sets are the node's: what several networks ask for adds up.
+function masquerade.ensure(args)
+  local function cidrs(list)
+    local result = {}
+    for i, item in ipairs(list or {}) do
+      result[i] = core.cidr(tostring(item))
+    end
+    return result
+  end
+  local sources, except = cidrs(args.sources), cidrs(args.except)
+  steps.apply { shared = true, prepare = function(context) return prepare(context, sources, except) end }
+end
+
+return masquerade
