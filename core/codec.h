@@ -9,6 +9,8 @@
 
 #define MN_CODEC_DEPTH 10
 
+struct mn_decoder;
+
 struct mn_encoder {
 	lua_State *L;
 	struct mn_nl *nl;      // resolves names of links; NULL: only indexes will do
@@ -24,6 +26,7 @@ struct mn_encoder {
 	bool missing;
 	bool (*unknown_link)(struct mn_encoder *e);
 	void *arg;
+	int interval; // of a set's elements: 1, 0, -1 not known yet
 	// Private to the encoder.
 	size_t message;
 	uint8_t family;
@@ -47,6 +50,13 @@ void mn_encode_nest_end(struct mn_encoder *e, const struct mn_row *row, size_t n
 // Encodes the value on top of the stack, which is no nest. base is where the fixed header is, container where
 // the attributes beside it begin.
 void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container);
+
+// The same for what only nf_tables has: register contents, comments, and what stands for elements in a list.
+void mn_encode_data(struct mn_encoder *e, const struct mn_row *row);
+void mn_encode_comment(struct mn_encoder *e, const struct mn_row *row);
+bool mn_encode_elem(struct mn_encoder *e, const struct mn_row *row);
+bool mn_decode_data(struct mn_decoder *d, const char *data, size_t len);
+bool mn_decode_comment(struct mn_decoder *d, const struct mn_row *row, const char *data, size_t len);
 
 // Writes what the arguments are about: `link "cbr0"`, `addr "10.0.0.1/24" dev eth0`.
 void mn_describe(lua_State *L, const struct mn_object *object, int args, char *text, size_t size);

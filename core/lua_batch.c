@@ -5,9 +5,14 @@
 #include "lua_args.h"
 #include "lua_core.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
+
+#define ELEMENTS 500 // in one message
 
 // One message that was encoded, and the item of the batch that it belongs to.
 struct entry {
@@ -21,11 +26,13 @@ struct entry {
 struct batch {
 	lua_State *L;
 	struct mn_socket *sock;
-	struct entry *entries; // in a userdata on the stack
-	int count;	       // encoded
-	int sent;	       // of them sent and accepted
-	int list;	       // stack index of the list, 0 for a single request
-	int args;	       // stack index of the arguments of the item being encoded
+	struct entry *entries; // in a userdata at `slot` of the stack
+	int slot;
+	int room;
+	int count; // encoded
+	int sent;  // of them sent and accepted
+	int list;  // stack index of the list, 0 for a single request
+	int args;  // stack index of the arguments of the item being encoded
 };
 
 // Pushes the arguments of an item.
@@ -40,11 +47,15 @@ static void push_args(struct batch *b, int item)
 	lua_remove(b->L, -2);
 }
 
-static int raise_for(struct batch *b, const struct entry *entry, struct mn_error *err)
+static _Noreturn void raise_for(struct batch *b, const struct entry *entry, struct mn_error *err)
 {
+	bool frame = entry->item == 0;
+
+	if (frame) // not one message but the transaction was refused, for lack of privilege or memory
+		entry++;
 	push_args(b, entry->item);
-	mn_socket_raise(
-		b->L, b->sock, entry->object, entry->verb, lua_gettop(b->L), b->list ? entry->item : 0, err);
+	mn_socket_raise(b->L, b->sock, entry->object, entry->verb, lua_gettop(b->L),
+		b->list && !frame ? entry->item : 0, err);
 }
 
 // Whether the kernel's refusal is what the verb wants: a rule that is there already needs no replacing.
@@ -75,14 +86,55 @@ static const struct entry *first_refused(
 
 		if (!errnum || (entry && tolerated(entry, errnum)))
 			continue;
-		if (!entry) // the frame of a transaction: nobody's fault in particular
-			entry = &b->entries[b->sent];
+		if (!entry)
+			continue;
 		if (!worst || entry < worst) {
 			worst = entry;
 			*answer = nlh;
 		}
 	}
 	return worst;
+}
+
+// Adds an entry for the message at its offset, and numbers that.
+static void note(struct batch *b, const struct entry *entry)
+{
+	struct mn_nl *nl = &b->sock->nl;
+
+	if (b->count == b->room) {
+		struct entry *more = lua_newuserdatauv(b->L, 2 * (size_t)b->room * sizeof(*more), 0);
+
+		memcpy(more, b->entries, (size_t)b->count * sizeof(*more));
+		lua_replace(b->L, b->slot);
+		b->entries = more;
+		b->room *= 2;
+	}
+	b->entries[b->count] = *entry;
+	b->entries[b->count].seq = mn_nl_next_seq(nl);
+	((struct nlmsghdr *)(nl->out.data + entry->offset))->nlmsg_seq = b->entries[b->count].seq;
+	b->count++;
+}
+
+// Appends the message that begins or ends a transaction and returns where the buffer ends then.
+static size_t put_frame(struct batch *b, uint16_t type)
+{
+	struct mn_buffer *out = &b->sock->nl.out;
+	size_t offset = out->len, len = NLMSG_HDRLEN + sizeof(struct nfgenmsg);
+	struct nlmsghdr *nlh;
+
+	if (mn_buffer_reserve(out, len) < 0)
+		luaL_error(b->L, "not enough memory");
+	nlh = (struct nlmsghdr *)(out->data + offset);
+	nlh->nlmsg_len = (uint32_t)len;
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	((struct nfgenmsg *)mnl_nlmsg_get_payload(nlh))->res_id = htons(NFNL_SUBSYS_NFTABLES);
+	out->len += len;
+	if (type == NFNL_MSG_BATCH_BEGIN)
+		note(b, &(struct entry){ .offset = offset });
+	else
+		nlh->nlmsg_seq = mn_nl_next_seq(&b->sock->nl);
+	return out->len;
 }
 
 // Sends what is encoded and not sent, up to `end` in the buffer. Returns the refused entry, NULL when all
@@ -96,8 +148,10 @@ static const struct entry *send_pending(struct batch *b, size_t end, struct mn_e
 	uint32_t first, last;
 	size_t start;
 
-	if (b->sent == b->count)
+	if (b->sent == b->count || (b->count == 1 && b->entries[0].item == 0))
 		return NULL;
+	if (nl->protocol == NETLINK_NETFILTER)
+		end = put_frame(b, NFNL_MSG_BATCH_END);
 	start = b->entries[b->sent].offset;
 	first = b->entries[b->sent].seq;
 	last = b->entries[b->count - 1].seq;
@@ -138,12 +192,9 @@ static bool send_creations(struct mn_encoder *e)
 
 static void add_entry(struct batch *b, struct mn_encoder *e, int item)
 {
-	struct mn_nl *nl = &b->sock->nl;
 	size_t offset = mn_encode(e);
-	struct entry *entry = &b->entries[b->count++];
 
-	*entry = (struct entry){ .offset = offset, .item = item, .verb = e->verb, .object = e->object };
-	entry->seq = ((struct nlmsghdr *)(nl->out.data + offset))->nlmsg_seq = mn_nl_next_seq(nl);
+	note(b, &(struct entry){ .offset = offset, .item = item, .verb = e->verb, .object = e->object });
 }
 
 // Removes the link that the message at offset created.
@@ -180,6 +231,41 @@ static void add_later(struct batch *b, struct mn_encoder *e, int item)
 	raise_for(b, refused, &err);
 }
 
+// The elements of one message have to fit one attribute, so a long list takes several messages.
+static void add_elements(struct batch *b, struct mn_encoder *e, int item)
+{
+	lua_State *L = b->L;
+	int top = lua_gettop(L), whole = e->args;
+	lua_Integer n;
+
+	luaL_checkstack(L, 8, NULL);
+	if (lua_getfield(L, whole, "elem") != LUA_TTABLE || lua_rawlen(L, -1) <= ELEMENTS) {
+		lua_settop(L, top);
+		add_entry(b, e, item);
+		return;
+	}
+	n = (lua_Integer)lua_rawlen(L, -1);
+	for (lua_Integer from = 1; from <= n; from += ELEMENTS) {
+		lua_settop(L, top + 1);
+		lua_newtable(L);
+		lua_pushnil(L);
+		while (lua_next(L, whole)) { // all but the list, for messages about wrong keys
+			lua_pushvalue(L, -2);
+			lua_insert(L, -2);
+			lua_settable(L, top + 2);
+		}
+		lua_createtable(L, ELEMENTS, 0);
+		for (lua_Integer i = from; i < from + ELEMENTS && i <= n; i++) {
+			lua_rawgeti(L, top + 1, i);
+			lua_rawseti(L, -2, i - from + 1);
+		}
+		lua_setfield(L, top + 2, "elem");
+		e->args = top + 2;
+		add_entry(b, e, item);
+	}
+	lua_settop(L, top);
+}
+
 static void add_item(struct batch *b, int item, enum mn_verb verb, const struct mn_object *object)
 {
 	struct mn_socket *sock = b->sock;
@@ -193,15 +279,24 @@ static void add_item(struct batch *b, int item, enum mn_verb verb, const struct 
 		.unknown_link = send_creations,
 		.arg = b };
 
+	if (object == &mn_nft_element_object) {
+		add_elements(b, &e, item);
+		return;
+	}
 	add_entry(b, &e, item);
 	if (e.has_later)
 		add_later(b, &e, item);
 }
 
-static void start(struct batch *b, size_t items)
+// Leaves the room for the entries on the stack.
+static void start(struct batch *b)
 {
-	b->entries = lua_newuserdatauv(b->L, (2 * items + 1) * sizeof(struct entry), 0);
+	b->room = 16;
+	b->entries = lua_newuserdatauv(b->L, (size_t)b->room * sizeof(struct entry), 0);
+	b->slot = lua_gettop(b->L);
 	b->sock->nl.out.len = 0;
+	if (b->sock->nl.protocol == NETLINK_NETFILTER)
+		put_frame(b, NFNL_MSG_BATCH_BEGIN);
 }
 
 int mn_socket_change(
@@ -209,7 +304,7 @@ int mn_socket_change(
 {
 	struct batch b = { .L = L, .sock = sock, .args = args };
 
-	start(&b, 1);
+	start(&b);
 	add_item(&b, 1, verb, object);
 	must_send(&b, sock->nl.out.len);
 	lua_pushboolean(L, 1);
@@ -245,7 +340,7 @@ int mn_socket_batch(lua_State *L)
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
 	n = luaL_len(L, 2);
-	start(&b, (size_t)n);
+	start(&b);
 	for (lua_Integer i = 1; i <= n; i++) {
 		const struct mn_object *object;
 		enum mn_verb verb;

@@ -257,6 +257,10 @@ bool mn_decode_value(struct mn_decoder *d, const struct mn_row *row, const char 
 		return push_range(L, row, data, len);
 	case MN_BRIDGE_ID:
 		return push_bridge_id(L, data, len);
+	case MN_DATA:
+		return mn_decode_data(d, data, len);
+	case MN_COMMENT:
+		return mn_decode_comment(d, row, data, len);
 	case MN_NETNS:
 		if (len != 4)
 			return false;

@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
-// User values: 1 the socket, 2 the names of links, 3 the filter as the decoder would give it (or nil).
+// User values: 1 the socket, 2 the names of links (or the list of elements), 3 the filter as the decoder
+// would give it (or nil).
 struct dump {
+	lua_Integer next; // in the list of elements, 0 for other objects
 	struct mn_buffer reply;
 	const struct mn_object *object;
 	const struct nlmsghdr *at;
@@ -87,6 +89,10 @@ static int dump_next(lua_State *L)
 	lua_getiuservalue(L, lua_upvalueindex(1), 1);
 	lua_getiuservalue(L, lua_upvalueindex(1), 2);
 	lua_getiuservalue(L, lua_upvalueindex(1), 3);
+	if (dump->next) {
+		lua_geti(L, 2, dump->next++);
+		return 1;
+	}
 	sock = lua_touserdata(L, 1);
 	d.nl = &sock->nl;
 	d.names = 2;
@@ -193,6 +199,21 @@ static void run(lua_State *L, struct mn_socket *sock, struct dump *dump, struct 
 	dump->object = refusal ? NULL : e->object;
 }
 
+// Elements are listed set by set, and the set tells what they are. Pushes it, nil when there is none.
+static void find_set(lua_State *L, struct mn_socket *sock, struct mn_encoder *e)
+{
+	static const char *const keys[] = { "family", "table", "name" };
+
+	lua_newtable(L);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (lua_getfield(L, e->args, keys[i]) == LUA_TNIL)
+			mn_encode_refuse(e, NULL, "a list of elements needs family, table and name");
+		lua_setfield(L, -2, keys[i]);
+	}
+	mn_socket_get(L, sock, &mn_nft_set_object, lua_gettop(L));
+	e->out->len = 0;
+}
+
 // Pushes the iterator for what the filter at args (a table or nil) matches; its dump userdata is left below
 // it.
 static void push_dump(lua_State *L, int socket, const struct mn_object *object, int args)
@@ -208,6 +229,7 @@ static void push_dump(lua_State *L, int socket, const struct mn_object *object, 
 	struct dump *dump = lua_newuserdatauv(L, sizeof(*dump), 3);
 	int self = lua_gettop(L);
 	uint8_t family = 0;
+	int set = 0;
 
 	memset(dump, 0, sizeof(*dump));
 	luaL_setmetatable(L, MN_DUMP_META);
@@ -222,12 +244,20 @@ static void push_dump(lua_State *L, int socket, const struct mn_object *object, 
 		lua_newtable(L);
 	e.args = self + 2;
 	sock->nl.out.len = 0;
-	if (lua_istable(L, args)) {
+	if (object == &mn_nft_element_object) {
+		find_set(L, sock, &e);
+		set = lua_gettop(L);
+	} else if (lua_istable(L, args)) {
 		family = normalise(L, &e, self + 1);
 		lua_setiuservalue(L, self, 3);
 	}
-	if (!e.missing)
+	if (!e.missing && !(set && lua_isnil(L, set)))
 		run(L, sock, dump, &e, family);
+	if (set && dump->object) {
+		mn_nft_elements(L, sock, &dump->reply, dump->seq, set);
+		lua_setiuservalue(L, self, 2);
+		dump->next = 1;
+	}
 	if (dump->object == &mn_link_object)
 		learn_names(L, sock, dump, self + 1);
 	lua_settop(L, self);

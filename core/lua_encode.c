@@ -21,14 +21,20 @@ void mn_describe(lua_State *L, const struct mn_object *object, int args, char *t
 		if (!lua_isnil(L, -1) && !lua_istable(L, -1) && (size_t)len < size) {
 			const char *value = luaL_tolstring(L, -1, NULL);
 
-			len += first
-				? snprintf(text + len, size - (size_t)len, " \"%s\"", value)
-				: snprintf(text + len, size - (size_t)len, " %s %s", object->ident[i], value);
+			if (object->protocol == NETLINK_NETFILTER) // nft's way: family, table and name
+				len += snprintf(
+					text + len, size - (size_t)len, "%s%s", first ? " \"" : " ", value);
+			else
+				len += first ? snprintf(text + len, size - (size_t)len, " \"%s\"", value)
+					     : snprintf(text + len, size - (size_t)len, " %s %s",
+						       object->ident[i], value);
 			first = false;
 			lua_pop(L, 1);
 		}
 		lua_pop(L, 1);
 	}
+	if (!first && object->protocol == NETLINK_NETFILTER && (size_t)len < size)
+		snprintf(text + len, size - (size_t)len, "\"");
 }
 
 static void write_path(struct mn_encoder *e, const char *key, char *text, size_t size)
@@ -301,6 +307,18 @@ static void encode_variant(
 	lua_pop(L, 1);
 }
 
+static bool is_single(lua_State *L, int value)
+{
+	bool empty;
+
+	if (!lua_istable(L, value))
+		return true;
+	lua_pushnil(L);
+	empty = lua_next(L, value) == 0;
+	lua_settop(L, value);
+	return !empty && lua_rawlen(L, value) == 0;
+}
+
 // Calls encode for each element of the list on top of the stack, which it finds on top in turn.
 static void each_element(struct mn_encoder *e, const struct mn_row *row,
 	void (*encode)(struct mn_encoder *e, const struct mn_row *row))
@@ -308,6 +326,13 @@ static void each_element(struct mn_encoder *e, const struct mn_row *row,
 	lua_State *L = e->L;
 	int list = lua_gettop(L);
 
+	// One element of a set may stand without a list around it.
+	if (row->table == &mn_nft_elem_table && is_single(L, list)) {
+		lua_pushvalue(L, list);
+		encode(e, row);
+		lua_settop(L, list);
+		return;
+	}
 	if (!lua_istable(L, list))
 		mn_encode_refuse(e, row, "expected a list, got %s", luaL_typename(L, list));
 	for (lua_Integer i = 1, n = luaL_len(L, list); i <= n; i++) {
@@ -319,7 +344,11 @@ static void each_element(struct mn_encoder *e, const struct mn_row *row,
 
 static void encode_element(struct mn_encoder *e, const struct mn_row *row)
 {
-	size_t nest = mn_encode_nest(e, row->aux | NLA_F_NESTED);
+	size_t nest;
+
+	if (row->table == &mn_nft_elem_table && mn_encode_elem(e, row))
+		return;
+	nest = mn_encode_nest(e, row->aux | NLA_F_NESTED);
 
 	enter(e, row, row->key);
 	encode_table(e, row, row->table);
@@ -507,6 +536,32 @@ static uint16_t message_flags(struct mn_encoder *e)
 	}
 }
 
+// What a message of this verb cannot do without. The kernel takes a missing name for "all of them".
+static void check_required(struct mn_encoder *e)
+{
+	const struct mn_table *table = e->object->table;
+	bool one = false;
+
+	if (e->verb == MN_NEW || e->verb == MN_DUMP)
+		return;
+	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
+		if (!(row->flags & MN_REQUIRED))
+			continue;
+		if (lua_getfield(e->L, e->args, row->key) == LUA_TNIL)
+			mn_encode_refuse(e, row, "required, and not given");
+		lua_pop(e->L, 1);
+	}
+	if (!e->object->one_by)
+		return;
+	one = lua_getfield(e->L, e->args, e->object->one_by) != LUA_TNIL;
+	lua_pop(e->L, 1);
+	if (e->verb == MN_FLUSH && one)
+		mn_encode_refuse(e, NULL, "flush removes all, so there can be no %s", e->object->one_by);
+	if (!one && (e->verb == MN_DEL || (e->verb == MN_REPLACE && e->object == &mn_nft_rule_object)))
+		mn_encode_refuse(e, NULL, "%s needs %s%s", mn_verb_name(e->verb), e->object->one_by,
+			e->verb == MN_DEL ? "; flush removes all" : "");
+}
+
 size_t mn_encode(struct mn_encoder *e)
 {
 	lua_State *L = e->L;
@@ -520,6 +575,8 @@ size_t mn_encode(struct mn_encoder *e)
 	e->family = e->object->family;
 	e->depth = 0;
 	e->message = message;
+	e->interval = -1;
+	check_required(e);
 	if (mn_buffer_reserve(e->out, NLMSG_HDRLEN) < 0)
 		luaL_error(L, "not enough memory");
 	nlh = (struct nlmsghdr *)(e->out->data + message);
@@ -535,7 +592,11 @@ size_t mn_encode(struct mn_encoder *e)
 	nlh->nlmsg_len = (uint32_t)(e->out->len - message);
 	*(uint8_t *)mnl_nlmsg_get_payload(nlh) = e->family;
 	if (complete && e->object->finish) {
+		if (mn_buffer_reserve(e->out, MN_FINISH_ROOM) < 0)
+			luaL_error(L, "not enough memory");
+		nlh = (struct nlmsghdr *)(e->out->data + message);
 		e->object->finish(nlh, e->verb);
+		e->out->len = message + nlh->nlmsg_len;
 		e->family = *(uint8_t *)mnl_nlmsg_get_payload(nlh);
 	}
 	return message;

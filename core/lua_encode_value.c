@@ -552,6 +552,12 @@ void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base
 	case MN_BRIDGE_ID:
 		encode_bridge_id(e, row);
 		break;
+	case MN_DATA:
+		mn_encode_data(e, row);
+		break;
+	case MN_COMMENT:
+		mn_encode_comment(e, row);
+		break;
 	default:
 		encode_number(e, row, base, container);
 	}

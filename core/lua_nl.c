@@ -96,8 +96,19 @@ static bool wants_entry(lua_State *L, int args)
 	return !host;
 }
 
+static bool is_rule_without_handle(lua_State *L, const struct mn_object *object, int args)
+{
+	bool given;
+
+	if (object != &mn_nft_rule_object)
+		return false;
+	given = lua_getfield(L, args, object->one_by) != LUA_TNIL;
+	lua_pop(L, 1);
+	return !given;
+}
+
 // Asks for one object; pushes it, or nil when there is none.
-static int get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args)
+int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args)
 {
 	struct mn_encoder e = { .L = L,
 		.nl = &sock->nl,
@@ -114,8 +125,11 @@ static int get(lua_State *L, struct mn_socket *sock, const struct mn_object *obj
 	struct mn_error err = { 0 };
 	bool gone;
 
-	if (object->dump_to_get || (object == &mn_route_object && wants_entry(L, args)))
+	if (object->dump_to_get || (object == &mn_route_object && wants_entry(L, args)) ||
+		is_rule_without_handle(L, object, args))
 		return mn_socket_first(L, 1, object, args);
+	if (object == &mn_nft_element_object)
+		return mn_nft_get_element(L, sock, args);
 	sock->nl.out.len = 0;
 	mn_encode(&e);
 	if (e.missing) {
@@ -164,7 +178,7 @@ static int socket_request(lua_State *L)
 	}
 	luaL_checktype(L, 4, LUA_TTABLE);
 	if (verb == MN_GET)
-		return get(L, sock, object, 4);
+		return mn_socket_get(L, sock, object, 4);
 	return mn_socket_change(L, sock, verb, object, 4);
 }
 

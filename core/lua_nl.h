@@ -35,6 +35,17 @@ int mn_socket_dump(lua_State *L);
 // Pushes the first object that the filter at args matches, or nil; for what the kernel cannot get singly.
 int mn_socket_first(lua_State *L, int socket, const struct mn_object *object, int args);
 
+// Pushes one object or nil. The socket is at stack index 1.
+int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args);
+
+// Pushes a list of { family, table, name, elem, ... } for the elements in all messages of reply whose number
+// is seq; where the set (a table at index `set`) has intervals, their ends are joined.
+void mn_nft_elements(
+	lua_State *L, struct mn_socket *sock, const struct mn_buffer *reply, uint32_t seq, int set);
+
+// Pushes the element that holds args.elem, or nil.
+int mn_nft_get_element(lua_State *L, struct mn_socket *sock, int args);
+
 void mn_open_dump(lua_State *L);
 int mn_open_socket(lua_State *L);
 int mn_open_encode(lua_State *L);

@@ -234,18 +234,31 @@ static bool for_us(const struct mn_nl *nl, const struct nlmsghdr *nlh)
 	return nlh->nlmsg_pid == 0 || nlh->nlmsg_pid == nl->portid;
 }
 
-// Whether a message ends the answer to the request it belongs to.
-static bool is_final(const struct nlmsghdr *nlh)
+// Whether a message ends the answer to the request it belongs to. After a request for an ack, that is the
+// ack.
+static bool is_final(const struct nlmsghdr *nlh, bool acked)
 {
 	return nlh->nlmsg_type == NLMSG_ERROR || nlh->nlmsg_type == NLMSG_DONE ||
-		(nlh->nlmsg_type >= NLMSG_MIN_TYPE && !(nlh->nlmsg_flags & NLM_F_MULTI));
+		(!acked && nlh->nlmsg_type >= NLMSG_MIN_TYPE && !(nlh->nlmsg_flags & NLM_F_MULTI));
+}
+
+static bool wants_ack(const struct mn_buffer *request, uint32_t seq)
+{
+	const struct nlmsghdr *nlh = (const struct nlmsghdr *)request->data;
+	int len = (int)request->len;
+
+	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+		if (nlh->nlmsg_seq == seq)
+			return nlh->nlmsg_flags & NLM_F_ACK;
+	}
+	return false;
 }
 
 // Receives until the request numbered `last` is answered. The kernel works through a send before it returns,
 // so once something was refused and nothing more is there, nothing more will come. *interrupted tells whether
 // a dump was inconsistent.
-static int receive_until(
-	struct mn_nl *nl, struct mn_buffer *reply, uint32_t last, bool *interrupted, struct mn_error *err)
+static int receive_until(struct mn_nl *nl, struct mn_buffer *reply, uint32_t last, bool acked,
+	bool *interrupted, struct mn_error *err)
 {
 	bool refused = false;
 
@@ -267,7 +280,7 @@ static int receive_until(
 				continue;
 			if (nlh->nlmsg_flags & NLM_F_DUMP_INTR && interrupted)
 				*interrupted = true;
-			if (is_final(nlh))
+			if (is_final(nlh, acked))
 				return 0;
 		}
 	}
@@ -279,7 +292,7 @@ int mn_nl_exchange(struct mn_nl *nl, const struct mn_buffer *request, uint32_t l
 	int result = send_all(nl, request->data, request->len, err);
 
 	reply->len = 0;
-	return result < 0 ? result : receive_until(nl, reply, last, NULL, err);
+	return result < 0 ? result : receive_until(nl, reply, last, wants_ack(request, last), NULL, err);
 }
 
 static void pause_between_tries(int attempt)
@@ -302,7 +315,7 @@ int mn_nl_dump(struct mn_nl *nl, char *data, size_t len, struct mn_buffer *reply
 		reply->len = 0;
 		result = send_all(nl, data, len, err);
 		if (result == 0)
-			result = receive_until(nl, reply, nl->seq, &interrupted, err);
+			result = receive_until(nl, reply, nl->seq, false, &interrupted, err);
 		if (result < 0)
 			return result;
 		for (const struct nlmsghdr *nlh = NULL;

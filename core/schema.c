@@ -15,6 +15,12 @@ static const struct mn_object *const objects[] = {
 	&mn_neigh_object,
 	&mn_fdb_object,
 	&mn_nsid_object,
+	&mn_nft_table_object,
+	&mn_nft_chain_object,
+	&mn_nft_rule_object,
+	&mn_nft_set_object,
+	&mn_nft_element_object,
+	&mn_nft_gen_object,
 };
 
 static const char *const verbs[] = {

@@ -94,6 +94,8 @@ struct mn_table {
 	uint16_t header; // size of the fixed header before the attributes
 };
 
+#define MN_FINISH_ROOM 64 // bytes that an object's finish() may append
+
 #define MN_TABLE(row_array, header_size) \
 	{ \
 		.rows = (row_array), .count = sizeof(row_array) / sizeof((row_array)[0]), \
@@ -112,6 +114,7 @@ struct mn_object {
 	uint16_t type_new, type_del, type_get;
 	uint8_t family;		// that all its messages carry, 0 when they differ
 	const char *ident[4];	// keys that name one in a message
+	const char *one_by;	// without this key there is no getting or deleting a single one
 	bool dump_to_get;	// the kernel cannot get a single one
 	uint16_t flags[MN_GET]; // of the changing verbs; 0: the verb does not exist
 	// Fill what the caller leaves open: in the zeroed header before the keys are encoded, and in the
@@ -123,7 +126,7 @@ struct mn_object {
 extern const struct mn_object mn_link_object, mn_addr_object, mn_route_object, mn_rule_object,
 	mn_neigh_object, mn_fdb_object, mn_nsid_object, mn_nft_table_object, mn_nft_chain_object,
 	mn_nft_rule_object, mn_nft_set_object, mn_nft_element_object, mn_nft_gen_object;
-extern const struct mn_table mn_link_table;
+extern const struct mn_table mn_link_table, mn_nft_expr_table, mn_nft_elem_table;
 extern const struct mn_name mn_families[], mn_route_protocols[], mn_route_tables[], mn_route_types[],
 	mn_scopes[], mn_ip_protocols[];
 

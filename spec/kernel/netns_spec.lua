@@ -315,6 +315,11 @@ describe("a network namespace", function()
     end)
   end)
 
+  it("is left by a signal handler that starts another program", function()
+    local space = spaces.new()
+    assert.are.equal(here, spaces.must((os.getenv "MNCNI_BUILD" or "build") .. "/spec/away home %s", space.path))
+  end)
+
   describe("has a handle that", function()
     it("prints what it was opened by", function()
       local space = spaces.new "web"

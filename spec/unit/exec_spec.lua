@@ -357,6 +357,14 @@ describe("exec", function()
     assert.are.equal(3, code)
   end)
 
+  it("is cut short by a signal handler of the host", function()
+    local took, result = milliseconds(function()
+      return exec { argv = { (os.getenv "MNCNI_BUILD" or "build") .. "/spec/away", "kill", "20" } }
+    end)
+    assert.are.equal(SIGKILL .. "\n", result.stdout)
+    assert.is_true(took < 5000)
+  end)
+
   it("leaves no descriptor open and no zombie", function()
     local before = descriptors()
     for _ = 1, 10 do
