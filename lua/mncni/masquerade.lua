@@ -64,19 +64,12 @@ end
 
 local function in_set(host, name, cidr)
   return host.nft.element.get {
-    family = "inet", table = TABLE, name = name, elem = { { key = cidr.network.bytes } },
+    family = "inet", table = TABLE, name = name, elem = { cidr.network.address },
   } ~= nil
 end
 
--- A range is two elements: its first address, and the first one after it, marked as an end.
 local function add_element(name, cidr)
-  local last = cidr:last()
-  local elem = { { key = cidr.network.bytes } }
-  local after = last:next()
-  if after then
-    elem[2] = { key = after.bytes, flags = { "interval_end" } }
-  end
-  return { "replace", "element", { family = "inet", table = TABLE, name = name, elem = elem } }
+  return { "replace", "element", { family = "inet", table = TABLE, name = name, elem = { tostring(cidr.network) } } }
 end
 
 local function rules_present(host)
