@@ -176,6 +176,28 @@ check-unit check-kernel: check-%: all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/ring $* $(ARGS)
 .PHONY: check-unit check-kernel
 
+# Everything that reads the code without running it. Each file that was found clean leaves a stamp.
+LINT_C := $(CORE_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c) $(wildcard examples/*.c)
+LINT_H := $(wildcard core/*.h)
+SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* spec/support/* spec/bench/* 2>/dev/null)
+TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
+
+$(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
+	$(call say,TIDY,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" 2>$@.log \
+		|| { cat $@.log; exit 1; }
+	$(Q)touch $@
+
+lint:
+	$(Q)clang-format --dry-run -Werror $(LINT_C) $(LINT_H)
+	+$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(TIDY_STAMPS)
+	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
+		--suppress=missingIncludeSystem -j $$(nproc) -Icore $(LINT_C)
+	$(Q)luacheck --quiet lua policies spec core .luacheckrc
+	$(Q)shellcheck -x $(SHELL_SCRIPTS)
+.PHONY: lint
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni \

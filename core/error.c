@@ -38,10 +38,11 @@ const char *mn_errno_name(int errnum)
 
 int mn_error_format(const struct mn_error *err, char *buf, size_t size)
 {
-	return snprintf(buf, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", err->op, *err->op && *err->object ? " " : "",
-		err->object, *err->netns ? " (netns " : "", err->netns, *err->netns ? ")" : "",
-		*err->op || *err->object || *err->netns ? ": " : "", err->errnum ? mn_errno_name(err->errnum) : "",
-		err->errnum ? " " : "", err->errnum ? strerror(err->errnum) : "",
-		err->errnum && *err->message ? ": " : "", err->message, *err->extack ? ": \"" : "", err->extack,
-		*err->extack ? "\"" : "", *err->attribute ? " at " : "", err->attribute, "", "");
+	return snprintf(buf, size, "%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", err->op,
+		*err->op && *err->object ? " " : "", err->object, *err->netns ? " (netns " : "", err->netns,
+		*err->netns ? ")" : "", *err->op || *err->object || *err->netns ? ": " : "",
+		err->errnum ? mn_errno_name(err->errnum) : "", err->errnum ? " " : "",
+		err->errnum ? strerror(err->errnum) : "", err->errnum && *err->message ? ": " : "",
+		err->message, *err->extack ? ": \"" : "", err->extack, *err->extack ? "\"" : "",
+		*err->attribute ? " at " : "", err->attribute, "", "");
 }

@@ -12,7 +12,8 @@ int mn_fail(struct mn_error *err, int errnum, const char *op, const char *object
 // Returns the symbolic name ("EEXIST") of a positive errno, or "E?" when libc knows none.
 const char *mn_errno_name(int errnum);
 
-// Writes the error as one line that a person can act on, always terminated; returns the length it has in full.
+// Writes the error as one line that a person can act on, always terminated; returns the length it has in
+// full.
 int mn_error_format(const struct mn_error *err, char *buf, size_t size);
 
 #endif

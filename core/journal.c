@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -89,7 +90,8 @@ int mn_journal_dir(char path[MN_PATH_MAX], const struct mn_journal_key *key, str
 
 	name_part(network, sizeof(network), key->network);
 	if (snprintf(path, MN_PATH_MAX, "%s/attachments/%s", key->state_dir, network) >= MN_PATH_MAX)
-		return mn_fail(err, ENAMETOOLONG, "open", key->state_dir, "the path of the state directory is too long");
+		return mn_fail(err, ENAMETOOLONG, "open", key->state_dir,
+			"the path of the state directory is too long");
 	return 0;
 }
 
@@ -107,7 +109,8 @@ static int key_path(char *path, const struct mn_journal_key *key, struct mn_erro
 	len = strlen(path);
 	if (snprintf(path + len, MN_PATH_MAX - len, "/%s@%s@%s", container, type, key->ifname) >=
 		(int)(MN_PATH_MAX - len))
-		return mn_fail(err, ENAMETOOLONG, "open", key->state_dir, "the path of the journal is too long");
+		return mn_fail(
+			err, ENAMETOOLONG, "open", key->state_dir, "the path of the journal is too long");
 	return 0;
 }
 
@@ -148,7 +151,8 @@ static int lock_until(int fd, int64_t deadline, const char *path, struct mn_erro
 		if (errno != EWOULDBLOCK)
 			return io_error(err, "lock", path, "the journal cannot be locked");
 		if (now_ms() >= deadline) {
-			mn_fail(err, EAGAIN, "lock", path, "another call works on this attachment; try again later");
+			mn_fail(err, EAGAIN, "lock", path,
+				"another call works on this attachment; try again later");
 			err->code = 11;
 			return -EAGAIN;
 		}
@@ -157,7 +161,8 @@ static int lock_until(int fd, int64_t deadline, const char *path, struct mn_erro
 	return 0;
 }
 
-static int open_locked(struct mn_journal *journal, int flags, unsigned int wait_ms, bool *created, struct mn_error *err)
+static int open_locked(
+	struct mn_journal *journal, int flags, unsigned int wait_ms, bool *created, struct mn_error *err)
 {
 	int64_t deadline = now_ms() + wait_ms;
 
@@ -167,7 +172,8 @@ static int open_locked(struct mn_journal *journal, int flags, unsigned int wait_
 		int ret;
 
 		if (fd < 0 && errno == ENOENT && created) {
-			fd = open(journal->path, O_CREAT | O_EXCL | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+			fd = open(journal->path,
+				O_CREAT | O_EXCL | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 			if (fd < 0 && errno == EEXIST)
 				continue;
 			made = fd >= 0;
@@ -186,8 +192,8 @@ static int open_locked(struct mn_journal *journal, int flags, unsigned int wait_
 	}
 }
 
-int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create, unsigned int wait_ms,
-	bool *created, struct mn_error *err)
+int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create,
+	unsigned int wait_ms, bool *created, struct mn_error *err)
 {
 	int ret;
 
@@ -200,7 +206,8 @@ int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key
 	return open_locked(journal, 0, wait_ms, create ? created : NULL, err);
 }
 
-int mn_journal_open_path(struct mn_journal *journal, const char *path, unsigned int wait_ms, struct mn_error *err)
+int mn_journal_open_path(
+	struct mn_journal *journal, const char *path, unsigned int wait_ms, struct mn_error *err)
 {
 	journal->fd = -1;
 	if (snprintf(journal->path, sizeof(journal->path), "%s", path) >= (int)sizeof(journal->path))
@@ -239,27 +246,25 @@ const char *mn_undo_path(void)
 
 int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_error *err)
 {
-	size_t len = strlen(json);
-	auto_free char *line = malloc(len + 2);
-	off_t end;
+	struct iovec line[] = {
+		{ .iov_base = (void *)json, .iov_len = strlen(json) },
+		{ .iov_base = (void *)"\n", .iov_len = 1 },
+	};
+	off_t end = lseek(journal->fd, 0, SEEK_END);
 	ssize_t written;
 
-	if (!line)
-		return mn_fail(err, ENOMEM, "write", journal->path, "no memory for a line of %zu bytes", len);
-	memcpy(line, json, len);
-	memcpy(line + len, "\n", 2);
-	end = lseek(journal->fd, 0, SEEK_END);
 	do {
-		written = write(journal->fd, line, len + 1);
+		written = writev(journal->fd, line, 2);
 	} while (written < 0 && errno == EINTR);
-	if (written == (ssize_t)(len + 1))
+	if (written == (ssize_t)line[0].iov_len + 1)
 		return 0;
 	if (written >= 0)
 		errno = ENOSPC;
-	io_error(err, "write", journal->path, "nothing was changed, because the change could not be journalled");
+	io_error(err, "write", journal->path,
+		"nothing was changed, because the change could not be journalled");
 	// A torn line would hide the next one from a reader.
-	if (written > 0 && (end < 0 || ftruncate(journal->fd, end) < 0))
-		return -err->errnum;
+	if (written > 0 && end >= 0)
+		(void)!ftruncate(journal->fd, end);
 	return -err->errnum;
 }
 
@@ -272,10 +277,12 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 	if (fstat(journal->fd, &st) < 0)
 		return io_error(err, "read", journal->path, "the journal cannot be read");
 	if (st.st_size > JOURNAL_MAX)
-		return mn_fail(err, EFBIG, "read", journal->path, "the journal is larger than any that mncni writes");
+		return mn_fail(err, EFBIG, "read", journal->path,
+			"the journal is larger than any that mncni writes");
 	buf = malloc((size_t)st.st_size + 1);
 	if (!buf)
-		return mn_fail(err, ENOMEM, "read", journal->path, "no memory for %lld bytes", (long long)st.st_size);
+		return mn_fail(err, ENOMEM, "read", journal->path, "no memory for %lld bytes",
+			(long long)st.st_size);
 	while (len < (size_t)st.st_size) {
 		ssize_t n = pread(journal->fd, buf + len, (size_t)st.st_size - len, (off_t)len);
 

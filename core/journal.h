@@ -26,20 +26,22 @@ struct mn_journal_key {
 };
 
 enum mn_undo_mode {
-	MN_UNDO_DEL,      // the attachment ends: shared objects stay
+	MN_UNDO_DEL,	  // the attachment ends: shared objects stay
 	MN_UNDO_ROLLBACK, // the attachment failed: what this call added to shared objects goes too
 };
 
 // Opens the journal of key, or makes an empty one when create is set; *created tells which. Without create a
-// journal that does not exist is -ENOENT. Waits wait_ms for another process at work on it, then -EAGAIN (code 11).
-int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create, unsigned int wait_ms,
-	bool *created, struct mn_error *err);
+// journal that does not exist is -ENOENT. Waits wait_ms for another process at work on it, then -EAGAIN (code
+// 11).
+int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create,
+	unsigned int wait_ms, bool *created, struct mn_error *err);
 
 // Writes the directory that holds the journals of key's network (state_dir and network of key are used).
 int mn_journal_dir(char path[MN_PATH_MAX], const struct mn_journal_key *key, struct mn_error *err);
 
 // Opens a journal by its path, as mn_journal_open without create does.
-int mn_journal_open_path(struct mn_journal *journal, const char *path, unsigned int wait_ms, struct mn_error *err);
+int mn_journal_open_path(
+	struct mn_journal *journal, const char *path, unsigned int wait_ms, struct mn_error *err);
 
 // Appends one JSON document as a line, whole or not at all as far as a reader can tell.
 int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_error *err);
@@ -55,8 +57,9 @@ void mn_journal_close(struct mn_journal *journal);
 const char *mn_journal_active(void);
 void mn_journal_set_active(const struct mn_journal *journal);
 
-// Undoes what the journal lists, last entry first, and removes the journal once all of it is undone. What is gone
-// already is fine. Goes on after a failure; the first one is returned and keeps the journal for a later try.
+// Undoes what the journal lists, last entry first, and removes the journal once all of it is undone. What is
+// gone already is fine. Goes on after a failure; the first one is returned and keeps the journal for a later
+// try.
 int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error *err);
 
 #endif

@@ -16,7 +16,8 @@ void mn_lua_push_error(lua_State *L, const struct mn_error *err);
 // Raises err. The caller holds nothing that Lua does not know of.
 int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noreturn));
 
-// Registry keys that a bounded state sets: where it looks for policies, and what the program carries (core/embed.h).
+// Registry keys that a bounded state sets: where it looks for policies, and what the program carries
+// (core/embed.h).
 #define MN_POLICY_PATH_KEY "mncni.policy_path"
 #define MN_EMBEDDED_KEY "mncni.embedded"
 

@@ -31,12 +31,13 @@ static const char *check_field(lua_State *L, const char *key)
 	return lua_tostring(L, -1); // stays on the stack, so the pointer stays good
 }
 
-// open{state_dir=, network=, container=, type=, ifname=, create=boolean, wait=milliseconds} returns the journal and
-// whether it was made now; nil when there is none and create is not set. open{path=, wait=} opens one of list().
+// open{state_dir=, network=, container=, type=, ifname=, create=boolean, wait=milliseconds} returns the
+// journal and whether it was made now; nil when there is none and create is not set. open{path=, wait=} opens
+// one of list().
 static int journal_open(lua_State *L)
 {
-	static const char *const known[] = { "path", "state_dir", "network", "container", "type", "ifname", "create",
-		"wait", NULL };
+	static const char *const known[] = { "path", "state_dir", "network", "container", "type", "ifname",
+		"create", "wait", NULL };
 	struct mn_journal_key key = { 0 };
 	struct mn_journal *journal;
 	struct mn_error err = { 0 };
@@ -115,7 +116,8 @@ static int journal_read(lua_State *L)
 	return status == LUA_OK ? 1 : lua_error(L);
 }
 
-// journal:undo("del" | "rollback") undoes what it lists and removes it; raises the first failure after trying all.
+// journal:undo("del" | "rollback") undoes what it lists and removes it; raises the first failure after trying
+// all.
 static int journal_undo(lua_State *L)
 {
 	static const char *const modes[] = { "del", "rollback", NULL };
@@ -211,7 +213,8 @@ static int journal_list(lua_State *L)
 	return push_directory(L, path);
 }
 
-// hash(text) returns 64 bits of it as an integer, the same on every machine: names of links are derived from it.
+// hash(text) returns 64 bits of it as an integer, the same on every machine: names of links are derived from
+// it.
 static int journal_hash(lua_State *L)
 {
 	size_t len;

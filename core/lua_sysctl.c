@@ -119,9 +119,9 @@ static void push_outcome(lua_State *L, const struct work *work)
 	}
 }
 
-// sysctl.batch(ns, { {key, value}, ... }) -> list of {key, previous, changed}, in one visit to the namespace. An entry
-// with optional = true is passed over where the kernel has no such setting.
-// When one fails those before it are put back, and the error has its position as `index`.
+// sysctl.batch(ns, { {key, value}, ... }) -> list of {key, previous, changed}, in one visit to the namespace.
+// An entry with optional = true is passed over where the kernel has no such setting. When one fails those
+// before it are put back, and the error has its position as `index`.
 static int sysctl_batch(lua_State *L)
 {
 	int netns = mn_lua_check_netns(L, 1);

@@ -131,16 +131,16 @@ int mn_apply(struct mn_state *state, int handle, const char *function, const cha
 // when memory is short.
 char *mn_error_json(const struct mn_state *state, const struct mn_error *err);
 
-// The journal that a call has begun and neither finished nor undone, NULL when there is none: what a program undoes
-// when the call dies. May be called in a signal handler.
+// The journal that a call has begun and neither finished nor undone, NULL when there is none: what a program
+// undoes when the call dies. May be called in a signal handler.
 const char *mn_undo_path(void);
 
-// Undoes what a journal lists, last first, and removes it: with rollback also what the failed call added to objects that
-// others share. Needs no state. A journal that is gone is fine.
+// Undoes what a journal lists, last first, and removes it: with rollback also what the failed call added to
+// objects that others share. Needs no state. A journal that is gone is fine.
 int mn_undo_file(const char *path, bool rollback, struct mn_error *err);
 
-// For a signal handler that is about to exec: leaves a namespace that the thread is visiting, and ends a program that
-// is run on behalf of the call.
+// For a signal handler that is about to exec: leaves a namespace that the thread is visiting, and ends a
+// program that is run on behalf of the call.
 void mn_leave(void);
 
 #pragma GCC visibility pop

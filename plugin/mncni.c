@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// mncni: the CNI plugin, and the command line. Protocol and policies are Lua (mncni.cni); this host gives them the
-// environment and standard input, keeps standard output for the one JSON document, and undoes what a call that
-// dies half way has done.
+// mncni: the CNI plugin, and the command line. Protocol and policies are Lua (mncni.cni); this host gives
+// them the environment and standard input, keeps standard output for the one JSON document, and undoes what a
+// call that dies half way has done.
 #define _GNU_SOURCE
 #include <cJSON.h>
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define STDIN_MAX ((size_t)1 << 20) // bytes of configuration; what is larger is refused by name
-#define WALL_MS 60000U              // for the whole call: containerd gives a clean-up one minute
+#define WALL_MS 60000U		    // for the whole call: containerd gives a clean-up one minute
 #define CODE_IO 5
 
 extern char **environ;
@@ -51,7 +51,8 @@ static int print_error(int code, const char *message, const char *details)
 	cJSON *document = cJSON_CreateObject();
 	char *text = NULL;
 
-	if (cJSON_AddNumberToObject(document, "code", code) && cJSON_AddStringToObject(document, "msg", message) &&
+	if (cJSON_AddNumberToObject(document, "code", code) &&
+		cJSON_AddStringToObject(document, "msg", message) &&
 		(!details || !*details || cJSON_AddStringToObject(document, "details", details)))
 		text = cJSON_Print(document);
 	cJSON_Delete(document);
@@ -67,15 +68,16 @@ static int print_state_error(const struct mn_state *state, const struct mn_error
 	cJSON *parts = json ? cJSON_Parse(json) : NULL;
 	const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(parts, "msg"));
 	const char *details = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(parts, "details"));
-	int status = print_error(err->code ? err->code : MN_CODE_POLICY, message ? message : err->message, details);
+	int status = print_error(
+		err->code ? err->code : MN_CODE_POLICY, message ? message : err->message, details);
 
 	cJSON_Delete(parts);
 	free(json);
 	return status;
 }
 
-// The runtime stops the call (SIGTERM), or time is up for code that no hook reaches: this process becomes one that
-// undoes the journal. Does only what signal-safety(7) allows.
+// The runtime stops the call (SIGTERM), or time is up for code that no hook reaches: this process becomes one
+// that undoes the journal. Does only what signal-safety(7) allows.
 static void stopped(int signum)
 {
 	mn_leave();
@@ -141,8 +143,8 @@ static char *read_stdin(size_t *len, bool *truncated)
 	return buf;
 }
 
-// Adds bytes to an object: as a string where they are plain ASCII, else as {"hex": "..."} for the protocol code to
-// judge, because JSON cannot hold everything that a hostile caller may send.
+// Adds bytes to an object: as a string where they are plain ASCII, else as {"hex": "..."} for the protocol
+// code to judge, because JSON cannot hold everything that a hostile caller may send.
 static bool add_bytes(cJSON *object, const char *key, const char *bytes, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -213,7 +213,10 @@ describe("naivebridge", function()
   end)
 
   it("uses the reference IPAM plugin when no policy has its name", function()
-    local conf = { cniVersion = "1.0.0", ipam = { type = "static", addresses = { { address = "10.5.0.9/24", gateway = "10.5.0.1" } } } }
+    local conf = {
+      cniVersion = "1.0.0",
+      ipam = { type = "static", addresses = { { address = "10.5.0.9/24", gateway = "10.5.0.1" } } },
+    }
     local result = add { conf = conf }
     assert.are.equal("10.5.0.9/24", result.ips[1].address)
     assert.are.equal(0, run("DEL", { conf = conf }).status)

@@ -129,7 +129,9 @@ describe("a bounded state", function()
   end)
 
   it("can be used again after memory was short, and counts on", function()
-    for _, policy in ipairs { "memory_bomb", "memory_bomb_in_coroutine", "string_doubling", "recursion", "error_long" } do
+    for _, policy in ipairs {
+      "memory_bomb", "memory_bomb_in_coroutine", "string_doubling", "recursion", "error_long",
+    } do
       local out = call(policy, { flags = "-m 3000000 -n 20 -k" }).text
       local _, errors = out:gsub("\n", "\n")
       assert.are.equal(20, errors, policy)
