@@ -114,10 +114,11 @@ end
 local function with_rollback(call, context, journal, body)
   journal:activate(true)
   local ok, err = xpcall(body, function(err)
-    if not core.is_error(err) then
-      err = core.error { code = 100, message = tostring(err), details = debug.traceback(tostring(err), 2) }
+    if core.is_error(err) then
+      return err
     end
-    return err
+    local file, line, message = tostring(err):match("^(%S+):(%d+): (.*)$")
+    return core.error { code = 100, message = message or tostring(err), file = file, line = line }
   end)
   if not ok then
     local undone, undo_err = pcall(journal.undo, journal, "rollback")

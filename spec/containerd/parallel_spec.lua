@@ -9,7 +9,8 @@ describe("twenty pods run by containerd at once", function()
   local before
 
   setup(function()
-    lab.network(lab.naivebridge("crowd", { ipam = { type = "host-local", ranges = { { { subnet = "10.244.2.0/24" } } },
+    lab.network(lab.naivebridge("crowd", { bridge = "crowd0", ipam = { type = "host-local",
+      ranges = { { { subnet = "10.244.2.0/24" } } },
       routes = { { dst = "0.0.0.0/0" } } } }))
     lab.run_pod()
     lab.clean()

@@ -27,7 +27,7 @@ function policy.add(pod, conf)
   local note = assert(io.open("/run/seen/" .. pod.container, "w"))
   note:write(pod.namespace, "/", pod.name, "\n")
   for _, port in ipairs(pod.runtime.portMappings or {}) do
-    note:write(port.hostPort, " ", port.containerPort, " ", port.protocol, " ", port.hostIP, "\n")
+    note:write(port.hostPort, " ", port.containerPort, " ", port.protocol, " ", port.hostIP or "", "\n")
   end
   note:close()
   return pod:result { bridge, eth, lease }
@@ -145,6 +145,8 @@ describe("containerd's error for a pod", function()
   it("names the object and the kernel's error when the kernel refuses a change", function()
     write_policy("refused", (annotated:gsub("mtu = mtu }", "mtu = 70000 }")))
     local message = refused "refused"
-    assert.matches("mtu", message)
+    assert.matches("add link", message)
+    assert.matches("EINVAL", message)
+    assert.matches("refused.lua:%d+", message)
   end)
 end)

@@ -26,7 +26,7 @@ describe("a range of three addresses", function()
     assert.is_false(answer.ok)
     assert.matches("failed to setup network for sandbox", answer.error)
     assert.matches("naivebridge", answer.error)
-    assert.matches("no address is free", answer.error)
+    assert.matches("no IP addresses available", answer.error)
     assert.matches("small", answer.error)
     assert.matches("10.244.3.10", answer.error, 1, true)
     assert.same({}, lab.leftovers(full))
@@ -42,7 +42,7 @@ describe("a range of three addresses", function()
     for index = 1, 8 do calls[index] = { "RunPodSandbox", lab.sandbox_request {} } end
     local served = 0
     for _, answer in ipairs(lab.cri_batch(calls)) do
-      if answer.ok then served = served + 1 else assert.matches("no address is free", answer.error) end
+      if answer.ok then served = served + 1 else assert.matches("no IP addresses available", answer.error) end
     end
     assert.equal(3, served)
     lab.clean()
