@@ -36,5 +36,7 @@ int luaopen_mncni_core(lua_State *L)
 		faces[i].open(L);
 		lua_setfield(L, -2, faces[i].name);
 	}
+	lua_pushliteral(L, MNCNI_VERSION);
+	lua_setfield(L, -2, "version");
 	return 1;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one undo: reads a journal and takes back what it lists, last first. Rollback, DEL, crash recovery and GC are
-// this code; it needs no Lua, no policy and no configuration.
+// The one undo: reads a journal and takes back what it lists, last first. Rollback, DEL, crash recovery and
+// GC are this code; it needs no Lua, no policy and no configuration.
 #define _GNU_SOURCE
 #include "journal.h"
 
@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +38,9 @@ static int bad_entry(struct mn_error *err, const char *op, const char *what)
 	return -EINVAL;
 }
 
-// Opens the namespace that an entry names. 1: it is gone, and with it all that was in it. An entry without one means
-// the caller's own, *fd -1. A path that leads to another namespace than the one recorded proves nothing about
-// that one's contents, but there is nothing of ours behind it.
+// Opens the namespace that an entry names. 1: it is gone, and with it all that was in it. An entry without
+// one means the caller's own, *fd -1. A path that leads to another namespace than the one recorded proves
+// nothing about that one's contents, but there is nothing of ours behind it.
 static int open_netns(const cJSON *entry, int *fd, struct mn_error *err)
 {
 	const cJSON *netns = cJSON_GetObjectItemCaseSensitive(entry, "netns");
@@ -114,9 +115,10 @@ static int refused(struct mn_error *err, int ret, const char *object)
 	return ret;
 }
 
-// Finds a link and tells whether it is ours: the alias names the attachment, or, in the moment before the kernel
-// takes the alias, there is none and the group says who made it.
-static int find_ours(struct mn_nl *nl, const char *ifname, const char *alias, int *index, struct mn_error *err)
+// Finds a link and tells whether it is ours: the alias names the attachment, or, in the moment before the
+// kernel takes the alias, there is none and the group says who made it.
+static int find_ours(
+	struct mn_nl *nl, const char *ifname, const char *alias, int *index, struct mn_error *err)
 {
 	char buf[256] = { 0 };
 	const struct nlmsghdr *reply;
@@ -131,8 +133,7 @@ static int find_ours(struct mn_nl *nl, const char *ifname, const char *alias, in
 	if (ret < 0)
 		return absent(ret) ? 0 : refused(err, ret, ifname);
 	info = mnl_nlmsg_get_payload(reply);
-	mnl_attr_for_each(attr, reply, sizeof(*info))
-	{
+	mnl_attr_for_each (attr, reply, sizeof(*info)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFALIAS)
 			found = mnl_attr_get_str(attr);
 		else if (mnl_attr_get_type(attr) == IFLA_GROUP)
@@ -222,12 +223,14 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	auto_free char *bytes = NULL;
 	struct mn_nl nl = { 0 };
 	uint32_t first = 0, last = 0;
+	bool netfilter;
 	size_t len;
 	int ret;
 
 	if (!hex || !protocol || unhex(hex, &bytes, &len) < 0)
 		return bad_entry(err, "netlink", "message");
-	ret = mn_nl_open(&nl, strcmp(protocol, "netfilter") == 0 ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
+	netfilter = strcmp(protocol, "netfilter") == 0;
+	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
 	if (ret == 0) {
 		struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
 		const struct nlmsghdr *answer = NULL;
@@ -235,12 +238,18 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 
 		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mnl_nlmsg_ok(nlh, left);
 			nlh = mnl_nlmsg_next(nlh, &left)) {
-			last = mn_nl_next_seq(&nl);
-			first = first ? first : last;
-			nlh->nlmsg_seq = last;
+			nlh->nlmsg_seq = mn_nl_next_seq(&nl);
 			nlh->nlmsg_pid = nl.portid;
+			first = first ? first : nlh->nlmsg_seq;
+			if (netfilter &&
+				(nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN ||
+					nlh->nlmsg_type == NFNL_MSG_BATCH_END))
+				continue;
+			nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
+			last = nlh->nlmsg_seq;
 		}
-		ret = mn_nl_exchange(&nl, &request, last, &nl.in, err);
+		ret = last ? mn_nl_exchange(&nl, &request, last, &nl.in, err)
+			   : bad_entry(err, "netlink", "message");
 		while (ret == 0 && (answer = mn_nl_next(&nl, &nl.in, answer, first, last))) {
 			int errnum = mn_nl_errno(answer);
 
@@ -272,8 +281,7 @@ static char **string_list(const cJSON *from)
 	char **list = calloc((size_t)n + 1, sizeof(*list));
 	const cJSON *item;
 
-	cJSON_ArrayForEach(item, from)
-	{
+	cJSON_ArrayForEach (item, from) {
 		const char *text = cJSON_GetStringValue(item);
 
 		if (!list || !text)
@@ -382,7 +390,8 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 		if (strcmp(op, in_netns[i].op) == 0)
 			return in_netns[i].undo(entry, netns, err);
 	}
-	mn_fail(err, EINVAL, "undo", op, "this version of mncni does not know how; a newer one wrote the journal");
+	mn_fail(err, EINVAL, "undo", op,
+		"this version of mncni does not know how; a newer one wrote the journal");
 	if (err)
 		err->code = 5;
 	return -EINVAL;
@@ -423,7 +432,8 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 		const cJSON *entry;
 
 		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0) {
-			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON", n + 1);
+			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON",
+				n + 1);
 			one.code = 5;
 			ret = -EINVAL;
 		} else {
