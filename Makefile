@@ -198,6 +198,18 @@ lint:
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
+# Side by side with Debian's reference plugins, in one run; `make bench ARGS=--help` tells what can be chosen.
+bench: all $(BUILD)/bench/spawn
+	$(Q)rm -rf $(BUILD)/bench/cni
+	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/bench/cni
+	$(Q)$(SPEC_ENV) spec/support/ring bench $(ARGS)
+.PHONY: bench
+
+$(BUILD)/bench/spawn: spec/bench/spawn.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $<
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni \

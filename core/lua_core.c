@@ -16,6 +16,7 @@ static const struct {
 	{ "encode", mn_open_encode },
 	{ "decode", mn_open_decode },
 	{ "schema", mn_open_schema },
+	{ "monitor", mn_open_monitor },
 	{ "nearest", mn_open_nearest },
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },
@@ -36,5 +37,7 @@ int luaopen_mncni_core(lua_State *L)
 		faces[i].open(L);
 		lua_setfield(L, -2, faces[i].name);
 	}
+	lua_pushliteral(L, MNCNI_VERSION);
+	lua_setfield(L, -2, "version");
 	return 1;
 }

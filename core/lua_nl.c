@@ -160,6 +160,11 @@ int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *
 	lua_newtable(L);
 	d.names = lua_gettop(L);
 	mn_decode(&d, what ? what : object, answer);
+	if (object == &mn_nsid_object && lua_getfield(L, -1, "nsid") == LUA_TNUMBER &&
+		lua_tointeger(L, -1) < 0)
+		luaL_pushfail(L); // there is such a namespace, but it has no number here
+	else
+		lua_settop(L, d.names + 1);
 	return 1;
 }
 

@@ -51,5 +51,6 @@ int mn_open_socket(lua_State *L);
 int mn_open_encode(lua_State *L);
 int mn_open_decode(lua_State *L);
 int mn_open_schema(lua_State *L);
+int mn_open_monitor(lua_State *L);
 
 #endif

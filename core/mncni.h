@@ -143,6 +143,30 @@ int mn_undo_file(const char *path, bool rollback, struct mn_error *err);
 // program that is run on behalf of the call.
 void mn_leave(void);
 
+// One call, as the record of calls keeps it. NULL strings and an empty list are left out; text that does not
+// fit is cut, the message first.
+struct mn_record {
+	const char *verb;
+	const char *policy;
+	const char *network;
+	const char *container;
+	const char *ifname;
+	const char *netns;
+	const char *message;
+	const char *trace;	    // the runtime's TRACEPARENT
+	const char *const *ignored; // keys of the configuration that nobody reads, NULL-terminated
+	int64_t duration_us;
+	int code; // 0: it succeeded
+};
+
+// Adds a record to the ring of the last 256 calls in state_dir. A STATUS or VERSION that repeats the newest
+// record only counts it up, and makes no directory. Waits at most 10 ms for another writer, then gives up
+// with -EAGAIN.
+int mn_record_write(const char *state_dir, const struct mn_record *record, struct mn_error *err);
+
+// Microseconds of CLOCK_MONOTONIC, for durations.
+int64_t mn_record_clock(void);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

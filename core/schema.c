@@ -59,11 +59,12 @@ const struct mn_object *mn_object_of(int protocol, const struct nlmsghdr *nlh, b
 	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
 		const struct mn_object *object = objects[i];
 
-		// Neighbours and forwarding entries share their message types and differ by family.
+		// Neighbours and forwarding entries share their message types and differ by family. A link
+		// message of the bridge family is about a port: its deletion is the port's leaving.
 		if (object->protocol != protocol ||
 			(object->type_new != nlh->nlmsg_type && object->type_del != nlh->nlmsg_type) ||
 			(object->family && object->family != *family) ||
-			(object == &mn_neigh_object && *family == AF_BRIDGE))
+			(*family == AF_BRIDGE && (object == &mn_neigh_object || object == &mn_link_object)))
 			continue;
 		*gone = object->type_del == nlh->nlmsg_type;
 		return object;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,13 +223,14 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	auto_free char *bytes = NULL;
 	struct mn_nl nl = { 0 };
 	uint32_t first = 0, last = 0;
+	bool netfilter;
 	size_t len;
 	int ret;
 
 	if (!hex || !protocol || unhex(hex, &bytes, &len) < 0)
 		return bad_entry(err, "netlink", "message");
-	ret = mn_nl_open(
-		&nl, strcmp(protocol, "netfilter") == 0 ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
+	netfilter = strcmp(protocol, "netfilter") == 0;
+	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
 	if (ret == 0) {
 		struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
 		const struct nlmsghdr *answer = NULL;
@@ -236,13 +238,18 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 
 		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mnl_nlmsg_ok(nlh, left);
 			nlh = mnl_nlmsg_next(nlh, &left)) {
-			last = mn_nl_next_seq(&nl);
-			first = first ? first : last;
-			nlh->nlmsg_seq = last;
-			nlh->nlmsg_flags |= NLM_F_ACK;
+			nlh->nlmsg_seq = mn_nl_next_seq(&nl);
 			nlh->nlmsg_pid = nl.portid;
+			first = first ? first : nlh->nlmsg_seq;
+			if (netfilter &&
+				(nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN ||
+					nlh->nlmsg_type == NFNL_MSG_BATCH_END))
+				continue;
+			nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
+			last = nlh->nlmsg_seq;
 		}
-		ret = mn_nl_exchange(&nl, &request, last, &nl.in, err);
+		ret = last ? mn_nl_exchange(&nl, &request, last, &nl.in, err)
+			   : bad_entry(err, "netlink", "message");
 		while (ret == 0 && (answer = mn_nl_next(&nl, &nl.in, answer, first, last))) {
 			int errnum = mn_nl_errno(answer);
 

@@ -17,15 +17,16 @@
 #define STDIN_MAX ((size_t)1 << 20) // bytes of configuration; what is larger is refused by name
 #define WALL_MS 60000U		    // for the whole call: containerd gives a clean-up one minute
 #define CODE_IO 5
-
-extern char **environ;
+#define CNI_VERSION "1.1.0" // of an error document that was made before the configuration's was known
+#define STATE_DIR "/run/mncni"
 
 static int out = -1; // where the document goes; descriptor 1 itself is standard error
 static const char *command;
+static int64_t started; // mn_record_clock() when the call began
 
 // What the signal handler needs, made beforehand.
-static char out_text[16];
-static char *undo_argv[] = { "mncni", "--undo", NULL, out_text, NULL, NULL };
+static char out_text[16], started_text[24];
+static char *undo_argv[] = { "mncni", "--undo", NULL, out_text, started_text, NULL, NULL };
 
 // Writes the whole text to the runtime.
 static int write_out(const char *text)
@@ -45,13 +46,33 @@ static int write_out(const char *text)
 	return 0;
 }
 
-// Prints the CNI error document and returns the exit status.
+// Records a call that Lua could not record, as far as the environment tells about it.
+static void record_failure(int code, const char *message)
+{
+	const char *state_dir = getenv("MNCNI_STATE_DIR");
+	struct mn_record record = {
+		.verb = command,
+		.container = getenv("CNI_CONTAINERID"),
+		.ifname = getenv("CNI_IFNAME"),
+		.netns = getenv("CNI_NETNS"),
+		.trace = getenv("TRACEPARENT"),
+		.message = message,
+		.duration_us = mn_record_clock() - started,
+		.code = code,
+	};
+
+	(void)mn_record_write(state_dir && *state_dir ? state_dir : STATE_DIR, &record, NULL);
+}
+
+// Prints the CNI error document, records the call and returns the exit status.
 static int print_error(int code, const char *message, const char *details)
 {
 	cJSON *document = cJSON_CreateObject();
 	char *text = NULL;
 
-	if (cJSON_AddNumberToObject(document, "code", code) &&
+	record_failure(code, message);
+	if (cJSON_AddStringToObject(document, "cniVersion", CNI_VERSION) &&
+		cJSON_AddNumberToObject(document, "code", code) &&
 		cJSON_AddStringToObject(document, "msg", message) &&
 		(!details || !*details || cJSON_AddStringToObject(document, "details", details)))
 		text = cJSON_Print(document);
@@ -82,29 +103,30 @@ static void stopped(int signum)
 {
 	mn_leave();
 	undo_argv[2] = signum == SIGALRM ? "time" : "signal";
-	undo_argv[4] = (char *)mn_undo_path();
+	undo_argv[5] = (char *)mn_undo_path();
 	if (out >= 0)
 		(void)fcntl(out, F_SETFD, 0);
 	execve("/proc/self/exe", undo_argv, environ);
 	_exit(1);
 }
 
-// The process that `stopped` becomes: mncni --undo REASON OUT [JOURNAL].
+// The process that `stopped` becomes: mncni --undo REASON OUT STARTED [JOURNAL].
 static int undo_main(int argc, char **argv)
 {
 	bool rollback = command && strcmp(command, "ADD") == 0;
 	struct mn_error err = { 0 };
 	char message[256];
 
-	if (argc < 4)
+	if (argc < 5)
 		return 1;
 	out = (int)strtol(argv[3], NULL, 10);
-	if (argc > 4 && mn_undo_file(argv[4], rollback, &err) < 0)
+	started = strtoll(argv[4], NULL, 10);
+	if (argc > 5 && mn_undo_file(argv[5], rollback, &err) < 0)
 		return print_state_error(NULL, &err);
 	snprintf(message, sizeof(message), "%s; %s",
 		strcmp(argv[2], "time") == 0 ? "the policy did not come to an end in its time and was stopped"
 					     : "the call was told to stop before it was finished",
-		argc > 4 ? "what it had done was undone" : "there was nothing to undo");
+		argc > 5 ? "what it had done was undone" : "there was nothing to undo");
 	return print_error(MN_CODE_BUDGET, message, NULL);
 }
 
@@ -190,7 +212,7 @@ static bool add_environment(cJSON *env)
 	return true;
 }
 
-// The request for mncni.cni: { name, env, stdin, stdin_truncated }. NULL when memory is short.
+// The request for mncni.cni: { name, env, stdin, stdin_truncated, started }. NULL when memory is short.
 static char *make_request(const char *name, const char *input, size_t len, bool truncated)
 {
 	cJSON *request = cJSON_CreateObject();
@@ -198,6 +220,7 @@ static char *make_request(const char *name, const char *input, size_t len, bool 
 	char *text = NULL;
 
 	if (env && add_environment(env) && cJSON_AddStringToObject(request, "name", name) &&
+		cJSON_AddNumberToObject(request, "started", (double)started) &&
 		(truncated ? cJSON_AddTrueToObject(request, "stdin_truncated") != NULL
 			   : add_bytes(request, "stdin", input, len)))
 		text = cJSON_PrintUnformatted(request);
@@ -307,6 +330,7 @@ static int prepare_descriptors(void)
 	if (out < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		return -errno;
 	snprintf(out_text, sizeof(out_text), "%d", out);
+	snprintf(started_text, sizeof(started_text), "%lld", (long long)started);
 	return 0;
 }
 
@@ -320,6 +344,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	started = mn_record_clock();
 	command = getenv("CNI_COMMAND");
 	if (argc > 1 && strcmp(argv[1], "--undo") == 0)
 		return undo_main(argc, argv);

@@ -3,6 +3,8 @@
 -- Every function takes the call (one CNI invocation as a table, see mncni.cni) and raises error objects with a code.
 
 local core = require "mncni.core"
+local errors = require "mncni.errors"
+local results = require "mncni.result"
 local steps = require "mncni.steps"
 local policies = require "mncni.policy"
 
@@ -113,13 +115,7 @@ end
 -- Runs body(context, journal); whatever it raises is raised after everything it did has been undone, in reverse.
 local function with_rollback(call, context, journal, body)
   journal:activate(true)
-  local ok, err = xpcall(body, function(err)
-    if core.is_error(err) then
-      return err
-    end
-    local file, line, message = tostring(err):match("^(%S+):(%d+): (.*)$")
-    return core.error { code = 100, message = message or tostring(err), file = file, line = line }
-  end)
+  local ok, err = errors.catch(body)
   if not ok then
     local undone, undo_err = pcall(journal.undo, journal, "rollback")
     if not undone then
@@ -130,6 +126,14 @@ local function with_rollback(call, context, journal, body)
   end
   journal:activate(false)
   call.warnings = context.warnings
+end
+
+-- The policy's result, once it is known to be one, and one that can be told in the cniVersion of the call: while what
+-- was done for it can still be undone.
+local function usable_result(call, returned)
+  local result = results.check(returned)
+  results.convert(result, call.version)
+  return result
 end
 
 -- ADD of an IPAM policy as a plugin of its own: an address, no interface.
@@ -143,12 +147,12 @@ local function add_lease(call, policy)
   with_rollback(call, context, journal, function()
     journal:append(core.json.encode(header(call)))
     local lease = require("mncni.lease").acquire(call, context, call.config.ipam or { type = call.policy })
-    local json = core.json
-    result = { ips = json.array {}, routes = lease.routes, dns = lease.dns }
+    result = { ips = {}, routes = lease.routes, dns = lease.dns }
     for i, entry in ipairs(lease.addresses) do
       result.ips[i] = { address = entry.address, gateway = entry.gateway }
     end
-    journal:append(json.encode { result = result })
+    result = usable_result(call, result)
+    journal:append(core.json.encode { result = result })
   end)
   journal:close()
   return result, policy
@@ -187,7 +191,7 @@ function attachment.add(call)
     local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
     local returned = steps.within(context, policy.add, pod, conf)
     context:commit()
-    result = pod:finish(returned)
+    result = usable_result(call, pod:finish(returned))
     journal:append(core.json.encode { result = result })
   end)
   return result

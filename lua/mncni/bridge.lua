@@ -2,6 +2,7 @@
 -- Bridges that pods share: made when missing, checked when there, never removed with a pod.
 
 local core = require "mncni.core"
+local arguments = require "mncni.arguments"
 local steps = require "mncni.steps"
 
 local bridge = {}
@@ -108,6 +109,7 @@ end
 -- the bridge is there, up, and has the addresses; forwarding is switched on for their families. Returns an object for
 -- master = and pod:result. Raises code 103 when something else has the name, or another range's gateway is on it.
 function bridge.ensure(args)
+  arguments.check("bridge.ensure", args, { "ifname", "mtu", "address", "promisc" })
   local known = {}
   local addresses = {}
   for i, address in ipairs(args.address or {}) do

@@ -13,7 +13,7 @@ local function about()
     "CNI protocol versions supported: " .. table.concat(require("mncni.result").versions, ", "),
     "",
     "A container runtime runs it with CNI_COMMAND set (ADD, DEL, CHECK, GC, STATUS, VERSION).",
-    "Policies are looked for in " .. table.concat(require("mncni.policy").directories(), ":")
+    "Policies are looked for in " .. table.concat(core.policy.directories(), ":")
       .. " and then among those built in:",
   }
   for _, policy in ipairs(require("mncni.policy").names()) do

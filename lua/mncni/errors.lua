@@ -142,7 +142,7 @@ function errors.handler(value)
   if not core.is_error(value) then
     return core.error(from_value(value, true))
   end
-  if not value.file then
+  if not value.file and not value.where then
     value.file, value.line = policy_line(3)
   end
   return value
@@ -173,7 +173,9 @@ function errors.convert(value)
     msg = "the error has no message"
   end
   local details = {}
-  if value.file and value.line then
+  if value.where then
+    details[1] = tostring(value.where) -- the line that asked for a step which failed later
+  elseif value.file and value.line then
     details[1] = ("%s:%s"):format(value.file, value.line)
   end
   if value.details ~= nil then

@@ -6,6 +6,7 @@
 -- pod.inside and pod.host are nets whose changes are recorded: pod.inside.route.add { dst = "10.9.0.0/16", ... }.
 
 local core = require "mncni.core"
+local arguments = require "mncni.arguments"
 local steps = require "mncni.steps"
 
 local Pod = {}
@@ -142,6 +143,7 @@ end
 -- A veth pair: one end the pod's interface, created inside its namespace, the other on the host.
 -- args: master (a bridge, by object or name), mtu, hairpin, isolated (booleans), host_ifname, address (MAC inside).
 function Pod:veth(args)
+  arguments.check("pod:veth", args, { "master", "mtu", "hairpin", "isolated", "host_ifname", "address" })
   local context = self._context
   local host_ifname = args.host_ifname or pod.host_ifname(self.container, self.ifname)
   local alias = pod.alias(self.network, self.container, self.ifname)
@@ -202,13 +204,17 @@ function Eth:address(what)
   end
 end
 
--- Adds one route through the interface: { dst, gateway, metric, mtu, ... } with the keys of `ip route`.
-function Eth:route(route)
-  local args = { dev = self.ifname }
+local function record_route(eth, verb, route)
+  local args = { dev = eth.ifname }
   for key, value in pairs(route) do
     args[key] = value
   end
-  self._pod._context:record { net = "pod", verb = "add", object = "route", args = args }
+  eth._pod._context:record { net = "pod", verb = verb, object = "route", args = args }
+end
+
+-- Adds one route through the interface: { dst, gateway, metric, mtu, ... } with the keys of `ip route`.
+function Eth:route(route)
+  record_route(self, "add", route)
 end
 
 local function is_default(dst)
@@ -218,9 +224,11 @@ end
 
 local scopes = { [0] = "global", [253] = "link", [254] = "host" }
 
--- Adds the routes of a lease. One without gw goes through the lease's gateway of its family; priority, mtu,
--- advmss, table and scope are honoured. With default = true, families without a default route get one.
+-- Adds the routes of a lease, behind those of the same destination that the pod has: its first network keeps the
+-- default route. One without gw goes through the lease's gateway of its family; priority, mtu, advmss, table and
+-- scope are honoured. With default = true, families without a default route get one.
 function Eth:routes(lease, options)
+  arguments.check("eth:routes", options or {}, { "default" })
   local gateway, has_default = {}, {}
   for _, entry in ipairs(lease.addresses) do
     local family = core.cidr(entry.address).family
@@ -230,11 +238,11 @@ function Eth:routes(lease, options)
     local family = core.cidr(route.dst).family
     has_default[family] = has_default[family] or is_default(route.dst)
     local scope = scopes[route.scope]
-    self:route {
+    record_route(self, "append", {
       dst = route.dst, gateway = route.gw or (scope ~= "link" and scope ~= "host" and gateway[family] or nil),
       metric = route.priority, table = route.table, scope = scope,
       metrics = (route.mtu or route.advmss) and { mtu = route.mtu, advmss = route.advmss } or nil,
-    }
+    })
   end
   if not (options and options.default) then
     return
@@ -242,7 +250,7 @@ function Eth:routes(lease, options)
   for _, family in ipairs { "inet", "inet6" } do
     if gateway[family] and not has_default[family] then
       local dst = family == "inet" and "0.0.0.0/0" or "::/0"
-      self:route { dst = dst, gateway = gateway[family] }
+      record_route(self, "append", { dst = dst, gateway = gateway[family] })
       lease.routes = lease.routes or {}
       lease.routes[#lease.routes + 1] = { dst = dst, gw = gateway[family] }
     end

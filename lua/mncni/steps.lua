@@ -322,7 +322,7 @@ function Context:warn(message)
   io.stderr:write("mncni: ", message, "\n")
 end
 
-local verbs = { add = true, replace = true, set = true, del = true }
+local verbs = { add = true, append = true, replace = true, set = true, del = true }
 local families = { link = true, addr = true, route = true, rule = true, neigh = true, fdb = true }
 
 -- A net whose changes are recorded as steps of context and whose look-ups (get, list) are answered at once:

@@ -67,7 +67,7 @@ function netns.list() end
 
 --- Settings below /proc/sys/net inside a namespace; nil stands for the caller's own. Keys are written as sysctl(8)
 --- takes them: "net/ipv4/ip_forward" or "net.ipv4.ip_forward"; where the first separator is a dot, dots and slashes
---- change places (an interface eth0.100 is net/ipv4/conf/eth0.100/... or net.ipv4.conf.eth0/100....). Anything that is not
+--- change places (an interface eth0.100 is net/ipv4/conf/eth0.100/... or net.ipv4.conf.eth0/100....). What is not
 --- below net, and "", "." and ".." between separators, is refused (EINVAL).
 ---@class mncni.core.sysctl
 local sysctl = {}

@@ -17,7 +17,7 @@
 static void exec_at_home(int signal)
 {
 	(void)signal;
-	mn_netns_go_home();
+	mn_netns_go_home(); // NOLINT(bugprone-signal-handler): made for this
 	execl("/bin/readlink", "readlink", "/proc/self/ns/net", (char *)NULL);
 	_exit(1);
 }
@@ -25,7 +25,7 @@ static void exec_at_home(int signal)
 static void end_program(int signal)
 {
 	(void)signal;
-	mn_exec_kill();
+	mn_exec_kill(); // NOLINT(bugprone-signal-handler): made for this
 }
 
 static int home(const char *path, struct mn_error *err)
