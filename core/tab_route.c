@@ -49,7 +49,7 @@ static const struct mn_name locks[] = { { "mtu", 1 << RTAX_MTU }, { "window", 1 
 
 #define METRIC(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = 4 \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = 4 \
 	}
 
 // rtt and rttvar are in eighths and quarters of a millisecond, rto_min in milliseconds, as the kernel has
