@@ -13,7 +13,7 @@
 
 static uint64_t read_number(const void *from, size_t size, bool net)
 {
-	uint8_t bytes[8];
+	uint8_t bytes[8] = { 0 };
 	uint64_t value = 0;
 
 	memcpy(bytes, from, size);

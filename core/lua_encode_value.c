@@ -16,7 +16,7 @@
 
 static void write_number(void *to, uint64_t value, size_t size, bool net)
 {
-	uint8_t bytes[8];
+	uint8_t bytes[8] = { 0 };
 
 	for (size_t i = 0; i < size; i++) {
 		size_t shift = 8 * (net || __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? size - 1 - i : i);

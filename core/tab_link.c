@@ -61,19 +61,19 @@ enum {
 
 #define SWITCH(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_BOOL, .size = 1 \
+		MN_A(a), .key = (k), .type = MN_BOOL, .size = 1 \
 	}
 #define SWITCH_SHOWN(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_BOOL, .size = 1, .flags = MN_READ \
+		MN_A(a), .key = (k), .type = MN_BOOL, .size = 1, .flags = MN_READ \
 	}
 #define NUMBER(a, k, n) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = n \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = (n) \
 	}
 #define NUMBER_SHOWN(a, k, n) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = n, .flags = MN_READ \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = (n), .flags = MN_READ \
 	}
 
 // Times are in hundredths of a second, as `ip -json` shows them.

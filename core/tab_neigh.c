@@ -62,10 +62,13 @@ static const struct mn_table fdb_table = MN_TABLE(fdb_rows, sizeof(struct ndmsg)
 static void finish(struct nlmsghdr *nlh, enum mn_verb verb)
 {
 	struct ndmsg *entry = mnl_nlmsg_get_payload(nlh);
+	bool bridge = entry->ndm_family == AF_BRIDGE;
 
-	if (verb != MN_GET && verb != MN_DEL && !entry->ndm_state && !(entry->ndm_flags & NTF_PROXY))
+	// A link's own forwarding entry is deleted only by a message that calls it permanent.
+	if (verb != MN_GET && (verb != MN_DEL || bridge) && !entry->ndm_state &&
+		!(entry->ndm_flags & NTF_PROXY))
 		entry->ndm_state = NUD_PERMANENT;
-	if (verb != MN_GET && entry->ndm_family == AF_BRIDGE && !(entry->ndm_flags & (NTF_MASTER | NTF_SELF)))
+	if (verb != MN_GET && bridge && !(entry->ndm_flags & (NTF_MASTER | NTF_SELF)))
 		entry->ndm_flags |= NTF_SELF;
 }
 

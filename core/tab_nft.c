@@ -16,23 +16,23 @@
 	}
 #define TEXT(a, k, more) \
 	{ \
-		MN_A(a), .key = k, .type = MN_STRING, .max = 255, .flags = more \
+		MN_A(a), .key = (k), .type = MN_STRING, .max = 255, .flags = (more) \
 	}
 #define NUMBER(a, k, more) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = 4, .flags = MN_NET | (more) \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = 4, .flags = MN_NET | (more) \
 	}
 #define BIG(a, k, more) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = 8, .flags = MN_NET | (more) \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = 8, .flags = MN_NET | (more) \
 	}
 #define ONE_OF(a, k, n) \
 	{ \
-		MN_A(a), .key = k, .type = MN_ENUM, .size = 4, .flags = MN_NET, .names = n \
+		MN_A(a), .key = (k), .type = MN_ENUM, .size = 4, .flags = MN_NET, .names = (n) \
 	}
 #define SOME_OF(a, k, n) \
 	{ \
-		MN_A(a), .key = k, .type = MN_BITS, .size = 4, .flags = MN_NET, .names = n \
+		MN_A(a), .key = (k), .type = MN_BITS, .size = 4, .flags = MN_NET, .names = (n) \
 	}
 #define PAD(a) \
 	{ \

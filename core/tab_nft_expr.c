@@ -8,23 +8,23 @@
 
 #define NUMBER(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = 4, .flags = MN_NET \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = 4, .flags = MN_NET \
 	}
 #define BIG(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = 8, .flags = MN_NET \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = 8, .flags = MN_NET \
 	}
 #define REG(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = 4, .flags = MN_NET, .max = NFT_REG32_15 \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = 4, .flags = MN_NET, .max = NFT_REG32_15 \
 	}
 #define ONE_OF(a, k, n) \
 	{ \
-		MN_A(a), .key = k, .type = MN_ENUM, .size = 4, .flags = MN_NET, .names = n \
+		MN_A(a), .key = (k), .type = MN_ENUM, .size = 4, .flags = MN_NET, .names = (n) \
 	}
 #define SOME_OF(a, k, n) \
 	{ \
-		MN_A(a), .key = k, .type = MN_BITS, .size = 4, .flags = MN_NET, .names = n \
+		MN_A(a), .key = (k), .type = MN_BITS, .size = 4, .flags = MN_NET, .names = (n) \
 	}
 #define INVERT(a) \
 	{ \
@@ -32,7 +32,7 @@
 	}
 #define DATA(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_DATA \
+		MN_A(a), .key = (k), .type = MN_DATA \
 	}
 #define TABLE(what) static const struct mn_table what##_table = MN_TABLE(what##_rows, 0)
 

@@ -49,7 +49,7 @@ static const struct mn_name locks[] = { { "mtu", 1 << RTAX_MTU }, { "window", 1 
 
 #define METRIC(a, k) \
 	{ \
-		MN_A(a), .key = k, .type = MN_UINT, .size = 4 \
+		MN_A(a), .key = (k), .type = MN_UINT, .size = 4 \
 	}
 
 // rtt and rttvar are in eighths and quarters of a millisecond, rto_min in milliseconds, as the kernel has
@@ -160,9 +160,7 @@ static void prepare(void *header, enum mn_verb verb)
 {
 	struct rtmsg *route = header;
 
-	if (verb == MN_GET)
-		route->rtm_flags = RTM_F_LOOKUP_TABLE;
-	else
+	if (verb != MN_GET)
 		route->rtm_scope = RT_SCOPE_NOWHERE;
 }
 
@@ -173,8 +171,11 @@ static void finish(struct nlmsghdr *nlh, enum mn_verb verb)
 
 	if (route->rtm_family == AF_UNSPEC)
 		route->rtm_family = AF_INET;
-	if (verb == MN_GET)
+	if (verb == MN_GET) {
+		if (route->rtm_family == AF_INET) // asked to say which table; IPv6 says so unasked
+			route->rtm_flags |= RTM_F_LOOKUP_TABLE;
 		return;
+	}
 	if (verb != MN_DEL) {
 		if (route->rtm_type == RTN_UNSPEC)
 			route->rtm_type = RTN_UNICAST;
