@@ -121,7 +121,7 @@ static int find_ours(
 	struct mn_nl *nl, const char *ifname, const char *alias, int *index, struct mn_error *err)
 {
 	char buf[256] = { 0 };
-	const struct nlmsghdr *reply;
+	const struct nlmsghdr *reply = NULL;
 	const struct ifinfomsg *info;
 	const struct nlattr *attr;
 	const char *found = NULL;
@@ -130,7 +130,7 @@ static int find_ours(
 
 	*index = 0;
 	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
-	if (ret < 0)
+	if (ret < 0 || !reply)
 		return absent(ret) ? 0 : refused(err, ret, ifname);
 	info = mnl_nlmsg_get_payload(reply);
 	mnl_attr_for_each (attr, reply, sizeof(*info)) {
