@@ -110,7 +110,7 @@ $(BUILD)/spec/embed-shared: examples/embed.c $(LIB_SHARED)
 $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ $(DEPS_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 
 # Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
 define need

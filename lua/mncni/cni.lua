@@ -327,6 +327,8 @@ end
 -- Returns { status = exit code, stdout = text or nil, stderr = text or nil, code = CNI error code or 0 }; stdout is
 -- one JSON document. Never raises: every failure is an error document.
 function cni.run(request)
+  -- One call makes little garbage and ends soon; the limit of memory still holds.
+  collectgarbage("setpause", 1000)
   local env = {}
   for name, value in pairs(request.env) do
     env[name] = bytes(value)
