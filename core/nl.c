@@ -30,7 +30,8 @@ int mn_buffer_reserve(struct mn_buffer *buffer, size_t more)
 		buffer->data = data;
 		buffer->cap = cap;
 	}
-	memset(buffer->data + buffer->len, 0, more);
+	if (more > 0) // an empty buffer has no bytes that could be pointed at
+		memset(buffer->data + buffer->len, 0, more);
 	return 0;
 }
 

@@ -7,7 +7,7 @@ local cni = require "spec.support.cni"
 
 local json = core.json
 
-local PLUGIN = (os.getenv "MNCNI_BIN" or "build/bin/mncni")
+local PLUGIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 local REFERENCE = "/usr/lib/cni"
 local VERSIONS = { "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" }
 
@@ -324,7 +324,7 @@ for _, plugin in ipairs(plugins) do
 end
 
 local describe_mncni = exists(PLUGIN) and describe or function(name)
-  pending(name .. ": build/bin/mncni is not built")
+  pending(name .. ": " .. PLUGIN .. " is not built")
 end
 
 describe_mncni("mncni", function()
@@ -486,12 +486,42 @@ describe_mncni("mncni", function()
     assert.is_true(entry.duration > 0)
   end)
 
+  it("refuses an option of a wrong type or value, naming it", function()
+    policy [[
+      local policy = {}
+      policy.options = { mtu = { type = "integer", min = 576 }, mode = { type = "string", choices = { "l2" } } }
+      function policy.add(pod) return { interfaces = { { name = pod.ifname } } } end
+      return policy
+    ]]
+    for _, changes in ipairs { { mtu = "1500" }, { mtu = 100 }, { mtu = 1500.5 }, { mtu = json.array {} } } do
+      local document = refused { stdin = config(changes) }
+      assert.equal(7, document.code)
+      assert.matches("mtu", document.msg)
+    end
+    local document = refused { stdin = config { mode = "l3" } }
+    assert.equal(7, document.code)
+    assert.matches("mode", document.msg)
+  end)
+
   it("records a call that fails", function()
     policy "return { add = function() error 'no luck today' end }"
     refused {}
     local entry = require("mncni.record").list(node.dir .. "/state")[1]
     assert.equal(100, entry.code)
     assert.matches("no luck today", entry.message)
+  end)
+
+  it("records a call that was stopped, with how long it took", function()
+    policy "return { add = function() return (('a'):rep(40) .. 'b'):find(('a*'):rep(30) .. 'c') end }"
+    refused { env = { MNCNI_WALL_MS = "1000" }, timeout = 20000 }
+    local entry = require("mncni.record").list(node.dir .. "/state")[1]
+    assert.equal(101, entry.code)
+    assert.equal("ADD", entry.verb)
+    assert.equal("spec-1", entry.container)
+    assert.is_true(entry.duration >= 1000000 and entry.duration < 15000000)
+    policy "return { add = function() local s = 'x' while true do s = s .. s end end }"
+    refused {}
+    assert.equal(101, require("mncni.record").list(node.dir .. "/state")[1].code)
   end)
 
   describe("keeps stdout for the document when a policy", function()
