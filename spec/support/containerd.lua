@@ -270,6 +270,12 @@ end
 -- Stops containerd, leaving what it runs, and starts it again.
 function lab.restart()
   lab.run("sh", "deploy/private-containerd.sh", "restart")
+  -- A kubelet connects anew too; the client ends with its standard input.
+  if client.requests then
+    client.requests:close()
+    client.answers:close()
+    client.requests, client.answers = nil, nil
+  end
 end
 
 return lab
