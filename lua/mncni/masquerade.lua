@@ -72,6 +72,20 @@ local function add_element(name, cidr)
   return { "replace", "element", { family = "inet", table = TABLE, name = name, elem = { tostring(cidr.network) } } }
 end
 
+-- Ranges already in the set that lie inside cidr: the kernel refuses one that overlaps them, so they go as it comes.
+local function swallowed(host, name, cidr)
+  local steps_out = {}
+  for found in host.nft.element.list { family = "inet", table = TABLE, name = name } do
+    local inner = type(found.elem) == "string" and core.cidr.parse(found.elem)
+    if inner and cidr:contains(inner) then
+      steps_out[#steps_out + 1] = { "del", "element", {
+        family = "inet", table = TABLE, name = name, elem = { found.elem },
+      } }
+    end
+  end
+  return steps_out
+end
+
 local function rules_present(host)
   local count = 0
   for found in host.nft.rule.list { family = "inet", table = TABLE, chain = CHAIN } do
@@ -103,6 +117,9 @@ local function prepare(context, sources, except)
     for _, cidr in ipairs(outermost(list)) do
       local name = prefix .. families[cidr.family].suffix
       if not framed or not in_set(host, name, cidr) then
+        for _, step in ipairs(swallowed(host, name, cidr)) do
+          batch[#batch + 1] = step
+        end
         batch[#batch + 1] = add_element(name, cidr)
       end
     end

@@ -175,6 +175,17 @@ describe("naivebridge", function()
     assert.truthy(pods.web:sh("ping -c 1 -W 2 192.0.2.1"):find("1 received", 1, true))
   end)
 
+  it("lets another network widen what is not masqueraded", function()
+    add { conf = { ipMasq = true } }
+    assert.falsy(in_node("nft list ruleset"):find("10.0.0.0/8", 1, true))
+    add { container = "db", pod = pods.db, conf = { name = "other", bridge = "br9",
+      ipam = { type = "host-local", subnet = "10.245.1.0/24" } } }
+    local rules = in_node "nft list set inet mncni nonmasq4"
+    assert.truthy(rules:find("elements = { 10.0.0.0/8 }", 1, true), rules)
+    add { container = "third", ifname = "net1", pod = pods.db, conf = { ipMasq = true } }
+    assert.are.equal(rules, in_node "nft list set inet mncni nonmasq4")
+  end)
+
   it("leaves masquerading alone with ipMasq false", function()
     add { conf = { ipMasq = false } }
     assert.falsy(in_node("nft list ruleset"):find("masquerade", 1, true))
