@@ -103,8 +103,6 @@ static bool push_buffered(lua_State *L, struct monitor *mon)
 			object = mn_object_of(mon->nl[mon->from].protocol, nlh, &gone);
 		if (!object || !is_wanted(mon, object))
 			continue;
-		if (object == &mn_nft_gen_object)
-			gone = false;
 		lua_createtable(L, 0, 6);
 		lua_pushstring(L, gone ? "del" : "new");
 		lua_setfield(L, -2, "event");

@@ -25,7 +25,7 @@ static const char *const types[] = {
 	[MN_RANGE] = "range",
 	[MN_VIA] = "via",
 	[MN_WEIGHT] = "integer",
-	[MN_BRIDGE_ID] = "string",
+	[MN_BRIDGE_ID] = "bridge_id",
 	[MN_DATA] = "data",
 	[MN_COMMENT] = "string",
 	[MN_STRINGS] = "strings",
@@ -99,6 +99,33 @@ static const struct mn_table *table_of(const struct mn_row *row, const char *key
 	return NULL;
 }
 
+// The row that tells one of many sorts of contents, as the kind of an nf_tables expression does; NULL for
+// others.
+static const struct mn_row *sorts_of(const struct mn_table *table)
+{
+	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
+		if (row->type == MN_VARIANT && row->variants[0].kind && !row->variants[0].key &&
+			row->variants[1].kind && !row->variants[1].key)
+			return row;
+	}
+	return NULL;
+}
+
+// kinds = { kind = fields }
+static void set_kinds(lua_State *L, const struct mn_table *table, int depth)
+{
+	const struct mn_row *sorts = sorts_of(table);
+
+	if (!sorts)
+		return;
+	lua_newtable(L);
+	for (const struct mn_variant *v = sorts->variants; v->kind; v++) {
+		push_fields(L, v->table, depth);
+		lua_setfield(L, -2, v->kind);
+	}
+	lua_setfield(L, -2, "kinds");
+}
+
 static bool add_field(void *arg, const struct mn_row *row, const char *key)
 {
 	struct context *c = arg;
@@ -112,6 +139,8 @@ static bool add_field(void *arg, const struct mn_row *row, const char *key)
 	set_range(L, row);
 	if (row->names)
 		set_values(L, row->names);
+	if (row->type == MN_IP && row->size)
+		set_string(L, "family", row->size == 4 ? "inet" : "inet6");
 	if (row->flags & MN_READ) {
 		lua_pushboolean(L, 1);
 		lua_setfield(L, -2, "readonly");
@@ -122,6 +151,7 @@ static bool add_field(void *arg, const struct mn_row *row, const char *key)
 	} else if (inner && c->depth < MN_CODEC_DEPTH) {
 		push_fields(L, inner, c->depth + 1);
 		lua_setfield(L, -2, "fields");
+		set_kinds(L, inner, c->depth + 1);
 	}
 	lua_setfield(L, c->fields, key);
 	return false;
@@ -133,10 +163,12 @@ static void push_fields(lua_State *L, const struct mn_table *table, int depth)
 
 	lua_newtable(L);
 	c.fields = lua_gettop(L);
-	mn_each_key(table, NULL, add_field, &c);
+	mn_each_key(table, sorts_of(table) ? "" : NULL, add_field, &c);
 }
 
-// core.schema() returns { object = { key = { type, attr, min, max, values, readonly, fields } } }.
+// core.schema() returns { object = { key = { type, attr, min, max, values, readonly, fields, kinds } } }:
+// kinds are further fields that depend on the value's own `kind`; `of` names the object whose fields a value
+// has.
 int mn_lua_schema(lua_State *L)
 {
 	const struct mn_object *object;

@@ -66,7 +66,7 @@ const struct mn_object *mn_object_of(int protocol, const struct nlmsghdr *nlh, b
 			(object->family && object->family != *family) ||
 			(*family == AF_BRIDGE && (object == &mn_neigh_object || object == &mn_link_object)))
 			continue;
-		*gone = object->type_del == nlh->nlmsg_type;
+		*gone = object->type_new != nlh->nlmsg_type;
 		return object;
 	}
 	return NULL;
