@@ -202,7 +202,7 @@ static ssize_t receive_one(struct mn_nl *nl, struct mn_buffer *into, uint32_t *s
 
 // Returns 0, or 1 when nothing is there and the caller does not want to wait.
 static int receive_answer(
-	struct mn_nl *nl, struct mn_buffer *reply, size_t *start, bool wait, struct mn_error *err)
+	struct mn_nl *nl, struct mn_buffer *reply, size_t *start, bool wait, bool *lost, struct mn_error *err)
 {
 	for (;;) {
 		uint32_t sender = 0;
@@ -213,7 +213,7 @@ static int receive_answer(
 		if (got == -EAGAIN) {
 			int ready;
 
-			if (!wait)
+			if (!wait || *lost)
 				return 1;
 			ready = wait_readable(nl, MN_NL_TIMEOUT);
 			if (ready < 0)
@@ -222,8 +222,12 @@ static int receive_answer(
 				return talk_failed(err, ETIMEDOUT, "it does not answer");
 			continue;
 		}
-		if (got < 0)
+		if (got == -ENOBUFS) // more refusals than fit; the first ones are there
+			*lost = true;
+		else if (got < 0)
 			return talk_failed(err, (int)-got, "the answer could not be received");
+		if (got < 0)
+			continue;
 		if (sender == 0) // only the kernel is asked, only the kernel is heard
 			return 0;
 		reply->len = *start;
@@ -261,14 +265,16 @@ static bool wants_ack(const struct mn_buffer *request, uint32_t seq)
 static int receive_until(struct mn_nl *nl, struct mn_buffer *reply, uint32_t last, bool acked,
 	bool *interrupted, struct mn_error *err)
 {
-	bool refused = false;
+	bool refused = false, lost = false;
 
 	for (;;) {
 		const struct nlmsghdr *nlh;
 		size_t start;
 		int len, result;
 
-		result = receive_answer(nl, reply, &start, !refused, err);
+		result = receive_answer(nl, reply, &start, !refused, &lost, err);
+		if (result > 0 && !refused)
+			return talk_failed(err, ENOBUFS, "there were more answers than fit");
 		if (result)
 			return result < 0 ? result : 0;
 		nlh = (const struct nlmsghdr *)(reply->data + start);

@@ -49,6 +49,21 @@ static const struct mn_row addr_rows[] = {
 };
 static const struct mn_table addr_table = MN_TABLE(addr_rows, sizeof(struct ifaddrmsg));
 
+// An address that ends is not preferred for longer than it is valid.
+static void finish(struct nlmsghdr *nlh, enum mn_verb verb)
+{
+	const struct nlattr *attr = mn_attr_find(mnl_nlmsg_get_payload_offset(nlh, sizeof(struct ifaddrmsg)),
+		mnl_nlmsg_get_payload_len(nlh) - sizeof(struct ifaddrmsg), IFA_CACHEINFO);
+	struct ifa_cacheinfo *times;
+
+	(void)verb;
+	if (!attr)
+		return;
+	times = mnl_attr_get_payload(attr);
+	if (times->ifa_prefered == UINT32_MAX)
+		times->ifa_prefered = times->ifa_valid;
+}
+
 const struct mn_object mn_addr_object = {
 	.name = "addr",
 	.table = &addr_table,
@@ -58,6 +73,7 @@ const struct mn_object mn_addr_object = {
 	.type_get = RTM_GETADDR,
 	.ident = { "address", "dev", "ifindex" },
 	.dump_to_get = true,
+	.finish = finish,
 	.flags = {
 		[MN_ADD] = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL,
 		[MN_REPLACE] = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE,
