@@ -18,7 +18,7 @@ int mn_buffer_reserve(struct mn_buffer *buffer, size_t more)
 {
 	size_t need = buffer->len + more;
 
-	if (need > buffer->cap) {
+	if (need > buffer->cap || !buffer->data) {
 		size_t cap = buffer->cap ? buffer->cap : MN_NL_BUFFER;
 		char *data;
 
