@@ -33,9 +33,9 @@ local outcomes = {
   { "backtracking", 42, 101, "alarm" },
   { "empty_string_rep", 42, 101, "alarm" },
   -- Takes all memory.
-  { "memory_bomb", 1, 101, "it needs more memory than the 32768 KiB it may use", "-w 20000" },
-  { "memory_bomb_in_pcall", 1, 101, "it needs more memory than the 32768 KiB it may use", "-w 20000" },
-  { "memory_bomb_in_coroutine", 1, 101, "it needs more memory than the 32768 KiB it may use", "-w 20000" },
+  { "memory_bomb", 1, 101, "it needs more memory than the 32768 KiB it may use" },
+  { "memory_bomb_in_pcall", 1, 101, "it needs more memory than the 32768 KiB it may use" },
+  { "memory_bomb_in_coroutine", 1, 101, "it needs more memory than the 32768 KiB it may use" },
   { "string_bomb", 1, 101, "it needs more memory than the 32768 KiB it may use" },
   { "string_doubling", 1, 101, "it needs more memory than the 32768 KiB it may use" },
   -- Goes too deep.
@@ -75,7 +75,10 @@ local outcomes = {
 
 describe("a bounded state", function()
   for _, outcome in ipairs(outcomes) do
-    local name, status, code, message, flags = table.unpack(outcome)
+    local name, status, code, message = table.unpack(outcome)
+    -- Only what is to end by time is given little of it: a busy machine makes everything else slow too.
+    local timed = status ~= 1 or (message or ""):find("ran longer", 1, true)
+    local flags = not timed and "-w 20000" or nil
 
     it(("survives the policy %s"):format(name), function()
       local reply = call(name, { flags = flags })
