@@ -28,15 +28,23 @@ end
 -- Keys that name one object in a message, as the codec does it.
 local naming = {
   link = { "ifname", "ifindex", "group" }, addr = { "address", "dev", "ifindex" }, route = { "dst", "type", "dev" },
-  rule = { "priority", "src", "dst" }, neigh = { "dst", "dev", "ifindex" }, fdb = { "mac", "dst", "dev" },
+  rule = { "priority", "src", "dst", "table" }, neigh = { "dst", "dev", "ifindex" },
+  fdb = { "mac", "dst", "dev", "ifindex" },
   nsid = { "nsid" },
 }
-local nft_naming = { "name", "table", "set", "chain", "handle", "family" }
+local nft_naming = { "family", "table", "chain", "name", "handle" }
 
--- What the arguments speak of, for messages: link "cbr0", addr "10.0.0.1/24" dev eth0.
+-- What the arguments speak of, for messages: link "cbr0", addr "10.0.0.1/24" dev eth0, nft_set "inet mncni masq4".
 local function named(object, args)
+  if object:find("^nft_") then
+    local words = {}
+    for _, key in ipairs(nft_naming) do
+      words[#words + 1] = args[key] ~= nil and tostring(args[key]) or nil
+    end
+    return ('%s "%s"'):format(object, table.concat(words, " "))
+  end
   local text, first = object, true
-  for _, key in ipairs(naming[object] or nft_naming) do
+  for _, key in ipairs(naming[object] or {}) do
     local value = args[key]
     if value ~= nil and type(value) ~= "table" then
       text = text .. (first and ' "%s"' or " " .. key .. " %s"):format(tostring(value))
@@ -53,6 +61,15 @@ local function differs(net, object, want, key, have, why)
     want = want[key],
     message = ("%s is %s, wanted %s%s"):format(key, show(have), show(want[key]), why),
   }, 0)
+end
+
+-- The verbs of an object: net.link, net.nft.set.
+local function verbs_of(net, object)
+  local plain = object:match("^nft_(.+)$")
+  if plain then
+    return net.nft[plain]
+  end
+  return net[object]
 end
 
 local function check_needs(object, verb, want)
@@ -78,7 +95,7 @@ function ensure.find(net, object, want)
   local info = objects.info[object]
   local key = info.key(want)
   if info.get then
-    return net[object].get(key)
+    return verbs_of(net, object).get(key)
   end
   if object == "fdb" then
     -- A port and its bridge may each have an entry for one MAC.
@@ -89,7 +106,7 @@ function ensure.find(net, object, want)
     end
     return nil
   elseif object ~= "route" then
-    local step, state, control, closing <close> = net[object].list(key)
+    local step, state, control, closing <close> = verbs_of(net, object).list(key)
     return step(state, control), closing and nil
   end
   local found
@@ -155,17 +172,59 @@ function change.route(net, want, have)
   net.route.replace(want)
 end
 
+-- The elements of args.elem that are, or are not, in the set. One that lies inside another is not there itself.
+local function elements_there(net, args, there)
+  local list = {}
+  for _, item in ipairs(args.elem) do
+    local key = type(item) == "table" and (item.val and { val = item.val } or { key = item.key }) or item
+    local have = net.nft.element.get { family = args.family, table = args.table, name = args.name, elem = { key } }
+    local value = type(item) == "table" and (item.val or item.key) or item
+    local same = have ~= nil and (have.elem == value or objects.canonical(have.elem) == objects.canonical(value))
+    if same == there then
+      list[#list + 1] = item
+    end
+  end
+  return list
+end
+
+-- Elements come several at a time, and each is there or not.
+local function change_elements(net, args, verb)
+  local changed, last_error = false, nil
+  for _ = 1, ROUNDS do
+    local list = elements_there(net, args, verb == "del")
+    if #list == 0 then
+      return changed
+    end
+    local ok, err = pcall(net.nft.element[verb], {
+      family = args.family, table = args.table, name = args.name, elem = list,
+    })
+    if ok then
+      return true
+    elseif not core.is_error(err) or err.name ~= (verb == "add" and "EEXIST" or "ENOENT") then
+      error(err, 0)
+    end
+    last_error = err
+  end
+  error(last_error, 0)
+end
+
 -- ensure.ensure(net, object, want) creates what is not there and changes, in place, the given fields that differ.
 -- Returns the object as the kernel has it and whether anything was changed. Raises an error object with code 103 and
 -- the fields `field`, `have` and `want` when the kernel cannot change a field of what is there.
 function ensure.ensure(net, object, want)
   check_needs(object, "ensure", want)
+  if object == "nft_element" then
+    local changed = change_elements(net, want, "add")
+    return require("mncni.net").tag(object, {
+      family = want.family, table = want.table, name = want.name, elem = want.elem,
+    }), changed
+  end
   local info = objects.info[object]
   local changed, last_error = false, nil
   for round = 1, ROUNDS do
     local have = ensure.find(net, object, want)
     if not have then
-      local ok, err = pcall(net[object].add, want)
+      local ok, err = pcall(verbs_of(net, object).add, want)
       if ok then
         changed = true
       elseif core.is_error(err) and err.name == "EEXIST" and round < ROUNDS then
@@ -192,7 +251,7 @@ function ensure.ensure(net, object, want)
         if change[object] then
           change[object](net, want, have, diff)
         else
-          net[object][info.change](want)
+          verbs_of(net, object)[info.change](want)
         end
       end)
       if not ok then
@@ -219,7 +278,10 @@ end
 -- refusal.
 function ensure.absent(net, object, args)
   check_needs(object, "absent", args)
-  local ok, err = pcall(net[object].del, args)
+  if object == "nft_element" then
+    return change_elements(net, args, "del")
+  end
+  local ok, err = pcall(verbs_of(net, object).del, args)
   if ok then
     return true
   elseif core.is_error(err) and objects.gone[err.name] then

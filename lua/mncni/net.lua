@@ -31,12 +31,13 @@ local rtnetlink = {
   nsid = { "add", "get", "list", "ensure" },
 }
 
+-- `replace` of nftables leaves what is there and changes what the kernel can change of it.
 local nftables = {
-  table = { "add", "del", "get", "list", "ensure", "absent" },
-  chain = { "add", "del", "get", "list", "ensure", "absent" },
-  rule = { "add", "replace", "del", "get", "list", "absent" },
-  set = { "add", "del", "get", "list", "ensure", "absent" },
-  element = { "add", "del", "get", "list", "ensure", "absent" },
+  table = { "add", "replace", "del", "get", "list", "ensure", "absent" },
+  chain = { "add", "replace", "del", "get", "list", "ensure", "absent" },
+  rule = { "add", "append", "insert", "replace", "del", "flush", "get", "list", "absent" },
+  set = { "add", "replace", "del", "get", "list", "ensure", "absent" },
+  element = { "add", "replace", "del", "flush", "get", "list", "ensure", "absent" },
 }
 
 -- Family -> its verbs, for help().
@@ -118,7 +119,7 @@ end
 
 local makers = {
   add = request "add", replace = request "replace", append = request "append", set = request "set",
-  del = request "del",
+  insert = request "insert", del = request "del", flush = request "flush",
 }
 
 -- list{...} streams every object for which all given fields are so; the kernel filters where it can, the socket the
@@ -136,7 +137,7 @@ end
 
 -- get{...} returns the one object meant, or nil. A route's get is the kernel's look-up of a destination.
 function makers.get(self, object, wire)
-  local kernel_gets = wire.protocol == "netfilter" and object ~= "rule" or object == "route"
+  local kernel_gets = wire.protocol == "netfilter" or object == "route"
     or objects.info[wire.object] and objects.info[wire.object].get
   return function(args)
     check_args(object, "get", args)

@@ -37,6 +37,7 @@ local sorts = {
     src = "prefix", dst = "prefix", iif = "dev", oif = "dev", table = "table", protocol = "protocol", flags = "flags",
   },
   neigh = { dst = "ip", dev = "dev", lladdr = "mac", state = "flags", flags = "flags", master = "dev" },
+  nft_table = { flags = "flags" }, nft_chain = { flags = "flags" }, nft_set = { flags = "flags" },
   fdb = { mac = "mac", dev = "dev", dst = "ip", state = "flags", flags = "flags", master = "dev" },
 }
 
@@ -288,6 +289,23 @@ local info = {
     fixed = { nsid = true },
   },
 }
+for object, key in pairs {
+  nft_table = { "family", "name" }, nft_chain = { "family", "table", "name" }, nft_set = { "family", "table", "name" },
+  nft_rule = { "family", "table", "chain", "handle" }, nft_element = { "family", "table", "name", "elem" },
+} do
+  local needs = {}
+  for i, name in ipairs(key) do
+    needs[i] = { name }
+  end
+  info[object] = {
+    needs = needs, get = true, change = object == "nft_chain" and "replace" or nil,
+    key = function(want)
+      return fields(want, key)
+    end,
+    fixed = { type = true, hook = true, prio = true, map = true },
+  }
+end
+
 objects.info = info
 
 -- A route has no metric field when its metric is 0, and no tos when it is 0.

@@ -8,7 +8,7 @@ local function run_lines(ns, tool, text)
   for line in text:gmatch "[^\n]+" do
     local command = line:find "^bridge " and line or tool .. " " .. line
     if tool == "nft" then
-      command = "nft '" .. line .. "'"
+      command = "nft '" .. line:gsub("'", "'\\''") .. "'"
     end
     local output, status = ns:run(function()
       local pipe <close> = io.popen(("{ %s\n} 2>&1; echo $?"):format(command))
@@ -26,6 +26,7 @@ local volatile = {
   no = true, forward_delay_timer = true, hold_timer = true, message_age_timer = true, designated_cost = true,
   config_pending = true, topology_change_ack = true, state = true, handle = true, link_netnsid = true,
   cacheinfo = true, use = true, root_port = true,
+  backend = true, count = true,
 }
 
 local function comparable(value)
@@ -153,6 +154,118 @@ describe("a printed object", function()
     assert.equal("bridge fdb add 02:00:00:00:00:77 dev p0 master permanent", line)
     line = round_trip("fdb", { dev = "p1", mac = entry.mac, state = { "permanent" } }, { dev = "p1", mac = entry.mac })
     assert.equal("bridge fdb add 02:00:00:00:00:77 dev p1 self permanent", line)
+  end)
+
+  -- The same for nftables: everything in the table is printed, deleted and made again from the printed lines.
+  local function all_of(object, filter)
+    local list = {}
+    for value in ns.nft[object].list(filter) do
+      list[#list + 1] = value
+    end
+    return list
+  end
+
+  local function whole_table()
+    local of = { family = "inet", table = "t" }
+    local all = { assert(ns.nft.table.get { family = "inet", name = "t" }) }
+    local sets = all_of("set", of)
+    for _, list in ipairs { all_of("chain", of), sets } do
+      table.move(list, 1, #list, #all + 1, all)
+    end
+    for _, set in ipairs(sets) do
+      local elements = all_of("element", { family = "inet", table = "t", name = set.name })
+      table.move(elements, 1, #elements, #all + 1, all)
+    end
+    local rules = all_of("rule", of)
+    return table.move(rules, 1, #rules, #all + 1, all)
+  end
+
+  it("makes a whole nft table again", function()
+    local of = function(args)
+      args.family, args.table = "inet", "t"
+      return args
+    end
+    local nfproto = { kind = "meta", key = "nfproto", dreg = 1 }
+    local v4 = { kind = "cmp", sreg = 1, op = "eq", data = { u8 = 2 } }
+    local l4proto = { kind = "meta", key = "l4proto", dreg = 1 }
+    local tcp = { kind = "cmp", sreg = 1, op = "eq", data = "\6" }
+    local function network(offset, len)
+      return { kind = "payload", dreg = 1, base = "network", offset = offset, len = len }
+    end
+    ns.nft.batch {
+      { "add", "table", { family = "inet", name = "t", comment = "ours" } },
+      { "add", "chain", of { name = "post", type = "nat", hook = "postrouting", prio = 100, policy = "accept" } },
+      { "add", "chain", of { name = "in", type = "filter", hook = "input", prio = -5, policy = "drop" } },
+      { "add", "chain", of { name = "pre", type = "nat", hook = "prerouting", prio = -100 } },
+      { "add", "chain", of { name = "plain", comment = "it's plain" } },
+      { "add", "set", of { name = "masq4", type = "ipv4_addr", flags = { "interval" }, comment = "pods" } },
+      { "add", "set", of { name = "nonmasq6", type = "ipv6_addr", flags = { "interval" } } },
+      { "add", "set", of { name = "seen", type = "ipv4_addr", flags = { "timeout" }, timeout = 90000, size = 100 } },
+      { "add", "set", of { name = "verdicts", type = "ipv4_addr", map = "verdict", flags = { "map" } } },
+      { "add", "element", of { name = "masq4", elem = { "10.0.0.0/8", "192.168.1.1", "172.16.0.5-172.16.0.9" } } },
+      { "add", "element", of { name = "nonmasq6", elem = { "fd00::/8",
+        { val = "2001:db8::/32", comment = "docs" } } } },
+      { "add", "element", of { name = "verdicts", elem = { { val = "10.0.0.1", data = { verdict = "jump",
+        chain = "plain" } } } } },
+      { "add", "rule", of { chain = "post", comment = "mncni: masquerade", expr = {
+        nfproto, v4, network(12, 4), { kind = "lookup", sreg = 1, set = "masq4" },
+        network(16, 4), { kind = "lookup", sreg = 1, set = "masq4", invert = true },
+        { kind = "fib", dreg = 1, result = "type", flags = { "daddr" } },
+        { kind = "cmp", sreg = 1, op = "neq", data = { u32 = 2 } },
+        { kind = "masq", flags = { "fully-random" } },
+      } } },
+      { "add", "rule", of { chain = "post", expr = {
+        nfproto, { kind = "cmp", sreg = 1, op = "eq", data = { u8 = 10 } }, network(24, 16),
+        { kind = "lookup", sreg = 1, set = "nonmasq6", invert = true }, { kind = "masq" },
+      } } },
+      { "add", "rule", of { chain = "in", expr = {
+        { kind = "ct", key = "state", dreg = 1 },
+        { kind = "bitwise", sreg = 1, dreg = 1, len = 4, mask = { u32 = 6 }, xor = { u32 = 0 } },
+        { kind = "cmp", sreg = 1, op = "neq", data = { u32 = 0 } },
+        { kind = "counter" }, { kind = "immediate", dreg = 0, data = { verdict = "accept" } },
+      } } },
+      { "add", "rule", of { chain = "in", expr = {
+        { kind = "meta", key = "iifname", dreg = 1 }, { kind = "cmp", sreg = 1, op = "eq", data = { ifname = "br0" } },
+        nfproto, v4, network(12, 1), { kind = "cmp", sreg = 1, op = "eq", data = "\10" },
+        { kind = "immediate", dreg = 0, data = { verdict = "jump", chain = "plain" } },
+      } } },
+      { "add", "rule", of { chain = "in", expr = {
+        l4proto, tcp, { kind = "payload", dreg = 1, base = "transport", offset = 2, len = 2 },
+        { kind = "cmp", sreg = 1, op = "neq", data = { be16 = 80 } }, { kind = "reject", type = "tcp reset" },
+      } } },
+      { "add", "rule", of { chain = "in", expr = {
+        nfproto, v4, network(12, 4),
+        { kind = "bitwise", sreg = 1, dreg = 1, len = 4, mask = "\255\240\0\0", xor = "\0\0\0\0" },
+        { kind = "cmp", sreg = 1, op = "eq", data = "\172\16\0\0" },
+        { kind = "immediate", dreg = 0, data = { verdict = "return" } },
+      } } },
+      { "add", "rule", of { chain = "in", expr = {
+        nfproto, v4, network(12, 4), { kind = "lookup", sreg = 1, dreg = 0, set = "verdicts" },
+      } } },
+      { "add", "rule", of { chain = "pre", expr = {
+        nfproto, v4, l4proto, tcp, { kind = "payload", dreg = 1, base = "transport", offset = 2, len = 2 },
+        { kind = "cmp", sreg = 1, op = "eq", data = { be16 = 8080 } },
+        { kind = "immediate", dreg = 1, data = "\10\0\0\7" }, { kind = "immediate", dreg = 2, data = { be16 = 80 } },
+        { kind = "nat", type = "dnat", family = "ip", reg_addr_min = 1, reg_proto_min = 2 },
+      } } },
+    }
+    local made, lines = whole_table(), {}
+    for i, value in ipairs(made) do
+      lines[i] = tostring(value)
+    end
+    assert.equal('add rule inet t post meta nfproto ipv4 ip saddr @masq4 ip daddr != @masq4 fib daddr type != local '
+      .. 'masquerade fully-random comment "mncni: masquerade"', lines[#lines - 7])
+    assert.equal("add element inet t masq4 { 10.0.0.0/8 }", tostring(ns.nft.element.get(of { name = "masq4",
+      elem = { "10.1.2.3" } })))
+    ns.nft.table.del { family = "inet", name = "t" }
+    for _, line in ipairs(lines) do
+      run_lines(ns, "nft", line)
+    end
+    local again = whole_table()
+    for i = 1, #made do
+      assert.same(comparable(made[i]), comparable(again[i]), lines[i])
+    end
+    assert.equal(#made, #again)
   end)
 
   it("sets hardware as it is", function()

@@ -73,13 +73,69 @@ local steps = {
   { "addr", "del", { dev = "v0", address = "10.5.0.1/24" } },
 }
 
+local function of(args)
+  args.family, args.table = "inet", args.table or "t"
+  return args
+end
+
+local base = { name = "post", type = "nat", hook = "postrouting", prio = 100, policy = "accept" }
+local source = { kind = "payload", dreg = 1, base = "network", offset = 12, len = 4 }
+
+local function with(args, more)
+  local made = {}
+  for _, from in ipairs { args, more } do
+    for key, value in pairs(from) do
+      made[key] = value
+    end
+  end
+  return of(made)
+end
+
+local nft_steps = {
+  { "table", "add", { family = "inet", name = "t" } },
+  { "table", "add", { family = "inet", name = "t" } },
+  { "table", "replace", { family = "inet", name = "t" } },
+  { "table", "del", { family = "inet", name = "none" } },
+  { "chain", "add", of { table = "none", name = "post" } },
+  { "chain", "add", of(with(base, {})) },
+  { "chain", "add", of(with(base, {})) },
+  { "chain", "replace", with(base, { prio = 101 }) },
+  { "chain", "replace", with(base, { policy = "drop" }) },
+  { "set", "add", of { name = "s", type = "ipv4_addr", flags = { "interval" } } },
+  { "set", "add", of { name = "s", type = "ipv4_addr", flags = { "interval" } } },
+  { "set", "replace", of { name = "s", type = "ipv4_addr", flags = { "interval" } } },
+  { "set", "replace", of { name = "s", type = "ipv6_addr", flags = { "interval" } } },
+  { "set", "add", of { name = "untyped" } },
+  { "element", "add", of { name = "s", elem = { "10.0.0.0/8", "192.168.1.0/24" } } },
+  { "element", "add", of { name = "s", elem = { "10.0.0.0/8" } } },
+  { "element", "add", of { name = "s", elem = { "10.1.0.0/16" } } },
+  { "element", "replace", of { name = "s", elem = { "10.0.0.0/8" } } },
+  { "element", "replace", of { name = "s", elem = { "10.1.0.0/16" } } },
+  { "element", "replace", of { name = "s", elem = { "8.0.0.0/5" } } },
+  { "element", "add", of { name = "none", elem = { "8.0.0.0/5" } } },
+  { "element", "del", of { name = "s", elem = { "10.1.0.0/16" } } },
+  { "element", "del", of { name = "s", elem = { "192.168.1.0/24" } } },
+  { "element", "del", of { name = "s", elem = { "192.168.1.0/24" } } },
+  { "element", "add", of { name = "s", elem = { "172.16.0.7" } } },
+  { "rule", "add", of { chain = "post", expr = { source, { kind = "lookup", sreg = 1, set = "none" } } } },
+  { "rule", "add", of { chain = "post", comment = "a", expr = { source, { kind = "lookup", sreg = 1, set = "s" } } } },
+  { "rule", "insert", of { chain = "post", comment = "b", expr = { { kind = "counter" } } } },
+  { "rule", "add", of { chain = "none", expr = { { kind = "counter" } } } },
+  { "rule", "del", of { chain = "post", handle = 99 } },
+  { "set", "del", of { name = "s" } },
+  { "set", "del", of { name = "none" } },
+  { "chain", "del", of { name = "none" } },
+  { "chain", "add", of { name = "spare" } },
+  { "chain", "del", of { name = "spare" } },
+}
+
 local function name_of(step)
   return ("%s %s %s"):format(step[2], step[1], step[3].ifname or step[3].dst or step[3].address or step[3].src or "")
 end
 
-local function play(net)
+local function play(net, list)
   local answers = {}
-  for i, step in ipairs(steps) do
+  for i, step in ipairs(list) do
     local ok, err = pcall(net[step[1]][step[2]], step[3])
     answers[i] = ("%d %s: %s"):format(i, name_of(step),
       ok and "done" or ("%s %s"):format(err.name or err.message or tostring(err), err.extack or ""))
@@ -105,7 +161,7 @@ describe("the recorded net and the kernel, given the same steps,", function()
 
   setup(function()
     real, model = mncni.netns.create(), recorded.new().pod
-    real_answers, model_answers = play(real), play(model)
+    real_answers, model_answers = play(real, steps), play(model, steps)
   end)
 
   teardown(function()
@@ -146,5 +202,30 @@ describe("the recorded net and the kernel, given the same steps,", function()
       end
     end
     assert.equal(real.route.get { dst = "fd09::1" }, model.route.get { dst = "fd09::1" })
+  end)
+
+  it("have the same tables, chains, sets, elements and rules", function()
+    assert.same(play(real.nft, nft_steps), play(model.nft, nft_steps))
+    local function both(object, filter, keys)
+      assert.same(listed(real.nft, object, filter, keys), listed(model.nft, object, filter, keys))
+    end
+    both("table", {}, { "family", "name" })
+    both("chain", { family = "inet", table = "t" }, { "name", "type", "hook", "prio", "policy" })
+    both("set", { family = "inet", table = "t" }, { "name", "type" })
+    both("element", of { name = "s" }, { "elem", "name", "table", "family" })
+    for _, address in ipairs { "10.1.2.3", "11.0.0.1", "172.16.0.7", "172.16.0.8" } do
+      local where = of { name = "s", elem = { address } }
+      local r, m = real.nft.element.get(where), model.nft.element.get(where)
+      assert.equal(r and r.elem, m and m.elem, address)
+    end
+    local order = function(net)
+      local comments = {}
+      for rule in net.nft.rule.list { family = "inet", table = "t", chain = "post" } do
+        comments[#comments + 1] = rule.comment
+      end
+      return comments
+    end
+    assert.same({ "b", "a" }, order(real))
+    assert.same(order(real), order(model))
   end)
 end)

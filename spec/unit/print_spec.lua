@@ -87,6 +87,45 @@ describe("a printed request", function()
   end)
 end)
 
+describe("a printed request of nftables", function()
+  it("is the arguments of nft", function()
+    local elem = { "10.0.0.0/8", { val = "10.9.0.1", timeout = 90500, comment = "x" } }
+    assert.equal('add element inet mncni nonmasq4 { 10.0.0.0/8, 10.9.0.1 timeout 1m30s500ms comment "x" }',
+      line("add", "nft_element", { family = "inet", table = "mncni", name = "nonmasq4", elem = elem }))
+    assert.equal("delete element inet mncni ports { 80 }",
+      line("del", "nft_element", { family = "inet", table = "mncni", name = "ports",
+        elem = { { key = { be16 = 80 } } } }))
+    assert.equal("add chain inet mncni post { type nat hook postrouting priority 100 ; policy accept ; }",
+      line("add", "nft_chain", { family = "inet", table = "mncni", name = "post", type = "nat", hook = "postrouting",
+        prio = 100, policy = "accept" }))
+    assert.equal("flush chain inet mncni post",
+      line("flush", "nft_rule", { family = "inet", table = "mncni", chain = "post" }))
+    assert.equal("delete rule inet mncni post handle 7",
+      line("del", "nft_rule", { family = "inet", table = "mncni", chain = "post", handle = 7 }))
+    assert.equal("delete table ip mncni", line("del", "nft_table", { family = "ip", name = "mncni" }))
+    assert.same({ "ip netns exec pod nft 'add table inet mncni'" },
+      print_lines.commands("replace", "nft_table", { family = "inet", name = "mncni" }, "pod"))
+  end)
+
+  it("reads keys of several parts, and registers that are used twice", function()
+    assert.equal("add rule ip t c ip saddr . meta l4proto @pairs ip saddr @a ip saddr != @b",
+      line("add", "nft_rule", { family = "ip", table = "t", chain = "c", expr = {
+        { kind = "payload", dreg = 8, base = "network", offset = 12, len = 4 },
+        { kind = "meta", key = "l4proto", dreg = 9 },
+        { kind = "lookup", sreg = 8, set = "pairs" },
+        { kind = "payload", dreg = 1, base = "network", offset = 12, len = 4 },
+        { kind = "lookup", sreg = 1, set = "a" },
+        { kind = "lookup", sreg = 1, set = "b", invert = true },
+      } }))
+  end)
+
+  it("says what it has no words for", function()
+    assert.matches("^add rule ip t c masquerade # .*: xfrm$",
+      line("add", "nft_rule", { family = "ip", table = "t", chain = "c", expr = { { kind = "xfrm" },
+        { kind = "masq" } } }))
+  end)
+end)
+
 describe("a printed object", function()
   it("leaves out what the kernel would choose anyway", function()
     assert.equal("link add dev cbr0 address 02:00:00:00:00:01 up type bridge forward_delay 200",

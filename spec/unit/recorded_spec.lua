@@ -190,4 +190,79 @@ describe("the recorded net", function()
     pod.rule.del { src = "10.0.0.0/8", table = 100 }
     assert.same({ 0, 32766, 32767 }, names(pod.rule.list { family = "inet" }, "priority"))
   end)
+
+  describe("of nftables", function()
+    local nft
+
+    local function of(args)
+      args.family, args.table = "inet", "t"
+      return args
+    end
+
+    before_each(function()
+      nft = host.nft
+      nft.batch {
+        { "add", "table", { family = "inet", name = "t" } },
+        { "add", "chain", of { name = "post", type = "nat", hook = "postrouting", prio = 100 } },
+        { "add", "set", of { name = "masq4", type = "ipv4_addr", flags = { "interval" } } },
+        { "add", "element", of { name = "masq4", elem = { "10.0.0.0/8", core.cidr "192.168.1.0/24" } } },
+      }
+    end)
+
+    it("keeps tables, chains, sets, elements and rules", function()
+      nft.rule.add(of { chain = "post", comment = "x", expr = { { kind = "lookup", sreg = 1, set = "masq4" } } })
+      assert.equal("accept", nft.chain.get(of { name = "post" }).policy)
+      assert.equal("ipv4_addr", nft.set.get(of { name = "masq4" }).type)
+      assert.same({ "10.0.0.0/8", "192.168.1.0/24" }, names(nft.element.list(of { name = "masq4" }), "elem"))
+      assert.same({ "x" }, names(nft.rule.list(of { chain = "post" }), "comment"))
+      assert.equal("EBUSY", refusal(nft.set.del, of { name = "masq4" }).name)
+      nft.batch { { "flush", "rule", of { chain = "post" } }, { "del", "set", of { name = "masq4" } } }
+      assert.is_nil(nft.set.get(of { name = "masq4" }))
+    end)
+
+    it("finds the interval that an address is in", function()
+      assert.equal("10.0.0.0/8", nft.element.get(of { name = "masq4", elem = { "10.1.2.3" } }).elem)
+      assert.is_nil(nft.element.get(of { name = "masq4", elem = { "11.1.2.3" } }))
+      assert.equal("EEXIST", refusal(nft.element.add, of { name = "masq4", elem = { "10.1.0.0/16" } }).name)
+      assert.equal("EEXIST", refusal(nft.element.replace, of { name = "masq4", elem = { "8.0.0.0/5" } }).name)
+      nft.element.replace(of { name = "masq4", elem = { "10.0.0.0/8" } })
+    end)
+
+    it("does all of a batch or nothing, and logs nothing of what was not done", function()
+      world.clear()
+      local err = refusal(nft.batch, {
+        { "add", "element", of { name = "masq4", elem = { "172.16.0.0/12" } } },
+        { "add", "element", of { name = "none", elem = { "172.16.0.0/12" } } },
+      })
+      assert.equal(2, err.index)
+      assert.equal("ENOENT", err.name)
+      assert.is_nil(nft.element.get(of { name = "masq4", elem = { "172.16.0.1" } }))
+      assert.same({}, world.lines())
+    end)
+
+    it("ensures elements, adding only what is missing", function()
+      world.clear()
+      local wanted = of { name = "masq4", elem = { "10.0.0.0/8", "172.16.0.0/12" } }
+      assert.is_true(select(2, nft.element.ensure(wanted)))
+      assert.is_false(select(2, nft.element.ensure(wanted)))
+      assert.same({ "nft 'add element inet t masq4 { 172.16.0.0/12 }'" }, world.lines())
+      assert.is_true(nft.element.absent(of { name = "masq4", elem = { "172.16.0.0/12", "1.2.3.0/24" } }))
+      assert.is_false(nft.element.absent(of { name = "masq4", elem = { "172.16.0.0/12" } }))
+      assert.is_false(nft.element.absent(of { name = "none", elem = { "172.16.0.0/12" } }))
+    end)
+
+    it("ensures tables, chains and sets", function()
+      local _, first = nft.table.ensure { family = "ip", name = "u" }
+      local _, second = nft.table.ensure { family = "ip", name = "u" }
+      assert.same({ true, false }, { first, second })
+      local chain = of { name = "post", type = "nat", hook = "postrouting", prio = 100, policy = "drop" }
+      assert.is_true(select(2, nft.chain.ensure(chain)))
+      assert.is_false(select(2, nft.chain.ensure(chain)))
+      chain.prio = 101
+      assert.equal("prio", refusal(nft.chain.ensure, chain).field)
+      assert.equal("type", refusal(nft.set.ensure, of { name = "masq4", type = "ipv6_addr" }).field)
+      assert.is_true(nft.table.absent { family = "ip", name = "u" })
+      assert.is_false(nft.table.absent { family = "ip", name = "u" })
+    end)
+  end)
 end)
