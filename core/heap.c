@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
 #include "heap.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define CHUNK ((size_t)64 << 10)
 
@@ -28,9 +30,11 @@ static void *take(struct mn_heap *heap, size_t size)
 		return block;
 	}
 	if ((size_t)(heap->end - heap->at) < room) {
-		char *chunk = malloc(CHUNK);
+		// All of it will be written to: populated at once it costs no page faults.
+		char *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
-		if (!chunk)
+		if (chunk == MAP_FAILED)
 			return NULL;
 		memcpy(chunk, &heap->chunks, sizeof(void *));
 		heap->chunks = chunk;
@@ -87,7 +91,7 @@ void mn_heap_clear(struct mn_heap *heap)
 		void *chunk = heap->chunks;
 
 		memcpy(&heap->chunks, chunk, sizeof(void *));
-		free(chunk);
+		munmap(chunk, CHUNK);
 	}
 	memset(heap, 0, sizeof(*heap));
 }
