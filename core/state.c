@@ -5,6 +5,7 @@
 #include "state.h"
 
 #include "error.h"
+#include "lua_core.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -60,7 +61,7 @@ bool mn_state_locate(lua_State *L, struct mn_report *report)
 		lua_getinfo(L, "Sl", &ar);
 		if (ar.currentline <= 0)
 			continue;
-		ours = strncmp(ar.source, "@lua/mncni/", 11) == 0;
+		ours = mn_place_is_ours(ar.source);
 		if (ours && report->line)
 			continue;
 		snprintf(report->file, sizeof(report->file), "%s",

@@ -53,18 +53,8 @@ end
 
 -- "policies/x.lua:12": the place in the user's file that a step comes from.
 local function where()
-  for level = 3, 16 do
-    local line = debug.getinfo(level, "l")
-    if not line then
-      break
-    end
-    -- Built in, our own files have no lines, and need no look at their names.
-    local file = line.currentline > 0 and debug.getinfo(level, "S")
-    if file and not file.source:find("lua/mncni/", 1, true) then
-      return file.short_src .. ":" .. line.currentline
-    end
-  end
-  return nil
+  local file, line = core.place()
+  return file and file .. ":" .. line
 end
 
 function Context:record(step)
