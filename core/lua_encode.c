@@ -239,9 +239,7 @@ static void encode_inline(
 // Raw attributes of a nest for which there is no table.
 static void encode_unknown_variant(struct mn_encoder *e, const struct mn_row *row, int args, int raw)
 {
-	static const struct mn_table nothing = { 0 };
-
-	encode_inline(e, row, &nothing, args, raw);
+	encode_inline(e, row, &mn_nothing_table, args, raw);
 }
 
 static const char *key_of_attr(const struct mn_table *table, uint16_t attr)
