@@ -168,17 +168,24 @@ static char *read_stdin(size_t *len, bool *truncated)
 	return buf;
 }
 
+static bool is_plain(const char *bytes, size_t len)
+{
+	bool plain = true;
+
+	for (size_t i = 0; i < len && plain; i++)
+		plain = (signed char)bytes[i] > 0;
+	return plain;
+}
+
 // Adds bytes to an object: as a string where they are plain ASCII, else as {"hex": "..."} for the protocol
 // code to judge, because JSON cannot hold everything that a hostile caller may send.
 static bool add_bytes(cJSON *object, const char *key, const char *bytes, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
-	bool plain = true, added;
+	bool added;
 	char *hex;
 
-	for (size_t i = 0; i < len && plain; i++)
-		plain = (signed char)bytes[i] > 0;
-	if (plain)
+	if (is_plain(bytes, len))
 		return cJSON_AddStringToObject(object, key, bytes) != NULL;
 	hex = malloc(2 * len + 1);
 	if (!hex)
@@ -205,7 +212,9 @@ static bool add_environment(cJSON *env)
 
 		for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 			wanted = wanted || strncmp(*entry, passed[i], strlen(passed[i])) == 0;
-		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key))
+		// A name that JSON cannot hold is none of ours.
+		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key) ||
+			!is_plain(*entry, (size_t)(equals - *entry)))
 			continue;
 		memcpy(key, *entry, (size_t)(equals - *entry));
 		key[equals - *entry] = '\0';
