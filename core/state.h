@@ -31,6 +31,7 @@ struct mn_state {
 	size_t cap;		 // limits.memory, and a little more while an error is being reported
 	bool refused;		 // an allocation failed since the call began
 	uint64_t left;		 // instructions
+	struct timespec began;	 // the period
 	struct timespec deadline;
 	atomic_bool stop;
 	bool expired; // set once; from then on every instruction raises
