@@ -206,7 +206,12 @@ return function(input)
   local value = messages[1].value
   for key, given in pairs(args) do
     local other = (elsewhere[object] or {})[key]
-    assert(NOTHING[key] == given or kept(schema[object][key], given, value[key] == nil and value[other] or value[key]), ("%s %s was given and is lost"):format(object, key))
+    local found = value[key]
+    if found == nil and other then
+      found = value[other]
+    end
+    assert(NOTHING[key] == given or kept(schema[object][key], given, found),
+      ("%s %s was given and is lost"):format(object, key))
   end
   local again = core.decode(core.encode("new", object, value))[1].value
   check.equal(value, again, "changed by a second round")

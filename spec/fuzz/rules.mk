@@ -49,8 +49,13 @@ check-fuzz-corpus: deps-fuzz
 	+$(Q)$(MAKE) --no-print-directory $(FUZZ_BIN)
 	$(Q)FUZZ_BUILD="$(FUZZ_BUILD)" spec/support/ring fuzz replay $(FUZZ_TARGETS)
 
+# The fewest inputs, of the corpus and of what check-fuzz found, that cover the same, into FUZZ_BUILD/merged.
+fuzz-merge: deps-fuzz
+	+$(Q)$(MAKE) --no-print-directory $(FUZZ_BIN)
+	$(Q)FUZZ_BUILD="$(FUZZ_BUILD)" spec/support/ring fuzz merge $(FUZZ_TARGETS)
+
 deps-fuzz: deps-build
 	$(call need,$(FUZZ_PACKAGES))
-.PHONY: check-fuzz check-fuzz-corpus deps-fuzz
+.PHONY: check-fuzz check-fuzz-corpus fuzz-merge deps-fuzz
 
 -include $(FUZZ_OBJ:.o=.d) $(FUZZ_TARGETS:%=$(FUZZ_BUILD)/obj/spec/fuzz/%.d)
