@@ -19,6 +19,7 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 // Registry keys that a bounded state sets: where it looks for policies, and what the program carries
 // (core/embed.h).
 #define MN_POLICY_PATH_KEY "mncni.policy_path"
+#define MN_SEALED_KEY "mncni.sealed" // true once the code of a policy is there
 #define MN_EMBEDDED_KEY "mncni.embedded"
 
 // Tells whether a chunk of this source (lua_Debug) is one of mncni's own files, whose lines mean nothing to

@@ -10,6 +10,7 @@
 #include <linux/if_link.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,8 +131,10 @@ static int find_ours(
 
 	*index = 0;
 	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
-	if (ret < 0 || !reply)
+	if (ret < 0)
 		return absent(ret) ? 0 : refused(err, ret, ifname);
+	if (reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
+		return refused(err, -EPROTO, ifname);
 	info = mnl_nlmsg_get_payload(reply);
 	mnl_attr_for_each (attr, reply, sizeof(*info)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFALIAS)
@@ -153,9 +156,17 @@ static int delete_link(struct mn_nl *nl, int index, const char *ifname, struct m
 	return ret < 0 && !absent(ret) ? refused(err, ret, ifname) : 0;
 }
 
-static int undo_link(const cJSON *entry, int netns, struct mn_error *err)
+// The name of a link in an entry; NULL when there is none that a link can have.
+static const char *ifname_of(const cJSON *entry)
 {
 	const char *ifname = string_of(entry, "ifname");
+
+	return ifname && strlen(ifname) < IFNAMSIZ ? ifname : NULL;
+}
+
+static int undo_link(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const char *ifname = ifname_of(entry);
 	struct mn_nl nl = { 0 };
 	int index, ret;
 
@@ -173,7 +184,7 @@ static int undo_link(const cJSON *entry, int netns, struct mn_error *err)
 // A bridge that a failed call has made goes again, unless somebody has joined it meanwhile.
 static int undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 {
-	const char *ifname = string_of(entry, "ifname");
+	const char *ifname = ifname_of(entry);
 	const struct nlmsghdr *refusal = NULL, *port;
 	struct mn_nl nl = { 0 };
 	char buf[256] = { 0 };
@@ -236,7 +247,7 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 		const struct nlmsghdr *answer = NULL;
 		int left = (int)len;
 
-		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mnl_nlmsg_ok(nlh, left);
+		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mn_nl_fits(nlh, left);
 			nlh = mnl_nlmsg_next(nlh, &left)) {
 			nlh->nlmsg_seq = mn_nl_next_seq(&nl);
 			nlh->nlmsg_pid = nl.portid;

@@ -67,7 +67,7 @@ end
 -- Keys that the contract itself gives a meaning, and which a policy need not declare.
 local protocol_keys = {
   "cniVersion", "cniVersions", "name", "type", "policy", "ipam", "dns", "args", "runtimeConfig", "capabilities",
-  "prevResult", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments",
+  "limits", "prevResult", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments",
   "cni.dev/attachments",
 }
 

@@ -96,7 +96,11 @@ end
 
 local function from_value(value, traced)
   if value == "not enough memory" then
-    return { code = errors.codes.budget, message = "out of memory: the policy's budget is used up" }
+    local err = { code = errors.codes.budget, message = "out of memory: the policy's budget is used up" }
+    if package.preload["mncni.state"] then -- only the allocator was there
+      err.file, err.line = require("mncni.state").short_at()
+    end
+    return err
   end
   local err = { code = errors.codes.policy }
   if traced then

@@ -281,6 +281,8 @@ describe("a wrong argument", function()
     { "a MAC address that is none", "link", { ifname = "x", address = "02:00:00:00:00" }, "expected a MAC address" },
     { "a kind and the data of another", "link", { ifname = "x", kind = "veth", bridge = {} },
       'kind is "veth", so there can be no bridge' },
+    { "a peer beside the data of another kind", "link", { ifname = "x", vxlan = { id = 1 }, peer = { ifname = "y" } },
+      "vxlan and peer exclude each other" },
     { "a peer that shall be up", "link", { ifname = "x", kind = "veth", peer = { ifname = "y", up = true } },
       "a peer cannot be set up while it is created" },
     { "a peer's alias", "link", { ifname = "x", kind = "veth", peer = { ifalias = "y" } },
