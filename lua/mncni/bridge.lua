@@ -102,6 +102,10 @@ local function prepare(context, args)
       sysctl(list, key, "1")
     end
   end
+  list[#list + 1] = {
+    net = "host", verb = "require", object = "bridge",
+    args = { ifname = args.ifname, promisc = args.promisc, address = args.address },
+  }
   return list
 end
 

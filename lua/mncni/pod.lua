@@ -175,7 +175,7 @@ function Pod:veth(args)
     net = "host", verb = "set", object = "link",
     args = {
       ifname = host_ifname, ifalias = alias, up = true,
-      bridge_slave = master and { hairpin = args.hairpin or false, isolated = args.isolated } or nil,
+      bridge_slave = master and { hairpin = args.hairpin or false, isolated = args.isolated or false } or nil,
     },
   }
   context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
