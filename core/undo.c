@@ -397,6 +397,26 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 	return -EINVAL;
 }
 
+// What undoes one line: nothing, an entry, or a list of entries, all of which are tried, in their order.
+static int undo_line(const cJSON *undo, enum mn_undo_mode mode, struct mn_error *err)
+{
+	const cJSON *entry;
+	int first = 0;
+
+	if (!cJSON_IsArray(undo))
+		return cJSON_IsObject(undo) ? undo_entry(undo, mode, err) : 0;
+	cJSON_ArrayForEach (entry, undo) {
+		struct mn_error one = { 0 };
+		int ret = undo_entry(entry, mode, &one);
+
+		if (ret < 0 && first == 0) {
+			first = ret;
+			*err = one;
+		}
+	}
+	return first;
+}
+
 // Splits text into lines. A line that the end of the file cuts short was never followed by its change.
 static size_t split_lines(char *text, char ***lines)
 {
@@ -429,7 +449,6 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
 		cJSON *line = NULL;
-		const cJSON *entry;
 
 		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0) {
 			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON",
@@ -437,8 +456,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 			one.code = 5;
 			ret = -EINVAL;
 		} else {
-			entry = cJSON_GetObjectItemCaseSensitive(line, "undo");
-			ret = cJSON_IsObject(entry) ? undo_entry(entry, mode, &one) : 0;
+			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, &one);
 		}
 		cJSON_Delete(line);
 		if (ret < 0 && first.errnum == 0)

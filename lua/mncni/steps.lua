@@ -6,6 +6,7 @@
 --   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl" or "nft".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
+-- One of nftables may bring send(batch), for a better word on what the kernel refuses.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
 -- object is then "bridge", "masquerade", "guard" or "localnet", and args what its module wants to know.
 
@@ -259,7 +260,7 @@ local function send(context, plain_steps)
       sender:add(net, "sysctl", { step.args.key, step.args.value, optional = step.args.optional }, step)
     elseif step.object == "nft" then
       sender:flush()
-      blame(step, net.nft.batch, step.args)
+      blame(step, step.send or net.nft.batch, step.args)
     elseif step.exists_ok then
       -- Somebody else may make the same shared object at this moment; that is as good as ours.
       sender:flush()
