@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
@@ -23,6 +24,7 @@
 #include "sysctl.h"
 
 #define LOCK_WAIT_MS 10000 // for an address store's lock
+#define SYSCTL_ROUNDS 100  // of writing and looking again
 #define EXEC_OUTPUT 65536  // bytes of what a delegate prints on DEL
 
 static const char *string_of(const cJSON *entry, const char *key)
@@ -261,16 +263,61 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	return ret;
 }
 
-static int undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
+// Tells whether a set of nf_tables has elements, by a request that lists them. One that is gone has none.
+static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error *err)
 {
-	const char *key = string_of(entry, "key"), *value = string_of(entry, "value");
-	struct mn_sysctl setting = { .key = key, .value = value, .optional = true };
+	auto_free char *request = NULL;
+	const struct nlmsghdr *refusal = NULL, *nlh = NULL;
+	struct mn_nl nl = { 0 };
+	size_t len;
 	int ret;
 
-	if (!key || !value)
+	*in_use = false;
+	if (unhex(hex, &request, &len) < 0 || len < NLMSG_HDRLEN)
+		return bad_entry(err, "sysctl", "unless");
+	ret = mn_nl_open(&nl, NETLINK_NETFILTER, netns, err);
+	if (ret == 0)
+		ret = mn_nl_dump(&nl, request, len, &nl.in, &refusal, err);
+	if (ret == 0 && refusal && !absent(-mn_nl_errno(refusal)))
+		ret = refused(err, -mn_nl_errno(refusal), "nftables set");
+	while (ret == 0 && !refusal && (nlh = mn_nl_next(&nl, &nl.in, nlh, 0, UINT32_MAX))) {
+		const struct nlattr *attr;
+
+		if (nlh->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM))
+			continue;
+		mnl_attr_for_each (attr, nlh, sizeof(struct nfgenmsg))
+			*in_use |= mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS &&
+				mnl_attr_get_payload_len(attr) > 0;
+	}
+	mn_nl_close(&nl);
+	return ret;
+}
+
+// Puts a setting back; with "unless" only when a set that lists who needs it is empty. Others may come and go
+// at this moment without any lock: whoever takes an element out looks again after the write, until what was
+// written is right, and whoever puts one in does so before the setting is made.
+static int undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const cJSON *unless = cJSON_GetObjectItemCaseSensitive(entry, "unless");
+	const char *key = string_of(entry, "key"), *value = string_of(entry, "value");
+	const char *list = string_of(unless, "message"), *kept = string_of(unless, "value");
+	bool needed = false, before;
+	int rounds = SYSCTL_ROUNDS, ret = 0;
+
+	if (!key || !value || (unless && (!list || !kept)))
 		return bad_entry(err, "sysctl", "key");
-	ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
-	mn_sysctl_free(&setting, 1);
+	if (list)
+		ret = set_in_use(list, netns, &needed, err);
+	do {
+		struct mn_sysctl setting = { .key = key, .value = needed ? kept : value, .optional = true };
+
+		before = needed;
+		if (ret == 0)
+			ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
+		mn_sysctl_free(&setting, 1);
+		if (ret == 0 && list)
+			ret = set_in_use(list, netns, &needed, err);
+	} while (ret == 0 && needed != before && --rounds);
 	return ret;
 }
 

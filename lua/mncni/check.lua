@@ -163,7 +163,10 @@ local function by_module(name)
 end
 
 -- What steps of the verb "require" are about.
-local required = { bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard" }
+local required = {
+  bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard",
+  localnet = by_module "mncni.localnet",
+}
 
 local checks = {
   link = check_link, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
