@@ -57,7 +57,11 @@ enum {
 	MN_ONES = 1 << 11,	// the struct's other fields are all ones
 	MN_NESTED = 1 << 12,	// set NLA_F_NESTED
 	MN_REQUIRED = 1 << 13,
+	MN_JOINED = 1 << 14, // of MN_ENUM: a list of names is one as well, MN_JOINED_BITS each, last lowest
 };
+
+#define MN_JOINED_BITS 6
+#define MN_JOINED_MASK ((1U << MN_JOINED_BITS) - 1)
 
 struct mn_name {
 	const char *name;

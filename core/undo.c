@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -24,6 +25,7 @@
 #include "sysctl.h"
 
 #define LOCK_WAIT_MS 10000 // for an address store's lock
+#define SYSCTL_ROUNDS 100  // of writing and looking again
 #define EXEC_OUTPUT 65536  // bytes of what a delegate prints on DEL
 
 static const char *string_of(const cJSON *entry, const char *key)
@@ -272,16 +274,61 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	return ret;
 }
 
-static int undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
+// Tells whether a set of nf_tables has elements, by a request that lists them. One that is gone has none.
+static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error *err)
 {
-	const char *key = string_of(entry, "key"), *value = string_of(entry, "value");
-	struct mn_sysctl setting = { .key = key, .value = value, .optional = true };
+	auto_free char *request = NULL;
+	const struct nlmsghdr *refusal = NULL, *nlh = NULL;
+	struct mn_nl nl = { 0 };
+	size_t len;
 	int ret;
 
-	if (!key || !value)
+	*in_use = false;
+	if (unhex(hex, &request, &len) < 0 || len < NLMSG_HDRLEN)
+		return bad_entry(err, "sysctl", "unless");
+	ret = mn_nl_open(&nl, NETLINK_NETFILTER, netns, err);
+	if (ret == 0)
+		ret = mn_nl_dump(&nl, request, len, &nl.in, &refusal, err);
+	if (ret == 0 && refusal && !absent(-mn_nl_errno(refusal)))
+		ret = refused(err, -mn_nl_errno(refusal), "nftables set");
+	while (ret == 0 && !refusal && (nlh = mn_nl_next(&nl, &nl.in, nlh, 0, UINT32_MAX))) {
+		const struct nlattr *attr;
+
+		if (nlh->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM))
+			continue;
+		mnl_attr_for_each (attr, nlh, sizeof(struct nfgenmsg))
+			*in_use |= mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS &&
+				mnl_attr_get_payload_len(attr) > 0;
+	}
+	mn_nl_close(&nl);
+	return ret;
+}
+
+// Puts a setting back; with "unless" only when a set that lists who needs it is empty. Others may come and go
+// at this moment without any lock: whoever takes an element out looks again after the write, until what was
+// written is right, and whoever puts one in does so before the setting is made.
+static int undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const cJSON *unless = cJSON_GetObjectItemCaseSensitive(entry, "unless");
+	const char *key = string_of(entry, "key"), *value = string_of(entry, "value");
+	const char *list = string_of(unless, "message"), *kept = string_of(unless, "value");
+	bool needed = false, before;
+	int rounds = SYSCTL_ROUNDS, ret = 0;
+
+	if (!key || !value || (unless && (!list || !kept)))
 		return bad_entry(err, "sysctl", "key");
-	ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
-	mn_sysctl_free(&setting, 1);
+	if (list)
+		ret = set_in_use(list, netns, &needed, err);
+	do {
+		struct mn_sysctl setting = { .key = key, .value = needed ? kept : value, .optional = true };
+
+		before = needed;
+		if (ret == 0)
+			ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
+		mn_sysctl_free(&setting, 1);
+		if (ret == 0 && list)
+			ret = set_in_use(list, netns, &needed, err);
+	} while (ret == 0 && needed != before && --rounds);
 	return ret;
 }
 
@@ -408,6 +455,26 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 	return -EINVAL;
 }
 
+// What undoes one line: nothing, an entry, or a list of entries, all of which are tried, in their order.
+static int undo_line(const cJSON *undo, enum mn_undo_mode mode, struct mn_error *err)
+{
+	const cJSON *entry;
+	int first = 0;
+
+	if (!cJSON_IsArray(undo))
+		return cJSON_IsObject(undo) ? undo_entry(undo, mode, err) : 0;
+	cJSON_ArrayForEach (entry, undo) {
+		struct mn_error one = { 0 };
+		int ret = undo_entry(entry, mode, &one);
+
+		if (ret < 0 && first == 0) {
+			first = ret;
+			*err = one;
+		}
+	}
+	return first;
+}
+
 // Splits text into lines. A line that the end of the file cuts short was never followed by its change.
 static size_t split_lines(char *text, char ***lines)
 {
@@ -440,7 +507,6 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
 		cJSON *line = NULL;
-		const cJSON *entry;
 
 		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0) {
 			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON",
@@ -448,8 +514,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 			one.code = 5;
 			ret = -EINVAL;
 		} else {
-			entry = cJSON_GetObjectItemCaseSensitive(line, "undo");
-			ret = cJSON_IsObject(entry) ? undo_entry(entry, mode, &one) : 0;
+			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, &one);
 		}
 		cJSON_Delete(line);
 		if (ret < 0 && first.errnum == 0)
