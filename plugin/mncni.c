@@ -279,15 +279,14 @@ static int print_reply(const char *json)
 	return status;
 }
 
-// Lua could not even report (memory, budget): undoes what the call has done, and prints why it ended.
-static int print_failure(const struct mn_state *state, const struct mn_error *err)
+// Undoes what the call has done, unless Lua has seen to it.
+static void undo_rest(void)
 {
 	const char *journal = mn_undo_path();
-	struct mn_error undo_err = { 0 };
+	struct mn_error err = { 0 };
 
-	if (journal && mn_undo_file(journal, strcmp(command, "ADD") == 0, &undo_err) < 0)
-		fprintf(stderr, "mncni: rollback: %s\n", undo_err.message);
-	return print_state_error(state, err);
+	if (journal && mn_undo_file(journal, strcmp(command, "ADD") == 0, &err) < 0)
+		fprintf(stderr, "mncni: rollback: %s\n", err.message);
 }
 
 static int cni_main(const char *name)
@@ -319,10 +318,16 @@ static int cni_main(const char *name)
 		return print_state_error(NULL, &err);
 	}
 	module = mn_require(state, "mncni.cni", &err);
-	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
+	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0) {
+		// What the runtime is told holds: too late to stop. What it could not be told must not stay.
+		sigprocmask(SIG_BLOCK, &action.sa_mask, NULL);
 		status = print_reply(reply);
-	else
-		status = print_failure(state, &err);
+		if (status != 0)
+			undo_rest();
+	} else { // Lua could not even report (memory, budget)
+		undo_rest();
+		status = print_state_error(state, &err);
+	}
 	free(request);
 	free(reply);
 	// The process ends here: the kernel takes everything back faster than Lua does, a piece at a time.

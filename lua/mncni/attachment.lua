@@ -112,7 +112,8 @@ local function fresh_journal(call, netns, on_finished)
   end
 end
 
--- Runs body(context, journal); whatever it raises is raised after everything it did has been undone, in reverse.
+-- Runs body(); whatever it raises is raised after everything it did has been undone, in reverse. A host that cannot
+-- tell the runtime of the success undoes it too, so the journal stays active.
 local function with_rollback(call, context, journal, body)
   journal:activate(true)
   local ok, err = errors.catch(body)
@@ -124,7 +125,6 @@ local function with_rollback(call, context, journal, body)
     journal:activate(false)
     error(err, 0)
   end
-  journal:activate(false)
   call.warnings = context.warnings
 end
 
