@@ -229,14 +229,78 @@ static int unhex(const char *hex, char **bytes, size_t *len)
 	return 0;
 }
 
-// Sends requests that were encoded when the change was made; what they remove may be gone already.
+static bool is_frame(const struct nlmsghdr *nlh)
+{
+	return nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN || nlh->nlmsg_type == NFNL_MSG_BATCH_END;
+}
+
+// Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
+// removes was not there.
+static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
+{
+	struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
+	const struct nlmsghdr *answer = NULL;
+	uint32_t first = 0, last = 0;
+	int left = (int)len, ret;
+
+	for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mn_nl_fits(nlh, left);
+		nlh = mnl_nlmsg_next(nlh, &left)) {
+		nlh->nlmsg_seq = mn_nl_next_seq(nl);
+		nlh->nlmsg_pid = nl->portid;
+		first = first ? first : nlh->nlmsg_seq;
+		if (nl->protocol == NETLINK_NETFILTER && is_frame(nlh))
+			continue;
+		nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
+		last = nlh->nlmsg_seq;
+	}
+	*gone = false;
+	ret = last ? mn_nl_exchange(nl, &request, last, &nl->in, err) : bad_entry(err, "netlink", "message");
+	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
+		int errnum = mn_nl_errno(answer);
+
+		if (absent(-errnum))
+			*gone = true;
+		else if (errnum)
+			ret = refused(err, -errnum, "netlink request");
+	}
+	return ret;
+}
+
+// Sends each part of a transaction of nf_tables as one of its own; all are tried.
+static int send_one_by_one(struct mn_nl *nl, char *bytes, size_t len, struct mn_error *err)
+{
+	const struct nlmsghdr *begin = (const struct nlmsghdr *)bytes, *nlh = begin;
+	auto_free char *one = calloc(3, MNL_ALIGN(len)); // a frame is no longer than all of it
+	int left = (int)len, first = 0;
+	bool gone;
+
+	if (!one)
+		return mn_fail(err, ENOMEM, "undo", "netlink request", "no memory");
+	for (; mn_nl_fits(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+		size_t size = MNL_ALIGN(begin->nlmsg_len);
+		int ret;
+
+		if (is_frame(nlh))
+			continue;
+		memcpy(one, begin, begin->nlmsg_len);
+		memcpy(one + size, nlh, nlh->nlmsg_len);
+		size += MNL_ALIGN(nlh->nlmsg_len);
+		memcpy(one + size, begin, begin->nlmsg_len); // an end is like a beginning but for its type
+		((struct nlmsghdr *)(one + size))->nlmsg_type = NFNL_MSG_BATCH_END;
+		ret = send_requests(nl, one, size + begin->nlmsg_len, &gone, err);
+		first = first ? first : ret;
+	}
+	return first;
+}
+
+// Sends requests that were encoded when the change was made; what they remove may be gone already. A
+// transaction does nothing at all then, so what is left of it goes piece by piece.
 static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 {
 	const char *hex = string_of(entry, "message"), *protocol = string_of(entry, "protocol");
 	auto_free char *bytes = NULL;
 	struct mn_nl nl = { 0 };
-	uint32_t first = 0, last = 0;
-	bool netfilter;
+	bool netfilter, gone = false;
 	size_t len;
 	int ret;
 
@@ -244,32 +308,10 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 		return bad_entry(err, "netlink", "message");
 	netfilter = strcmp(protocol, "netfilter") == 0;
 	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
-	if (ret == 0) {
-		struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
-		const struct nlmsghdr *answer = NULL;
-		int left = (int)len;
-
-		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mn_nl_fits(nlh, left);
-			nlh = mnl_nlmsg_next(nlh, &left)) {
-			nlh->nlmsg_seq = mn_nl_next_seq(&nl);
-			nlh->nlmsg_pid = nl.portid;
-			first = first ? first : nlh->nlmsg_seq;
-			if (netfilter &&
-				(nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN ||
-					nlh->nlmsg_type == NFNL_MSG_BATCH_END))
-				continue;
-			nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
-			last = nlh->nlmsg_seq;
-		}
-		ret = last ? mn_nl_exchange(&nl, &request, last, &nl.in, err)
-			   : bad_entry(err, "netlink", "message");
-		while (ret == 0 && (answer = mn_nl_next(&nl, &nl.in, answer, first, last))) {
-			int errnum = mn_nl_errno(answer);
-
-			if (errnum && !absent(-errnum))
-				ret = refused(err, -errnum, "netlink request");
-		}
-	}
+	if (ret == 0)
+		ret = send_requests(&nl, bytes, len, &gone, err);
+	if (ret == 0 && netfilter && gone)
+		ret = send_one_by_one(&nl, bytes, len, err);
 	mn_nl_close(&nl);
 	return ret;
 }

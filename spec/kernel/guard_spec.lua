@@ -130,6 +130,12 @@ describe("a pod's port", function()
     { "a broadcast", function()
       return ether(0x0800, frames.ipv4(web.address, "10.244.1.255"), { to = BROADCAST })
     end },
+    { "a broadcast to whoever hears it", function()
+      return ether(0x0800, frames.ipv4(web.address, "255.255.255.255"), { to = BROADCAST })
+    end },
+    { "a multicast", function()
+      return ether(0x0800, frames.ipv4(web.address, "224.0.0.251"), { to = "01:00:5e:00:00:fb" })
+    end },
     { "gratuitous ARP", function()
       return ether(0x0806, frames.arp { op = 1, from_mac = web.mac, from = web.address, to_mac = BROADCAST,
         to = web.address }, { to = BROADCAST })
