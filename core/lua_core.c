@@ -28,6 +28,8 @@ static const struct {
 	{ "json", mn_open_json },
 	{ "policy", mn_open_policy },
 	{ "record", mn_open_record },
+	{ "boot", mn_open_boot },
+	{ "place", mn_open_place },
 };
 
 int luaopen_mncni_core(lua_State *L)

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot.h"
 #include "cleanup.h"
 #include "exec.h"
 #include "json.h"
@@ -360,7 +361,23 @@ static int undo_exec(const cJSON *entry, struct mn_error *err)
 	return ret;
 }
 
-static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_error *err)
+// Tells from the first line whether an earlier boot wrote the journal: what it lists in the kernel is gone,
+// and what stands in its place by now is somebody else's.
+static bool of_earlier_boot(const char *line)
+{
+	cJSON *head = NULL;
+	const char *boot;
+	bool earlier;
+
+	if (mn_json_parse(line, strlen(line), &head, NULL) < 0)
+		return false;
+	boot = string_of(head, "boot");
+	earlier = boot && *mn_boot_id() && strcmp(boot, mn_boot_id()) != 0;
+	cJSON_Delete(head);
+	return earlier;
+}
+
+static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, struct mn_error *err)
 {
 	static const struct {
 		const char *op;
@@ -381,7 +398,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 		return undo_lease(entry, err);
 	if (strcmp(op, "exec") == 0)
 		return undo_exec(entry, err);
-	if (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK)
+	if (earlier || (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK))
 		return 0;
 	ret = open_netns(entry, &netns, err);
 	if (ret != 0)
@@ -417,6 +434,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	auto_free char *text = NULL;
 	auto_free char **lines = NULL;
 	struct mn_error first = { 0 };
+	bool earlier;
 	size_t n;
 	int ret;
 
@@ -426,6 +444,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	n = split_lines(text, &lines);
 	if (!lines)
 		return mn_fail(err, ENOMEM, "undo", journal->path, "no memory");
+	earlier = n > 0 && of_earlier_boot(lines[0]);
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
 		cJSON *line = NULL;
@@ -438,7 +457,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 			ret = -EINVAL;
 		} else {
 			entry = cJSON_GetObjectItemCaseSensitive(line, "undo");
-			ret = cJSON_IsObject(entry) ? undo_entry(entry, mode, &one) : 0;
+			ret = cJSON_IsObject(entry) ? undo_entry(entry, mode, earlier, &one) : 0;
 		}
 		cJSON_Delete(line);
 		if (ret < 0 && first.errnum == 0)
