@@ -297,6 +297,12 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 		len += (size_t)n;
 	}
 	buf[len] = '\0';
+	if (strlen(buf) < len) {
+		mn_fail(err, EINVAL, "read", journal->path, "it has zero bytes in it, as no journal has");
+		if (err)
+			err->code = 5;
+		return -EINVAL;
+	}
 	*text = buf;
 	buf = NULL;
 	return 0;
@@ -307,7 +313,6 @@ int mn_journal_peek(const char *path, char **text, struct mn_error *err)
 	auto_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	struct mn_journal journal = { .fd = fd };
 	struct stat st;
-	int ret;
 
 	if (fd < 0)
 		return io_error(err, "open", path, "the journal cannot be opened");
@@ -316,13 +321,7 @@ int mn_journal_peek(const char *path, char **text, struct mn_error *err)
 		return io_error(err, "read", path, "the journal cannot be read");
 	if (!S_ISREG(st.st_mode))
 		return mn_fail(err, EINVAL, "read", path, "it is no regular file, so no journal");
-	ret = mn_journal_read(&journal, text, err);
-	if (ret == 0 && strlen(*text) < (size_t)st.st_size) {
-		free(*text);
-		*text = NULL;
-		ret = mn_fail(err, EINVAL, "read", path, "it has zero bytes in it, as no journal has");
-	}
-	return ret;
+	return mn_journal_read(&journal, text, err);
 }
 
 int mn_journal_remove(struct mn_journal *journal, struct mn_error *err)

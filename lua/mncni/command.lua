@@ -1,11 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The command line: mncni SUBCOMMAND ..., each subcommand a module mncni.cmd.NAME with run(words) and a summary.
+-- The command line: mncni SUBCOMMAND ..., each subcommand a module mncni.cmd.NAME with run(words).
 
 local core = require "mncni.core"
+local declaration = require "mncni.declaration"
 
 local command = {}
 
-local subcommands = { "version" }
+-- Name -> what it does, for those that are modules mncni.cmd.NAME.
+local subcommands = {
+  gc = "removes attachments that are proven dead; mncni gc --help",
+}
 
 local function about()
   local lines = {
@@ -20,6 +24,9 @@ local function about()
     lines[#lines + 1] = ("  %-16s %s"):format(policy.name, policy.source)
   end
   lines[#lines + 1] = ""
+  for _, name in ipairs(declaration.sorted_keys(subcommands)) do
+    lines[#lines + 1] = ("mncni %-18s %s"):format(name, subcommands[name])
+  end
   lines[#lines + 1] = "mncni version            prints the version"
   return table.concat(lines, "\n")
 end
@@ -36,7 +43,12 @@ function command.run(words)
   if name == "version" or name == "--version" then
     return { status = 0, stdout = core.version }
   end
-  local nearest = core.nearest(name, subcommands)
+  if subcommands[name] then
+    return require("mncni.cmd." .. name).run(table.move(words, 2, #words, 1, {}))
+  end
+  local known = declaration.sorted_keys(subcommands)
+  table.insert(known, "version")
+  local nearest = core.nearest(name, known)
   return {
     status = 2,
     stderr = ("mncni: there is no subcommand %q%s; \"mncni help\" lists them"):format(
