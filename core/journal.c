@@ -278,9 +278,11 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 
 	if (fstat(journal->fd, &st) < 0)
 		return io_error(err, "read", journal->path, "the journal cannot be read");
-	if (st.st_size > JOURNAL_MAX)
-		return mn_fail(err, EFBIG, "read", journal->path,
-			"the journal is larger than any that mncni writes");
+	if (st.st_size > JOURNAL_MAX) {
+		errno = EFBIG;
+		return io_error(
+			err, "read", journal->path, "the journal is larger than any that mncni writes");
+	}
 	buf = malloc((size_t)st.st_size + 1);
 	if (!buf)
 		return mn_fail(err, ENOMEM, "read", journal->path, "no memory for %lld bytes",
@@ -298,10 +300,8 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 	}
 	buf[len] = '\0';
 	if (strlen(buf) < len) {
-		mn_fail(err, EINVAL, "read", journal->path, "it has zero bytes in it, as no journal has");
-		if (err)
-			err->code = 5;
-		return -EINVAL;
+		errno = EINVAL;
+		return io_error(err, "read", journal->path, "it has zero bytes in it, as no journal has");
 	}
 	*text = buf;
 	buf = NULL;

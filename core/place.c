@@ -30,12 +30,15 @@ int mn_place_usable(const char *path, struct mn_error *err)
 	auto_close int fd = -1;
 	struct statvfs fs;
 
-	if (path[0] != '/' || (size_t)snprintf(at, sizeof(at), "%s", path) >= sizeof(at))
-		return unusable("read", path, path[0] == '/' ? ENAMETOOLONG : EINVAL, err);
+	if ((size_t)snprintf(at, sizeof(at), "%s", path) >= sizeof(at))
+		return unusable("read", path, ENAMETOOLONG, err);
 	while ((fd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT) {
 		char *slash = strrchr(at, '/');
 
-		slash[slash == at ? 1 : 0] = '\0';
+		if (slash)
+			slash[slash == at ? 1 : 0] = '\0';
+		else
+			snprintf(at, sizeof(at), ".");
 	}
 	if (fd < 0)
 		return unusable("read", at, errno, err);

@@ -450,9 +450,9 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 		cJSON *line = NULL;
 		const cJSON *entry;
 
-		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0) {
-			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON",
-				n + 1);
+		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0 || !cJSON_IsObject(line)) {
+			mn_fail(&one, EINVAL, "undo", journal->path,
+				"line %zu of the journal is no JSON object", n + 1);
 			one.code = 5;
 			ret = -EINVAL;
 		} else {

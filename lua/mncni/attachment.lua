@@ -47,7 +47,7 @@ local function is_damaged(journal)
   local ok, text = pcall(journal.read, journal)
   for line in (ok and text or ""):gmatch("([^\n]*)\n") do
     local decoded, entry = pcall(core.json.decode, line)
-    ok = ok and decoded and type(entry) == "table"
+    ok = ok and decoded and type(entry) == "table" and not core.json.is_array(entry)
   end
   return not ok
 end
@@ -169,12 +169,12 @@ end
 
 -- The header for a lease whose interface another plugin makes: the namespace is recorded if the caller names one.
 local function lease_header(call)
+  local host <close> = core.socket { protocol = "route" }
   local opened, netns = pcall(core.netns.open, { path = call.netns })
   if not opened then
-    return header(call)
+    return header(call, nil, host)
   end
   local held <close> = netns
-  local host <close> = core.socket { protocol = "route" }
   local inside <close> = core.socket { protocol = "route", netns = held }
   return header(call, held, host, inside)
 end
@@ -343,26 +343,36 @@ function attachment.check(call)
   end
 end
 
--- STATUS: raises code 50 (an ADD would fail) or 51 (existing containers are affected) with the reason.
+-- STATUS: raises code 50 (an ADD would fail) or 51 (containers that exist are affected, too: they cannot be deleted, or
+-- what they are attached to is not what it was) with the reason. Takes no lock and changes nothing.
 function attachment.status(call)
-  local ok, policy = pcall(policies.load, call.policy)
-  if not ok then
-    error(core.error { code = 50, object = ("policy %q"):format(call.policy), message = tostring(policy) }, 0)
+  local function try(object, fn, ...)
+    local ok, result = pcall(fn, ...)
+    if ok then
+      return result
+    elseif core.is_error(result) and (result.code == 50 or result.code == 51) then
+      error(result, 0)
+    end
+    error(core.error {
+      code = 50, object = object, message = tostring(result), details = core.is_error(result) and result.details or nil,
+    }, 0)
   end
+  local usable, why = pcall(core.place.usable, ("%s/attachments/%s"):format(state_dir(call), call.network))
+  if not usable then
+    error(core.error { code = why.op == "read" and 51 or 50, object = "state directory", message = tostring(why) }, 0)
+  end
+  local policy = try(("policy %q"):format(call.policy), policies.load, call.policy)
   local ipam = call.config.ipam
   if is_ipam(policy) then
     ipam = ipam or { type = call.policy }
   else
-    local usable, err = pcall(checked, call, policy)
-    if not usable then
-      error(core.error { code = 50, object = "configuration", message = tostring(err) }, 0)
-    end
+    local conf = try("configuration", checked, call, policy)
     if policy.status then
-      policy.status(err)
+      try("configuration", policy.status, conf)
     end
   end
   if type(ipam) == "table" then
-    require("mncni.lease").status(call, ipam)
+    try("ipam", require("mncni.lease").status, call, ipam)
   end
 end
 

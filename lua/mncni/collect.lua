@@ -104,7 +104,7 @@ local function read(path)
   local item = { path = path, text = ok and text or nil, damaged = not ok and tostring(text) or nil, entries = {} }
   for line in (item.text or ""):gmatch("([^\n]*)\n") do
     local decoded, entry = pcall(core.json.decode, line)
-    if decoded and type(entry) == "table" then
+    if decoded and type(entry) == "table" and not core.json.is_array(entry) then
       item.entries[#item.entries + 1] = entry
     else
       item.damaged = item.damaged or "a line of its journal cannot be read"
@@ -288,8 +288,11 @@ function Look:judge(item, grace, proof)
 end
 
 -- Undoes the attachment if nobody has touched its journal since it was read. Returns whether it was removed; nothing
--- and why when it was not. Raises what cannot be undone.
+-- and why when it was not. Raises what cannot be read or undone.
 function collect.remove(item, wait)
+  if not item.text then
+    error(core.error { code = 5, object = item.path, message = item.damaged }, 0)
+  end
   local opened, journal = pcall(core.journal.open, { path = item.path, wait = wait or collect.WAIT })
   if not opened then
     if core.is_error(journal) and journal.code == 11 then
@@ -300,7 +303,7 @@ function collect.remove(item, wait)
     return false, "somebody else has removed it"
   end
   local held <close> = journal
-  if item.text and held:read() ~= item.text then
+  if held:read() ~= item.text then
     return false, "it changed while it was looked at"
   end
   held:undo "del"

@@ -108,6 +108,10 @@ function gc.run(call, valid, checked)
       local removed, why = collect.remove(item)
       if removed then
         collect.log(item, "the runtime does not list it")
+        if item.damaged then
+          error(core.error { code = 5, object = collect.describe(item), message = item.damaged .. "; what it told was "
+            .. "undone, and the journal removed" }, 0)
+        end
       elseif why == collect.BUSY then
         error(core.error { code = 11, object = collect.describe(item), message = why .. "; try again later" }, 0)
       end

@@ -52,18 +52,20 @@ function node:kill(...)
   end
 end
 
--- The configuration of a call: fields of conf over those of a small network.
+-- The configuration of a call: fields of conf over those of a small network; ipam = false leaves it out.
 function node:config(conf)
-  local all = {
-    cniVersion = "1.1.0", name = "testnet", type = "naivebridge", ipam = { type = "host-local", subnet = "10.244.1.0/24" },
-  }
+  local all = { cniVersion = "1.1.0", name = "testnet", type = "naivebridge" }
   for key, value in pairs(conf or {}) do
     all[key] = value
   end
-  if all.ipam then
-    all.ipam.dataDir = all.ipam.dataDir or self.networks
-  else
+  if all.ipam == false then
     all.ipam = nil
+    return all
+  end
+  local ipam = all.ipam or { type = "host-local", subnet = "10.244.1.0/24" }
+  all.ipam = { dataDir = self.networks }
+  for key, value in pairs(ipam) do
+    all.ipam[key] = value
   end
   return all
 end
