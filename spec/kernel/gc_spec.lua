@@ -336,9 +336,7 @@ describe("mncni gc", function()
     node:kill "db"
     node.rewrite(node:journal "web", function(head) head.host = nil end)
     local function run(...)
-      return node.space:run(core.exec, {
-        argv = { node.scratch .. "/bin/mncni", "gc", ... }, env = node.env, stdin = "",
-      })
+      return node:exec { node.scratch .. "/bin/mncni", "gc", ... }
     end
     local outcome = run("--grace=0", "--verbose")
     assert.are.equal(0, outcome.status)
@@ -451,10 +449,10 @@ describe("mncni gc", function()
     it("was made from another process namespace, whose processes cannot be seen", function()
       add "web"
       node:kill "web"
-      local outcome = node.space:run(core.exec, {
-        argv = { "/usr/bin/unshare", "--fork", "--pid", "--mount-proc", node.scratch .. "/bin/mncni", "gc", "--grace=0",
-          "--verbose" }, env = node.env, stdin = "",
-      })
+      local outcome = node:exec {
+        "/usr/bin/unshare", "--fork", "--pid", "--mount-proc", node.scratch .. "/bin/mncni", "gc", "--grace=0",
+        "--verbose",
+      }
       assert.truthy(outcome.stdout:find("from another process namespace", 1, true), outcome.stdout .. outcome.stderr)
       removes "web"
     end)
@@ -544,8 +542,7 @@ describe("mncni gc", function()
     local function gc(...)
       local argv = { table.unpack(rebooted) }
       table.move({ node.scratch .. "/bin/mncni", "gc", "--json", ... }, 1, select("#", ...) + 3, #argv + 1, argv)
-      local outcome = node.space:run(core.exec, { argv = argv, env = node.env, stdin = "" })
-      return core.json.decode(outcome.stdout)
+      return core.json.decode(node:exec(argv).stdout)
     end
 
     it("everything of the boot before is void, at once, and nobody has to tidy up", function()

@@ -70,6 +70,21 @@ function node:config(conf)
   return all
 end
 
+-- Runs a program inside the node; core.exec's outcome, with stderr kept from the specs' own.
+function node:exec(argv, env, stdin)
+  local stderr = os.tmpname()
+  local outcome = self.space:run(core.exec, {
+    argv = { "/bin/sh", "-c", 'exec "$@" 2>"$0"', stderr, table.unpack(argv) }, env = env or self.env,
+    stdin = stdin or "", timeout = 60000,
+  })
+  do
+    local file <close> = assert(io.open(stderr))
+    outcome.stderr = file:read "a"
+  end
+  os.remove(stderr)
+  return outcome
+end
+
 -- Runs the plugin inside the node: call("ADD", { pod = "web", conf =, ifname =, name = "naivebridge", prefix = { argv
 -- before it } }). Returns core.exec's outcome with json, the document on stdout.
 function node:call(command, args)
@@ -86,9 +101,7 @@ function node:call(command, args)
   end
   local argv = { table.unpack(args.prefix or {}) }
   argv[#argv + 1] = self.scratch .. "/bin/" .. (args.name or "naivebridge")
-  local outcome = self.space:run(core.exec, {
-    argv = argv, env = env, stdin = core.json.encode(self:config(args.conf)), timeout = 30000,
-  })
+  local outcome = self:exec(argv, env, core.json.encode(self:config(args.conf)))
   local ok, document = pcall(core.json.decode, outcome.stdout)
   outcome.json = ok and document or nil
   return outcome
@@ -105,9 +118,7 @@ end
 
 -- Runs `mncni gc --json` with more words; returns the report, and the outcome.
 function node:gc(...)
-  local outcome = self.space:run(core.exec, {
-    argv = { self.scratch .. "/bin/mncni", "gc", "--json", ... }, env = self.env, stdin = "", timeout = 60000,
-  })
+  local outcome = self:exec { self.scratch .. "/bin/mncni", "gc", "--json", ... }
   local ok, report = pcall(core.json.decode, outcome.stdout)
   return ok and report or error(outcome.stdout .. outcome.stderr, 2), outcome
 end
