@@ -257,7 +257,7 @@ local function del_by_name(call)
     ipam = ipam or { type = call.policy }
   else
     deleted, err = pcall(function()
-      local look <close> = require("mncni.collect").look { state_dir = state_dir(call), network = call.network }
+      local look <close> = require("mncni.judge").look { state_dir = state_dir(call), network = call.network }
       require("mncni.links").delete(look.host, { look:link_of(call) })
     end)
   end

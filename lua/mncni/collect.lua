@@ -1,296 +1,28 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Collection: finds attachments whose end nobody has told us, and removes them. Runtimes forget a DEL when they or the
--- node die at the wrong moment, and containerd never sends GC.
---
--- The kernel is the judge. An attachment is dead only when its link is not on the host and its namespace is proven to
--- be gone; an address that is in doubt is kept. What an earlier boot made is void.
+-- Collection: removes attachments whose end nobody has told us. Runtimes forget a DEL when they or the node die at the
+-- wrong moment, and containerd never sends GC. mncni.judge says what is dead.
 
 local core = require "mncni.core"
+local judge = require "mncni.judge"
 
 local collect = {}
 
 -- Seconds of the boot clock that an attachment is left alone after it was made.
 collect.GRACE = 300
 
--- Milliseconds to wait for a call that works on an attachment, in all.
+-- Milliseconds to wait for a call that works on an attachment.
 collect.WAIT = 1000
+
+-- How many attachments are removed at most when a range is exhausted.
+collect.ENOUGH = 64
 
 -- Why collect.remove leaves what another call holds.
 collect.BUSY = "a call works on it"
 
-local Look = {}
-Look.__index = Look
-
--- A look at the node, whose parts are taken when first needed: one is good for one collection.
--- args: state_dir, network (nil: all of them).
-function collect.look(args)
-  local net = require "mncni.net"
-  return setmetatable({
-    state_dir = args.state_dir, network = args.network, host = net.open(), boot = core.boot.id(),
-    now = core.boot.clock(),
-  }, Look)
-end
-
-function Look:close()
-  self.host:close()
-end
-Look.__close = Look.close
-
--- What the journals say about where they were made: { cookie =, view = }, as this process is now.
-function collect.place(host)
-  local seen, view = pcall(core.netns.view)
-  return { cookie = host:socket("route"):cookie(), view = seen and view or nil }
-end
-
--- The links of pods on the host: { name = { name -> link }, alias = { alias -> link } }, from one dump.
-function Look:links()
-  if not self.found then
-    local steps = require "mncni.steps"
-    local found = { name = {}, alias = {} }
-    for link in self.host.link.list() do
-      local ours = link.ifalias and link.ifalias:find("^mncni ") ~= nil
-      if ours or not link.ifalias and (link.group == steps.GROUP or link.group == steps.DEAD_GROUP) then
-        found.name[link.ifname] = link
-        if ours then
-          found.alias[link.ifalias] = link
-        end
-      end
-    end
-    self.found = found
-  end
-  return self.found
-end
-
--- The namespaces that processes and mounts hold, id -> path; nil and why when not all can be seen.
-function Look:survey()
-  if self.seen == nil then
-    local ok, seen = pcall(core.netns.survey)
-    self.seen, self.blind = ok and seen, not ok and tostring(seen) or nil
-  end
-  return self.seen or nil, self.blind
-end
-
--- Whether the host knows, by number, of a namespace that neither a process nor a mount explains.
-function Look:hidden()
-  if self.has_hidden == nil then
-    local unexplained, count = {}, 0
-    for entry in self.host.nsid.list() do
-      if entry.nsid and entry.nsid >= 0 then
-        unexplained[entry.nsid], count = true, count + 1
-      end
-    end
-    for _, path in pairs(count > 0 and self:survey() or {}) do
-      local ok, handle = pcall(core.netns.open, { path = path })
-      local known = ok and self.host.nsid.get { netns = handle }
-      if known then
-        unexplained[known.nsid] = nil
-      end
-      if ok then
-        handle:close()
-      end
-    end
-    self.has_hidden = next(unexplained) ~= nil
-  end
-  return self.has_hidden
-end
-
--- A journal as far as it can be read without its lock: { path, text, entries, head, container, ifname, ... }. damaged
--- says what is wrong with it; nil when there is none any more.
-local function read(path)
-  local ok, text = pcall(core.journal.peek, path)
-  if ok and not text then
-    return nil
-  end
-  local item = { path = path, text = ok and text or nil, damaged = not ok and tostring(text) or nil, entries = {} }
-  for line in (item.text or ""):gmatch("([^\n]*)\n") do
-    local decoded, entry = pcall(core.json.decode, line)
-    if decoded and type(entry) == "table" and not core.json.is_array(entry) then
-      item.entries[#item.entries + 1] = entry
-    else
-      item.damaged = item.damaged or "a line of its journal cannot be read"
-    end
-  end
-  local head = item.entries[1]
-  local function is(key, kind)
-    return type(head[key]) == kind
-  end
-  if head and math.type(head.format) == "integer" and is("network", "string") and is("container", "string")
-    and is("ifname", "string") then
-    item.head = head
-    item.network, item.container, item.ifname, item.type = head.network, head.container, head.ifname, head.type
-  elseif item.text and item.text:find("\n", 1, true) then
-    item.damaged = item.damaged or "the first line of its journal is not that of a journal"
-  end
-  -- Names that were not shortened tell the same; "@" is in no container's id and in no network's.
-  if not item.head then
-    item.network = path:match("/([^/#]+)/[^/]*$")
-    item.container, item.type, item.ifname = path:match("/([^/@#]+)@([^/@#]+)@([^/]+)$")
-  end
-  item.addresses, item.links = {}, {}
-  for _, entry in ipairs(item.entries) do
-    local undo = type(entry.undo) == "table" and entry.undo or {}
-    if undo.op == "lease" and type(undo.addresses) == "table" then
-      item.dir = undo.dir
-      table.move(undo.addresses, 1, #undo.addresses, #item.addresses + 1, item.addresses)
-    elseif undo.op == "link" and not undo.netns then
-      item.links[#item.links + 1] = { ifname = undo.ifname, alias = undo.alias }
-    end
-  end
-  return item
-end
-
--- The journals of the network, or of all networks, as read() gives them.
-function Look:journals()
-  if not self.items then
-    local directories = self.network and { false } or core.journal.list { state_dir = self.state_dir }
-    local items = {}
-    for _, directory in ipairs(directories) do
-      local network = self.network or directory:match("[^/]*$")
-      -- The name of a directory is that of its network, or shortened; shortened once more it stays the same.
-      for _, path in ipairs(core.journal.list { state_dir = self.state_dir, network = network }) do
-        local item = read(path)
-        if item and (not self.network or item.network == nil or item.network == self.network) then
-          items[#items + 1] = item
-        end
-      end
-    end
-    self.items = items
-  end
-  return self.items
-end
-
--- The link on the host of an attachment, or nil: by the names and aliases that its journal has, and those that it
--- would have by itself.
-function Look:link_of(item)
-  local pod = require "mncni.pod"
-  local links = self:links()
-  local wanted = { table.unpack(item.links or {}) }
-  if item.network and item.container and item.ifname then
-    wanted[#wanted + 1] = {
-      ifname = pod.host_ifname(item.container, item.ifname),
-      alias = pod.alias(item.network, item.container, item.ifname),
-    }
-  end
-  for _, want in ipairs(wanted) do
-    local named = links.name[want.ifname]
-    if named and (not named.ifalias or named.ifalias == want.alias) then
-      return named
-    elseif links.alias[want.alias] then
-      return links.alias[want.alias]
-    end
-  end
-  return nil
-end
-
--- Whether an open namespace is the one with this cookie; nil when nobody can tell.
-local function is_same(handle, cookie)
-  local ok, other = pcall(function()
-    local socket <close> = core.socket { protocol = "route", netns = handle }
-    return socket:cookie()
-  end)
-  if not ok or not other or not cookie then
-    return nil
-  end
-  return other == cookie
-end
-
--- "alive", "gone" or "unknown", and the reason, for the namespace of an attachment.
-function Look:namespace_of(head)
-  local path, id = head.netns, head.netns_id
-  if type(path) ~= "string" or type(id) ~= "string" then
-    return "unknown", "its namespace was not recorded"
-  end
-  local opened, handle = pcall(core.netns.open, { path = path })
-  if opened then
-    local at_path <close> = handle
-    if at_path:id() == id and is_same(at_path, head.netns_cookie) ~= false then
-      return "alive", ("its namespace %s is there"):format(path)
-    end
-  elseif handle.name ~= "ENOENT" and handle.name ~= "ENOTDIR" then
-    return "unknown", ("%s is there, but no namespace as seen from here, which proves nothing"):format(path)
-  end
-  local seen, why = self:survey()
-  if not seen then
-    return "unknown", why
-  end
-  if not seen[id] then
-    return "gone"
-  end
-  local found, held = pcall(core.netns.open, { path = seen[id] })
-  if not found then
-    return "unknown", ("%s changed while it was looked at"):format(seen[id])
-  end
-  local holder <close> = held
-  local same = is_same(holder, head.netns_cookie)
-  if same == nil then
-    return "unknown", ("%s is perhaps its namespace"):format(seen[id])
-  elseif same then
-    return "alive", ("its namespace is held by %s"):format(seen[id])
-  end
-  return "gone" -- the number has a new owner
-end
-
--- Whether this process could see what made the attachment: nil, or why not.
-function Look:elsewhere(head)
-  local made = type(head.host) == "table" and head.host or {}
-  self.here = self.here or collect.place(self.host)
-  if not made.cookie or not made.view then
-    return "where it was made was not recorded"
-  elseif made.cookie ~= self.here.cookie then
-    return "it was made from another network namespace than this one, whose links cannot be seen here"
-  elseif made.view ~= self.here.view then
-    return "it was made from another process namespace than this one, whose processes cannot be seen here"
-  end
-  return nil
-end
-
--- Judges a journal: "dead", "alive" or "doubt", and the reason. grace is in seconds; with proof, an attachment that was
--- finished needs none: its namespace cannot come back, and nobody works on it while the journal's lock is free.
--- Only what was cut short keeps it, since a plugin that it had started may live on for a while.
-function Look:judge(item, grace, proof)
-  local head = item.head
-  if not head then
-    if item.text == "" or item.text and not item.text:find("\n", 1, true) then
-      return "dead", "its call ended before it had changed anything"
-    end
-    return "doubt", item.damaged
-  elseif head.format > 1 then
-    return "doubt", "a newer release of mncni wrote its journal"
-  elseif self.boot and head.boot and head.boot ~= self.boot then
-    return "dead", "it is of an earlier boot"
-  end
-  local age = math.type(head.time) == "integer" and self.boot == head.boot and self.now - head.time
-  if not age or age < 0 then
-    return "doubt", "when it was made was not recorded"
-  end
-  local why = self:elsewhere(head)
-  if why then
-    return "doubt", why
-  end
-  local link = self:link_of(item)
-  if link then
-    return "alive", ("its link %s is there"):format(link.ifname)
-  end
-  local state, reason = self:namespace_of(head)
-  if state == "alive" then
-    return "alive", reason
-  elseif state == "unknown" then
-    return "doubt", reason
-  end
-  local finished = item.entries[#item.entries].result ~= nil
-  if age < grace and not (proof and finished) then
-    return "doubt", ("it is no more than %d s old"):format(age)
-  elseif #item.links == 0 and self:hidden() then
-    -- No link of ours would vouch for a namespace that only a descriptor holds.
-    return "doubt", "the host knows of a namespace that no process and no mount explains"
-  end
-  return "dead", ("its namespace %s is gone, and no link of it is on the host"):format(head.netns)
-end
-
 -- Undoes the attachment if nobody has touched its journal since it was read. Returns whether it was removed; nothing
 -- and why when it was not. Raises what cannot be read or undone.
 function collect.remove(item, wait)
-  if not item.text then
+  if not item.hash then
     error(core.error { code = 5, object = item.path, message = item.damaged }, 0)
   end
   local opened, journal = pcall(core.journal.open, { path = item.path, wait = wait or collect.WAIT })
@@ -303,7 +35,7 @@ function collect.remove(item, wait)
     return false, "somebody else has removed it"
   end
   local held <close> = journal
-  if held:read() ~= item.text then
+  if core.journal.hash(held:read()) ~= item.hash then
     return false, "it changed while it was looked at"
   end
   held:undo "del"
@@ -417,12 +149,12 @@ function Run:store(dir, known)
 end
 
 -- run{ state_dir =, network = nil for all, grace = seconds (collect.GRACE), proof = true to spare proven ones the
--- grace, dry_run = true to change nothing, stores = list of address directories to look through besides those that
--- journals name (nil: none at all), log = function(item, reason) } removes what is proven dead.
+-- grace, limit = how many to remove at most, dry_run = true to change nothing, stores = list of address directories to
+-- look through besides those that journals name (nil: none at all), log = function(item, reason) } removes what is proven dead.
 -- Returns { removed =, kept = (in doubt), failed = lists of { network, container, ifname, addresses, path, reason },
 -- alive = how many are }. Raises only when it cannot look at all.
 function collect.run(args)
-  local look <close> = collect.look(args)
+  local look <close> = judge.look(args)
   local run = setmetatable({
     args = args, look = look, report = { removed = {}, kept = {}, failed = {}, alive = 0 },
   }, Run)
@@ -430,32 +162,43 @@ function collect.run(args)
     run:buried()
   end
   local known, stores = {}, {}
-  for _, item in ipairs(look:journals()) do
+  for item in look:journals() do
+    if #run.report.removed >= (args.limit or math.huge) then
+      return run.report
+    end
     run:attachment(item)
     if item.container then
       known[item.container .. "\n" .. item.ifname] = true
     end
-    stores[#stores + 1] = item.dir
+    if item.dir and not stores[item.dir] then
+      stores[item.dir], stores[#stores + 1] = true, item.dir
+    end
   end
-  if args.stores then
-    local seen = {}
-    for _, dir in ipairs(table.move(args.stores, 1, #args.stores, #stores + 1, stores)) do
-      if type(dir) == "string" and not seen[dir] then
-        seen[dir] = true
-        local ok, err = pcall(run.store, run, dir, known)
-        if not ok then
-          run:note("failed", { path = dir }, tostring(err))
-        end
-      end
+  for _, dir in ipairs(args.stores or {}) do
+    if not stores[dir] then
+      stores[#stores + 1] = dir
+    end
+  end
+  for _, dir in ipairs(args.stores and stores or {}) do
+    local ok, err = pcall(run.store, run, dir, known)
+    if not ok then
+      run:note("failed", { path = dir }, tostring(err))
     end
   end
   return run.report
 end
 
--- The addresses of the store in dir that a collection for an exhausted range would free. Changes nothing.
+-- Removes a few attachments of a network whose range is exhausted: enough for those that wait for an address.
+function collect.relieve(state_dir, network)
+  return collect.run { state_dir = state_dir, network = network, proof = true, limit = collect.ENOUGH }
+end
+
+-- The addresses of the store in dir that relieve would free. Changes nothing.
 function collect.reclaimable(state_dir, network, dir)
   local addresses = {}
-  local report = collect.run { state_dir = state_dir, network = network, proof = true, dry_run = true }
+  local report = collect.run {
+    state_dir = state_dir, network = network, proof = true, limit = collect.ENOUGH, dry_run = true,
+  }
   for _, item in ipairs(report.removed) do
     if item.dir == dir then
       table.move(item.addresses, 1, #item.addresses, #addresses + 1, addresses)

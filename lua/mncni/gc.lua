@@ -3,6 +3,7 @@
 
 local core = require "mncni.core"
 local collect = require "mncni.collect"
+local judge = require "mncni.judge"
 
 local gc = {}
 
@@ -10,20 +11,29 @@ local function key(container, ifname)
   return container .. "\n" .. ifname
 end
 
--- The journals of the network that no attachment of keep has; those that cannot be told to be anybody's are a failure.
-local function doomed_journals(look, keep, failed)
-  local doomed = {}
-  for _, item in ipairs(look:journals()) do
+-- The journals of the network that no attachment of keep has, and the plugins that attachments of the network, these or
+-- others, were delegated to: name -> configuration. What cannot be told to be anybody's is a failure.
+local function survey(look, keep, ipam, failed)
+  local doomed, delegates = {}, {}
+  for item in look:journals() do
+    for _, ran in ipairs(item.delegates) do
+      local name = type(ran.path) == "string" and ran.path:match("[^/]+$")
+      local ok, config = pcall(core.json.decode, ran.stdin or "")
+      if name and name ~= ipam and ok and type(config) == "table" then
+        delegates[name] = config
+      end
+    end
     if not item.container then
       failed(core.error {
         code = 5, object = item.path, message = ("%s; it was left as it is, and may be removed when no container of "
           .. "the network runs"):format(item.damaged or "it cannot be told whose it is"),
       })
     elseif item.network == look.network and not keep[key(item.container, item.ifname)] then
+      item.delegates = nil
       doomed[#doomed + 1] = item
     end
   end
-  return doomed
+  return doomed, delegates
 end
 
 -- The links of the doomed, and those that by their alias are of the network and of nobody in keep.
@@ -47,24 +57,7 @@ local function doomed_links(look, keep, doomed)
   return list
 end
 
--- The plugins that attachments of the network were delegated to, as their journals have it: name -> configuration.
-local function delegates(look, ipam)
-  local found = {}
-  for _, item in ipairs(look:journals()) do
-    for _, entry in ipairs(item.entries) do
-      local undo = type(entry.undo) == "table" and entry.undo or {}
-      local path = undo.op == "exec" and type(undo.argv) == "table" and undo.argv[1]
-      local name = type(path) == "string" and path:match("[^/]+$")
-      local ok, config = pcall(core.json.decode, undo.stdin or "")
-      if name and name ~= ipam and ok and type(config) == "table" then
-        found[name] = config
-      end
-    end
-  end
-  return found
-end
-
--- Asks them to collect, too.
+-- Asks a plugin to collect, too.
 local function forward(call, valid, name, config)
   local asked = {}
   for field, value in pairs(config) do
@@ -98,10 +91,12 @@ function gc.run(call, valid, checked)
     keep[key(entry.containerID, entry.ifname)] = true
   end
   local ipam = type(call.config.ipam) == "table" and call.config.ipam or nil
-  local look <close> = collect.look { state_dir = call.state_dir or "/run/mncni", network = call.network }
-  local doomed = try(doomed_journals, look, keep, failed) or {}
-  -- While a dead attachment's journal is there, so is who must be asked.
-  local others = try(delegates, look, ipam and ipam.type) or {}
+  local look <close> = judge.look { state_dir = call.state_dir or "/run/mncni", network = call.network }
+  local looked, doomed, others = pcall(survey, look, keep, ipam and ipam.type, failed)
+  if not looked then
+    failed(doomed)
+    doomed, others = {}, {}
+  end
   try(function() require("mncni.links").delete(look.host, doomed_links(look, keep, doomed)) end)
   for _, item in ipairs(doomed) do
     try(function()

@@ -70,9 +70,7 @@ function lease.request(call, context, held)
     network = call.network, container = call.container, ifname = call.ifname, args = call.args,
     annotations = call.annotations, wanted = wanted, ranges = runtime.ipRanges, held = held,
     journal = { undo = function(_, entry) context:undo(entry) end },
-    collect = function()
-      require("mncni.collect").run { state_dir = call.state_dir, network = call.network, proof = true }
-    end,
+    collect = function() require("mncni.collect").relieve(call.state_dir, call.network) end,
   }
 end
 

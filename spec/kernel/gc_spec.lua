@@ -522,11 +522,11 @@ describe("mncni gc", function()
     add "web"
     local collector = require "mncni.collect"
     local path = node:journal "web"
-    local ok, why = collector.remove({ path = path, text = read(path) .. "{}\n" }, 0)
+    local ok, why = collector.remove({ path = path, hash = core.journal.hash(read(path) .. "{}\n") }, 0)
     assert.is_false(ok)
     assert.are.equal("it changed while it was looked at", why)
     assert.are.same({ "10.244.1.2" }, node:reserved())
-    assert.is_false((collector.remove({ path = path .. "0", text = "" }, 0)))
+    assert.is_false((collector.remove({ path = path .. "0", hash = 0 }, 0)))
   end)
 
   describe("after a reboot", function()
