@@ -29,7 +29,7 @@ static const struct {
 	{ "policy", mn_open_policy },
 	{ "record", mn_open_record },
 	{ "boot", mn_open_boot },
-	{ "place", mn_open_place },
+	{ "directory", mn_open_directory },
 };
 
 int luaopen_mncni_core(lua_State *L)

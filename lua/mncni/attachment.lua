@@ -357,7 +357,7 @@ function attachment.status(call)
       code = 50, object = object, message = tostring(result), details = core.is_error(result) and result.details or nil,
     }, 0)
   end
-  local usable, why = pcall(core.place.usable, ("%s/attachments/%s"):format(state_dir(call), call.network))
+  local usable, why = pcall(core.directory.usable, ("%s/attachments/%s"):format(state_dir(call), call.network))
   if not usable then
     error(core.error { code = why.op == "read" and 51 or 50, object = "state directory", message = tostring(why) }, 0)
   end

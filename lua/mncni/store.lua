@@ -237,7 +237,7 @@ end
 -- Where given, request.reclaimable(directory) tells which addresses a collection would free. Takes no lock and changes
 -- nothing.
 function store.status(conf, sets, request)
-  local usable, why = pcall(core.place.usable, store.path(conf))
+  local usable, why = pcall(core.directory.usable, store.path(conf))
   if not usable then
     fail(50, store.path(conf), "%s", tostring(why))
   end

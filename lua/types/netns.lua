@@ -6,7 +6,7 @@
 ---@field netns mncni.core.netns
 ---@field sysctl mncni.core.sysctl
 ---@field boot mncni.core.boot
----@field place mncni.core.place
+---@field directory mncni.core.directory
 local core = {}
 
 --- A handle of a network namespace. Two open handles are equal when they hold the same namespace. `<close>` closes it.
@@ -117,13 +117,13 @@ function boot.id() end
 ---@return integer
 function boot.clock() end
 
----@class mncni.core.place
-local place = {}
+---@class mncni.core.directory
+local directory = {}
 
 --- Raises code 5 with what would stop files from being made in a directory, or, while that is not there, in the
 --- nearest one above it. Changes nothing.
 ---@param path string
-function place.usable(path) end
+function directory.usable(path) end
 
 ---@class mncni.ExecArguments
 ---@field argv string[] complete; the program first, looked for in PATH of its environment when it has no "/"

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What is asked about the machine: which boot this is, and whether a place can be written.
+-- What is asked about the machine: which boot this is, and whether a directory can be written.
 
 local core = require "mncni.core"
 local support = require "spec.support.store"
@@ -12,22 +12,22 @@ describe("the boot", function()
   end)
 end)
 
-describe("a place", function()
+describe("a directory", function()
   local top
 
   before_each(function() top = support.directory() end)
   after_each(function() support.remove(top) end)
 
   it("is usable when files can be made in it, or in what is above it", function()
-    core.place.usable(top)
-    core.place.usable(top .. "/not/there/yet")
+    core.directory.usable(top)
+    core.directory.usable(top .. "/not/there/yet")
     assert.are.same({}, support.names(top))
   end)
 
   it("is not where something else than a directory is in the way, and the error names it", function()
     support.write(top .. "/file", "")
     for _, path in ipairs { top .. "/file", top .. "/file/below" } do
-      local ok, err = pcall(core.place.usable, path)
+      local ok, err = pcall(core.directory.usable, path)
       assert.is_false(ok)
       assert.are.same({ 5, "ENOTDIR", "read" }, { err.code, err.name, err.op })
       assert.matches(top .. "/file", tostring(err), 1, true)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
-#include "place.h"
+#include "directory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ static int unusable(const char *op, const char *path, int errnum, struct mn_erro
 	return -errnum;
 }
 
-int mn_place_usable(const char *path, struct mn_error *err)
+int mn_directory_usable(const char *path, struct mn_error *err)
 {
 	char at[PATH_MAX];
 	auto_close int fd = -1;
