@@ -86,10 +86,15 @@ function Look:hidden()
   return self.has_hidden
 end
 
--- Notes in item what one line of its journal tells.
-local function take(item, entry)
-  local undo = type(entry.undo) == "table" and entry.undo or {}
-  if undo.op == "lease" and type(undo.addresses) == "table" then
+-- Notes in item what one way back of its journal tells.
+local function take(item, undo)
+  if type(undo) ~= "table" then
+    return
+  elseif core.json.is_array(undo) then
+    for _, one in ipairs(undo) do
+      take(item, one)
+    end
+  elseif undo.op == "lease" and type(undo.addresses) == "table" then
     item.dir = undo.dir
     table.move(undo.addresses, 1, #undo.addresses, #item.addresses + 1, item.addresses)
   elseif undo.op == "link" and not undo.netns then
@@ -97,7 +102,6 @@ local function take(item, entry)
   elseif undo.op == "exec" and type(undo.argv) == "table" then
     item.delegates[#item.delegates + 1] = { path = undo.argv[1], stdin = undo.stdin }
   end
-  item.finished = entry.result ~= nil
 end
 
 -- A journal as far as it can be read without its lock; nil when it is gone. { path, hash (of its text), empty (not a
@@ -121,7 +125,8 @@ local function read(path)
       item.damaged = item.damaged or "a line of its journal cannot be read"
     else
       head = head or entry
-      take(item, entry)
+      take(item, entry.undo)
+      item.finished = entry.result ~= nil
     end
   end
   local function is(key, kind)
