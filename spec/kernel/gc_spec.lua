@@ -3,7 +3,6 @@
 
 local core = require "mncni.core"
 local nodes = require "spec.support.node"
-local pod = require "mncni.pod"
 local spaces = require "spec.support.netns"
 
 local SMALL = { type = "host-local", subnet = "10.244.1.0/29" } -- five addresses
@@ -91,7 +90,7 @@ end
 
 -- Deletes the node's end of a pod's link, and so both, as nobody but a person would.
 local function unplug(name)
-  node.space:must("ip link del %s", pod.host_ifname(name, "eth0"))
+  node.space:must("ip link del %s", nodes.port(name))
 end
 
 -- Starts a process that stays in the pod's namespace; returns a function that ends it.
@@ -147,7 +146,7 @@ describe("the GC verb", function()
     spaces.must("rm -rf %s", node.state)
     collected { "web" }
     assert.are.same({ "10.244.1.2" }, node:reserved())
-    assert.are.same({ pod.host_ifname("web", "eth0") }, node:links())
+    assert.are.same({ nodes.port("web") }, node:links())
   end)
 
   it("is served by the IPAM policy as a plugin of its own, too", function()
@@ -381,8 +380,8 @@ describe("mncni gc", function()
       add "web"
       spaces.must "ip netns del web"
       alive(1)
-      node.space:must("ip link set %s down && ip link set %s name renamed", pod.host_ifname("web", "eth0"),
-        pod.host_ifname("web", "eth0"))
+      node.space:must("ip link set %s down && ip link set %s name renamed", nodes.port("web"),
+        nodes.port("web"))
       alive(1)
     end)
 
@@ -552,7 +551,7 @@ describe("mncni gc", function()
       add "web"
       reboot()
       assert.are.equal(1, #gc().removed)
-      assert.are.same({ pod.host_ifname("web", "eth0") }, node:links())
+      assert.are.same({ nodes.port("web") }, node:links())
       assert.are.same({ {}, {} }, { node:reserved(), node:journals() })
       node:must("DEL", { pod = "web" }) -- finds it by its name
       assert.are.same({}, node:links())
@@ -642,11 +641,11 @@ describe("mncni gc", function()
 
   it("finishes what a collection before it had buried and not deleted, and lets strangers be", function()
     add("web", "db")
-    node.space:must("ip link set %s group 79", pod.host_ifname("db", "eth0"))
+    node.space:must("ip link set %s group 79", nodes.port("db"))
     node.space:must "ip link add stranger group 79 type veth peer name strange2"
-    assert.are.same({ [pod.host_ifname("db", "eth0")] = "a collection that did not end had found it dead" },
+    assert.are.same({ [nodes.port("db")] = "a collection that did not end had found it dead" },
       reasons(node:gc().removed))
-    node.space:must("ip link show %s && ip link show stranger", pod.host_ifname("web", "eth0"))
+    node.space:must("ip link show %s && ip link show stranger", nodes.port("web"))
     assert.are.equal(2, #node:links())
   end)
 end)
@@ -733,20 +732,20 @@ describe("DEL without a journal", function()
     spaces.must("rm -rf %s", node.state)
     node:must("DEL", { pod = "web" })
     assert.are.same({ "10.244.1.3" }, node:reserved())
-    assert.are.same({ pod.host_ifname("db", "eth0") }, node:links())
+    assert.are.same({ nodes.port("db") }, node:links())
     node:must("DEL", { pod = "web" })
     node:must("DEL", { pod = "db" })
     assert.are.same({ {}, {} }, { node:reserved(), node:links() })
   end)
 
   it("leaves a link of that name that is somebody else's", function()
-    node.space:must("ip link add %s type veth peer name x1", pod.host_ifname("web", "eth0"))
+    node.space:must("ip link add %s type veth peer name x1", nodes.port("web"))
     node:must("DEL", { pod = "web" })
-    node.space:must("ip link show %s", pod.host_ifname("web", "eth0"))
-    node.space:must("ip link set %s group 78 alias 'mncni testnet db eth0'", pod.host_ifname("web", "eth0"))
+    node.space:must("ip link show %s", nodes.port("web"))
+    node.space:must("ip link set %s group 78 alias 'mncni testnet db eth0'", nodes.port("web"))
     node:must("DEL", { pod = "web" })
-    node.space:must("ip link show %s", pod.host_ifname("web", "eth0"))
-    node.space:must("ip link set %s alias ''", pod.host_ifname("web", "eth0")) -- as between its creation and its alias
+    node.space:must("ip link show %s", nodes.port("web"))
+    node.space:must("ip link set %s alias ''", nodes.port("web")) -- as between its creation and its alias
     node:must("DEL", { pod = "web" })
     assert.are.same({}, node:links())
   end)

@@ -39,6 +39,11 @@ function node:pod(name)
   return self.pods[name]
 end
 
+-- The name of the node's end of a pod's link.
+function node.port(name)
+  return (pod.host_ifname(name, "eth0"))
+end
+
 -- Removes the namespaces of pods with all that is in them, as their end without a DEL does, and waits for the kernel to
 -- take down their links on the node, which it does in its own time.
 function node:kill(...)
@@ -48,7 +53,7 @@ function node:kill(...)
   end
   for _, name in ipairs { ... } do
     self.space:must("for i in $(seq 500); do ip link show %s >/dev/null 2>&1 || exit 0; sleep 0.01; done; exit 1",
-      pod.host_ifname(name, "eth0"))
+      node.port(name))
   end
 end
 
@@ -100,6 +105,9 @@ function node:call(command, args)
     env[key] = value
   end
   local argv = { table.unpack(args.prefix or {}) }
+  if argv[1] == "strace" then
+    env.ASAN_OPTIONS = "detect_leaks=0" -- LeakSanitizer cannot work on what is traced
+  end
   argv[#argv + 1] = self.scratch .. "/bin/" .. (args.name or "naivebridge")
   local outcome = self:exec(argv, env, core.json.encode(self:config(args.conf)))
   local ok, document = pcall(core.json.decode, outcome.stdout)
