@@ -2,13 +2,13 @@
 -- The command line: mncni SUBCOMMAND ..., each subcommand a module mncni.cmd.NAME with run(words).
 
 local core = require "mncni.core"
-local declaration = require "mncni.declaration"
 
 local command = {}
 
--- Name -> what it does, for those that are modules mncni.cmd.NAME.
+-- In the order in which they are told: name, and what it does. All but version are modules mncni.cmd.NAME.
 local subcommands = {
-  gc = "removes attachments that are proven dead; mncni gc --help",
+  { "gc", "removes attachments that are proven dead; mncni gc --help" },
+  { "version", "prints the version" },
 }
 
 local function about()
@@ -24,10 +24,9 @@ local function about()
     lines[#lines + 1] = ("  %-16s %s"):format(policy.name, policy.source)
   end
   lines[#lines + 1] = ""
-  for _, name in ipairs(declaration.sorted_keys(subcommands)) do
-    lines[#lines + 1] = ("mncni %-18s %s"):format(name, subcommands[name])
+  for _, subcommand in ipairs(subcommands) do
+    lines[#lines + 1] = ("mncni %-18s %s"):format(table.unpack(subcommand))
   end
-  lines[#lines + 1] = "mncni version            prints the version"
   return table.concat(lines, "\n")
 end
 
@@ -43,11 +42,13 @@ function command.run(words)
   if name == "version" or name == "--version" then
     return { status = 0, stdout = core.version }
   end
-  if subcommands[name] then
-    return require("mncni.cmd." .. name).run(table.move(words, 2, #words, 1, {}))
+  local known = {}
+  for i, subcommand in ipairs(subcommands) do
+    known[i] = subcommand[1]
+    if known[i] == name then
+      return require("mncni.cmd." .. name).run(table.move(words, 2, #words, 1, {}))
+    end
   end
-  local known = declaration.sorted_keys(subcommands)
-  table.insert(known, "version")
   local nearest = core.nearest(name, known)
   return {
     status = 2,

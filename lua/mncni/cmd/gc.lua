@@ -38,7 +38,11 @@ local function parse(words)
     if not name then
       return nil, usage("%q is no option", words[i])
     elseif options[name] == nil then
-      local near = core.nearest(name, require("mncni.declaration").sorted_keys(options))
+      local known = {}
+      for option in pairs(options) do
+        known[#known + 1] = option
+      end
+      local near = core.nearest(name, known)
       return nil, usage("there is no option \"--%s\"%s", name, near and (", did you mean \"--" .. near .. "\"?") or "")
     elseif words[i]:find("=", 1, true) then
       if not options[name] then
