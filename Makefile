@@ -216,7 +216,7 @@ include spec/fuzz/rules.mk
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni \
+		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd \
 		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BUILD)/bin/mncni $(DESTDIR)$(PREFIX)/sbin/mncni
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
@@ -227,6 +227,7 @@ install: all
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
 	install -m 755 $(LUA_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/core.so
 	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
+	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
 	install -m 644 deploy/mncni.8 $(DESTDIR)$(PREFIX)/share/man/man8/mncni.8
 

@@ -37,6 +37,8 @@ int mn_open_find_program(lua_State *L);
 int mn_open_journal(lua_State *L);
 int mn_open_policy(lua_State *L);
 int mn_open_place(lua_State *L);
+int mn_open_boot(lua_State *L);
+int mn_open_directory(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot.h"
 #include "cleanup.h"
 #include "exec.h"
 #include "json.h"
@@ -460,7 +461,23 @@ static int undo_exec(const cJSON *entry, struct mn_error *err)
 	return ret;
 }
 
-static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_error *err)
+// Tells from the first line whether an earlier boot wrote the journal: what it lists in the kernel is gone,
+// and what stands in its place by now is somebody else's.
+static bool of_earlier_boot(const char *line)
+{
+	cJSON *head = NULL;
+	const char *boot;
+	bool earlier;
+
+	if (mn_json_parse(line, strlen(line), &head, NULL) < 0)
+		return false;
+	boot = string_of(head, "boot");
+	earlier = boot && *mn_boot_id() && strcmp(boot, mn_boot_id()) != 0;
+	cJSON_Delete(head);
+	return earlier;
+}
+
+static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, struct mn_error *err)
 {
 	static const struct {
 		const char *op;
@@ -481,7 +498,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 		return undo_lease(entry, err);
 	if (strcmp(op, "exec") == 0)
 		return undo_exec(entry, err);
-	if (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK)
+	if (earlier || (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK))
 		return 0;
 	ret = open_netns(entry, &netns, err);
 	if (ret != 0)
@@ -498,16 +515,16 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 }
 
 // What undoes one line: nothing, an entry, or a list of entries, all of which are tried, in their order.
-static int undo_line(const cJSON *undo, enum mn_undo_mode mode, struct mn_error *err)
+static int undo_line(const cJSON *undo, enum mn_undo_mode mode, bool earlier, struct mn_error *err)
 {
 	const cJSON *entry;
 	int first = 0;
 
 	if (!cJSON_IsArray(undo))
-		return cJSON_IsObject(undo) ? undo_entry(undo, mode, err) : 0;
+		return cJSON_IsObject(undo) ? undo_entry(undo, mode, earlier, err) : 0;
 	cJSON_ArrayForEach (entry, undo) {
 		struct mn_error one = { 0 };
-		int ret = undo_entry(entry, mode, &one);
+		int ret = undo_entry(entry, mode, earlier, &one);
 
 		if (ret < 0 && first == 0) {
 			first = ret;
@@ -537,6 +554,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	auto_free char *text = NULL;
 	auto_free char **lines = NULL;
 	struct mn_error first = { 0 };
+	bool earlier;
 	size_t n;
 	int ret;
 
@@ -546,17 +564,18 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	n = split_lines(text, &lines);
 	if (!lines)
 		return mn_fail(err, ENOMEM, "undo", journal->path, "no memory");
+	earlier = n > 0 && of_earlier_boot(lines[0]);
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
 		cJSON *line = NULL;
 
-		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0) {
-			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON",
-				n + 1);
+		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0 || !cJSON_IsObject(line)) {
+			mn_fail(&one, EINVAL, "undo", journal->path,
+				"line %zu of the journal is no JSON object", n + 1);
 			one.code = 5;
 			ret = -EINVAL;
 		} else {
-			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, &one);
+			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, earlier, &one);
 		}
 		cJSON_Delete(line);
 		if (ret < 0 && first.errnum == 0)

@@ -42,6 +42,16 @@ local function entries(journal)
   return list
 end
 
+-- Whether it is no journal any more: a failing disk, or somebody's editor.
+local function is_damaged(journal)
+  local ok, text = pcall(journal.read, journal)
+  for line in (ok and text or ""):gmatch("([^\n]*)\n") do
+    local decoded, entry = pcall(core.json.decode, line)
+    ok = ok and decoded and type(entry) == "table" and not core.json.is_array(entry)
+  end
+  return not ok
+end
+
 local function finished(list)
   local last = list[#list]
   return last and last.result and list[1].format and list[1] or nil
@@ -86,14 +96,33 @@ local function checked(call, policy)
   return conf
 end
 
-local function header(call, netns)
+-- The first line of a journal: whose it is, and what will tell whether that is still alive (mncni.collect). host and
+-- inside are sockets on the host's and the pod's side, where there is one.
+local function header(call, netns, host, inside)
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
-    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns and netns:id() or nil,
+    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns and netns:id(),
+    netns_cookie = inside and inside:cookie(), boot = core.boot.id(), time = core.boot.clock(),
+    host = host and { cookie = host:cookie(), view = core.netns.view() },
   }
 end
 
--- What an unfinished or stale attachment of the same key left is undone first; one that is alive stays as it is.
+-- Whether a journal is of this boot and, where there is one, of this very namespace: an inode's number and a path may
+-- come back, a cookie does not.
+local function is_current(head, netns)
+  if head.boot and head.boot ~= (core.boot.id() or head.boot) then
+    return false
+  elseif not netns then
+    return true
+  elseif head.netns_id ~= netns:id() then
+    return false
+  end
+  local socket <close> = core.socket { protocol = "route", netns = netns }
+  return not head.netns_cookie or head.netns_cookie == socket:cookie()
+end
+
+-- What an unfinished or stale attachment of the same key left is undone first; one that is alive stays as it is, and
+-- on_finished(its entries) gives the answer (nil: it is stale all the same).
 local function fresh_journal(call, netns, on_finished)
   while true do
     local journal, created = open_journal(call, true)
@@ -102,10 +131,12 @@ local function fresh_journal(call, netns, on_finished)
     end
     local list = entries(journal)
     local head = finished(list)
-    if head and (netns == nil or head.netns_id == netns:id()) then
+    if head and is_current(head, netns) then
       local answer = on_finished(list)
-      journal:close()
-      return nil, answer
+      if answer then
+        journal:close()
+        return nil, answer
+      end
     end
     journal:undo "del"
     journal:close()
@@ -142,16 +173,35 @@ local function conclude(call, journal, returned)
   return text
 end
 
+-- The header for a lease whose interface another plugin makes: the namespace is recorded if the caller names one.
+local function lease_header(call)
+  local host <close> = core.socket { protocol = "route" }
+  local opened, netns = pcall(core.netns.open, { path = call.netns })
+  if not opened then
+    return header(call, nil, host)
+  end
+  local held <close> = netns
+  local inside <close> = core.socket { protocol = "route", netns = held }
+  return header(call, held, host, inside)
+end
+
+-- The result of an earlier, identical request, while its addresses are still reserved for it; else nil.
+local function still_leased(call, result)
+  local request = setmetatable({ prev_result = result }, { __index = call })
+  local ok = pcall(require("mncni.lease").check, request, steps.new {}, call.config.ipam or { type = call.policy })
+  return ok and result or nil
+end
+
 -- ADD of an IPAM policy as a plugin of its own: an address, no interface. Returns the document.
 local function add_lease(call)
-  local journal, answer = fresh_journal(call, nil, function(list) return list[#list].result end)
+  local journal, answer = fresh_journal(call, nil, function(list) return still_leased(call, list[#list].result) end)
   if not journal then
     return document(call, results.check(answer)) -- the same request again: the same address
   end
   local context = steps.new { journal = journal }
   local text
   with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(header(call)))
+    journal:append(core.json.encode(lease_header(call)))
     local lease = require("mncni.lease").acquire(call, context, call.config.ipam or { type = call.policy })
     local result = { ips = {}, routes = lease.routes, dns = lease.dns }
     for i, entry in ipairs(lease.addresses) do
@@ -192,7 +242,7 @@ function attachment.add(call)
   call.netns_handle = netns
   local text
   with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(header(call, netns)))
+    journal:append(core.json.encode(header(call, netns, host:socket "route", inside:socket "route")))
     local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
     local returned = steps.within(context, policy.add, pod, conf)
     context:commit()
@@ -201,15 +251,25 @@ function attachment.add(call)
   return text
 end
 
--- Gives back what a missing journal leaves open: the addresses, by the name of the attachment.
-local function del_without_journal(call)
+-- Gives back what a missing or damaged journal leaves open, by the name of the attachment: the link on the host, and
+-- the addresses. Raises the first failure after both were tried.
+local function del_by_name(call)
   local ipam = call.config.ipam
   local loaded, policy = pcall(policies.load, call.policy)
+  local deleted, err = true, nil
   if loaded and is_ipam(policy) then
     ipam = ipam or { type = call.policy }
+  else
+    deleted, err = pcall(function()
+      local look <close> = require("mncni.judge").look { state_dir = state_dir(call), network = call.network }
+      require("mncni.links").delete(look.host, { look:link_of(call) })
+    end)
   end
   if type(ipam) == "table" and (ipam.type or ipam.policy) then
     require("mncni.lease").release(call, steps.new {}, ipam)
+  end
+  if not deleted then
+    error(err, 0)
   end
 end
 
@@ -230,10 +290,20 @@ function attachment.del(call)
     try(function() policy.del(call, checked(call, policy)) end)
   end
   local journal <close> = open_journal(call, false)
-  if journal then
-    try(journal.undo, journal, "del")
+  if not journal then
+    try(del_by_name, call)
   else
-    try(del_without_journal, call)
+    local ok, err = pcall(journal.undo, journal, "del")
+    if not ok and is_damaged(journal) then
+      -- What it still told is undone; the rest is found by name, and it would only stand in the way of the next DEL.
+      io.stderr:write("mncni: ", tostring(err), "; the attachment is deleted by its name\n")
+      try(del_by_name, call)
+      if not first then
+        try(journal.remove, journal)
+      end
+    elseif not ok then
+      first = first or err
+    end
   end
   if first then
     error(first, 0)
@@ -277,56 +347,43 @@ function attachment.check(call)
   end
 end
 
--- STATUS: raises code 50 (an ADD would fail) or 51 (existing containers are affected) with the reason.
+-- STATUS: raises code 50 (an ADD would fail) or 51 (containers that exist are affected, too: they cannot be deleted, or
+-- what they are attached to is not what it was) with the reason. Takes no lock and changes nothing.
 function attachment.status(call)
-  local ok, policy = pcall(policies.load, call.policy)
-  if not ok then
-    error(core.error { code = 50, object = ("policy %q"):format(call.policy), message = tostring(policy) }, 0)
+  local function try(object, fn, ...)
+    local ok, result = pcall(fn, ...)
+    if ok then
+      return result
+    elseif core.is_error(result) and (result.code == 50 or result.code == 51) then
+      error(result, 0)
+    end
+    error(core.error {
+      code = 50, object = object, message = tostring(result), details = core.is_error(result) and result.details or nil,
+    }, 0)
   end
+  local usable, why = pcall(core.directory.usable, ("%s/attachments/%s"):format(state_dir(call), call.network))
+  if not usable then
+    error(core.error { code = why.op == "read" and 51 or 50, object = "state directory", message = tostring(why) }, 0)
+  end
+  local policy = try(("policy %q"):format(call.policy), policies.load, call.policy)
   local ipam = call.config.ipam
   if is_ipam(policy) then
     ipam = ipam or { type = call.policy }
   else
-    local usable, err = pcall(checked, call, policy)
-    if not usable then
-      error(core.error { code = 50, object = "configuration", message = tostring(err) }, 0)
-    end
+    local conf = try("configuration", checked, call, policy)
     if policy.status then
-      policy.status(err)
+      try("configuration", policy.status, conf)
     end
   end
   if type(ipam) == "table" then
-    require("mncni.lease").status(call, ipam)
+    try("ipam", require("mncni.lease").status, call, ipam)
   end
 end
 
--- GC: undoes every attachment of the network that is not in valid ({ { containerID, ifname }, ... }). Goes on after a
--- failure and raises the first one at the end.
+-- GC: removes what the network has and valid ({ { containerID, ifname }, ... }) does not list. Goes on after a failure
+-- and raises the first one at the end.
 function attachment.gc(call, valid)
-  local keep = {}
-  for _, entry in ipairs(valid) do
-    keep[entry.containerID .. "\n" .. entry.ifname] = true
-  end
-  local first
-  for _, path in ipairs(core.journal.list { state_dir = state_dir(call), network = call.network }) do
-    local ok, err = pcall(function()
-      local journal <close> = core.journal.open { path = path, wait = attachment.WAIT }
-      local head = journal and entries(journal)[1]
-      if head and head.network == call.network and head.type == call.type
-        and not keep[head.container .. "\n" .. head.ifname] then
-        journal:undo "del"
-      end
-    end)
-    first = first or (not ok and err) or nil
-  end
-  local ipam = call.config.ipam
-  if type(ipam) == "table" then
-    local ok, err = pcall(require("mncni.lease").gc, call, ipam, valid)
-    first = first or (not ok and err) or nil
-  end
-  if first then
-    error(first, 0)
-  end
+  require("mncni.gc").run(call, valid, checked)
 end
 
 return attachment

@@ -365,4 +365,43 @@ describe("a network namespace", function()
       assert.has_error(function() netns.current():run "print" end)
     end)
   end)
+
+  describe("in a survey", function()
+    local function opens(id, path)
+      local handle <close> = netns.open { path = path }
+      return handle:id() == id
+    end
+
+    it("is there while a process or a mount has it, in any mount namespace, and each path opens its own", function()
+      local space = spaces.new "a name"
+      local id = space.ns:id()
+      for found, path in pairs(netns.survey()) do
+        assert.is_true(opens(found, path), path)
+      end
+      assert.truthy(netns.survey()[id])
+
+      local directory = spaces.must "mktemp -d"
+      local pipe = assert(io.popen(("exec unshare -m sh -c 'touch %s/x && mount --bind \"%s\" %s/x && echo $$ && "
+        .. "exec sleep 60'"):format(directory, space.path, directory)))
+      local pid = pipe:read "l"
+      spaces.must("ip netns del %s", space.name)
+      assert.are.equal(("/proc/%s/task/%s/root%s/x"):format(pid, pid, directory), netns.survey()[id])
+      assert.is_true(opens(id, netns.survey()[id]))
+      os.execute("kill " .. pid)
+      pipe:close()
+      assert.is_nil(netns.survey()[id]) -- our descriptor is not looked for
+      spaces.must("rm -r %s", directory)
+    end)
+
+    it("is not left out for want of permission: there is no survey then", function()
+      local out = spaces.sh("setpriv --reuid 65534 --clear-groups " .. os.getenv "RING_LUA"
+        .. [[ -e 'print(pcall(require "mncni.core".netns.survey))']])
+      assert.truthy(out:find("false", 1, true) and out:find("EACCES", 1, true), out)
+    end)
+
+    it("sees what the process namespace that it names has", function()
+      local stat = spaces.must "stat -L -c %d:%i /proc/self/ns/pid"
+      assert.are.equal(stat, netns.view())
+    end)
+  end)
 end)
