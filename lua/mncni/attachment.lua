@@ -1,37 +1,34 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Attachments: runs a policy's verb for one container and interface, with a journal that undoes it.
--- Every function takes the call (one CNI invocation as a table, see mncni.cni) and raises error objects with a code.
+-- Attachments: what the verbs (mncni.verb.add and its like) share. Every function takes the call (one CNI invocation as a
+-- table, see mncni.cni) and raises error objects with a code.
 
 local core = require "mncni.core"
-local errors = require "mncni.errors"
-local results = require "mncni.result"
-local steps = require "mncni.steps"
-local policies = require "mncni.policy"
 
 local attachment = {}
 
 -- Milliseconds to wait for another call that works on the same attachment, before code 11.
 attachment.WAIT = 10000
 
-local JOURNAL_FORMAT = 1
-
-local function is_ipam(policy)
+-- Whether a policy gives addresses, and no interfaces.
+function attachment.is_ipam(policy)
   return policy.lease ~= nil and policy.add == nil
 end
 
-local function state_dir(call)
+-- Where the journals are.
+function attachment.state_dir(call)
   return call.state_dir or "/run/mncni"
 end
 
-local function open_journal(call, create)
+-- The journal of the call's attachment, and whether it was made now; nil when there is none and create is not set.
+function attachment.journal(call, create)
   return core.journal.open {
-    state_dir = state_dir(call), network = call.network, container = call.container, type = call.type,
+    state_dir = attachment.state_dir(call), network = call.network, container = call.container, type = call.type,
     ifname = call.ifname, create = create, wait = attachment.WAIT,
   }
 end
 
 -- The lines of a journal as tables; a torn last line (a crash while it was written, before the change) is no entry.
-local function entries(journal)
+function attachment.entries(journal)
   local list = {}
   for line in journal:read():gmatch("([^\n]*)\n") do
     local ok, entry = pcall(core.json.decode, line)
@@ -42,24 +39,9 @@ local function entries(journal)
   return list
 end
 
--- Whether it is no journal any more: a failing disk, or somebody's editor.
-local function is_damaged(journal)
-  local ok, text = pcall(journal.read, journal)
-  for line in (ok and text or ""):gmatch("([^\n]*)\n") do
-    local decoded, entry = pcall(core.json.decode, line)
-    ok = ok and decoded and type(entry) == "table" and not core.json.is_array(entry)
-  end
-  return not ok
-end
-
-local function finished(list)
-  local last = list[#list]
-  return last and last.result and list[1].format and list[1] or nil
-end
-
 -- The namespace of the call, open. Raises code 8 for one that is missing or the plugin's own: wiring that as a
 -- pod would take the node's network down, so it is refused before anything is touched.
-local function open_netns(call)
+function attachment.netns(call)
   local netns = core.netns.open { path = call.netns }
   if not call.netns_override then
     local own <close> = core.netns.current()
@@ -82,7 +64,7 @@ local protocol_keys = {
 }
 
 -- The policy's options out of the configuration, checked and complete, with what the protocol keys hold beside them.
-local function checked(call, policy)
+function attachment.checked(call, policy)
   local conf, ignored = require("mncni.options").check(policy.options or {}, call.config, {
     unknown = "collect", also = protocol_keys, what = call.policy,
   })
@@ -94,296 +76,6 @@ local function checked(call, policy)
   end
   conf.network = call.network
   return conf
-end
-
--- The first line of a journal: whose it is, and what will tell whether that is still alive (mncni.collect). host and
--- inside are sockets on the host's and the pod's side, where there is one.
-local function header(call, netns, host, inside)
-  return {
-    format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
-    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns and netns:id(),
-    netns_cookie = inside and inside:cookie(), boot = core.boot.id(), time = core.boot.clock(),
-    host = host and { cookie = host:cookie(), view = core.netns.view() },
-  }
-end
-
--- Whether a journal is of this boot and, where there is one, of this very namespace: an inode's number and a path may
--- come back, a cookie does not.
-local function is_current(head, netns)
-  if head.boot and head.boot ~= (core.boot.id() or head.boot) then
-    return false
-  elseif not netns then
-    return true
-  elseif head.netns_id ~= netns:id() then
-    return false
-  end
-  local socket <close> = core.socket { protocol = "route", netns = netns }
-  return not head.netns_cookie or head.netns_cookie == socket:cookie()
-end
-
--- What an unfinished or stale attachment of the same key left is undone first; one that is alive stays as it is, and
--- on_finished(its entries) gives the answer (nil: it is stale all the same).
-local function fresh_journal(call, netns, on_finished)
-  while true do
-    local journal, created = open_journal(call, true)
-    if created then
-      return journal
-    end
-    local list = entries(journal)
-    local head = finished(list)
-    if head and is_current(head, netns) then
-      local answer = on_finished(list)
-      if answer then
-        journal:close()
-        return nil, answer
-      end
-    end
-    journal:undo "del"
-    journal:close()
-  end
-end
-
--- Runs body(); whatever it raises is raised after everything it did has been undone, in reverse. A host that cannot
--- tell the runtime of the success undoes it too, so the journal stays active.
-local function with_rollback(call, context, journal, body)
-  journal:activate(true)
-  local ok, err = errors.catch(body)
-  if not ok then
-    local undone, undo_err = pcall(journal.undo, journal, "rollback")
-    if not undone then
-      err.details = ((err.details and err.details .. "\n") or "") .. "rollback: " .. tostring(undo_err)
-    end
-    journal:activate(false)
-    error(err, 0)
-  end
-  call.warnings = context.warnings
-end
-
--- A canonical result as the runtime gets it, in the cniVersion of the call.
-local function document(call, result)
-  return core.json.encode(results.convert(result, call.version), { pretty = true })
-end
-
--- Ends the journal with what a policy returned, once it is known to be a result and one that can be told to the
--- runtime: while what was done for it can still be undone. Returns the document.
-local function conclude(call, journal, returned)
-  local result = results.check(returned)
-  local text = document(call, result)
-  journal:append(core.json.encode { result = result })
-  return text
-end
-
--- The header for a lease whose interface another plugin makes: the namespace is recorded if the caller names one.
-local function lease_header(call)
-  local host <close> = core.socket { protocol = "route" }
-  local opened, netns = pcall(core.netns.open, { path = call.netns })
-  if not opened then
-    return header(call, nil, host)
-  end
-  local held <close> = netns
-  local inside <close> = core.socket { protocol = "route", netns = held }
-  return header(call, held, host, inside)
-end
-
--- The result of an earlier, identical request, while its addresses are still reserved for it; else nil.
-local function still_leased(call, result)
-  local request = setmetatable({ prev_result = result }, { __index = call })
-  local ok = pcall(require("mncni.lease").check, request, steps.new {}, call.config.ipam or { type = call.policy })
-  return ok and result or nil
-end
-
--- ADD of an IPAM policy as a plugin of its own: an address, no interface. Returns the document.
-local function add_lease(call)
-  local journal, answer = fresh_journal(call, nil, function(list) return still_leased(call, list[#list].result) end)
-  if not journal then
-    return document(call, results.check(answer)) -- the same request again: the same address
-  end
-  local context = steps.new { journal = journal }
-  local text
-  with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(lease_header(call)))
-    local lease = require("mncni.lease").acquire(call, context, call.config.ipam or { type = call.policy })
-    local result = { ips = {}, routes = lease.routes, dns = lease.dns }
-    for i, entry in ipairs(lease.addresses) do
-      result.ips[i] = { address = entry.address, gateway = entry.gateway }
-    end
-    text = conclude(call, journal, result)
-  end)
-  journal:close()
-  return text
-end
-
--- ADD. Returns the document for the runtime.
-function attachment.add(call)
-  local policy = policies.load(call.policy)
-  if is_ipam(policy) then
-    return add_lease(call)
-  end
-  if not policy.add then
-    error(core.error {
-      code = 7, object = ("policy %q"):format(call.policy),
-      message = "it has no add hook, so it cannot attach a container",
-    }, 0)
-  end
-  local conf = checked(call, policy)
-  local netns <close> = open_netns(call)
-  local journal <close> = fresh_journal(call, netns, function()
-    error(core.error {
-      code = 103, errno = 17, object = ("attachment %s of %s"):format(call.ifname, call.container),
-      message = "it exists already and was left as it is; DEL it first",
-    }, 0)
-  end)
-  local net = require "mncni.net"
-  local host <close> = net.open()
-  local inside <close> = net.open(netns)
-  local context = steps.new {
-    host = host, pod = inside, journal = journal, netns = { path = call.netns, id = netns:id() },
-  }
-  call.netns_handle = netns
-  local text
-  with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(header(call, netns, host:socket "route", inside:socket "route")))
-    local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
-    local returned = steps.within(context, policy.add, pod, conf)
-    context:commit()
-    text = conclude(call, journal, pod:finish(returned))
-  end)
-  return text
-end
-
--- Gives back what a missing or damaged journal leaves open, by the name of the attachment: the link on the host, and
--- the addresses. Raises the first failure after both were tried.
-local function del_by_name(call)
-  local ipam = call.config.ipam
-  local loaded, policy = pcall(policies.load, call.policy)
-  local deleted, err = true, nil
-  if loaded and is_ipam(policy) then
-    ipam = ipam or { type = call.policy }
-  else
-    deleted, err = pcall(function()
-      local look <close> = require("mncni.judge").look { state_dir = state_dir(call), network = call.network }
-      require("mncni.links").delete(look.host, { look:link_of(call) })
-    end)
-  end
-  if type(ipam) == "table" and (ipam.type or ipam.policy) then
-    require("mncni.lease").release(call, steps.new {}, ipam)
-  end
-  if not deleted then
-    error(err, 0)
-  end
-end
-
--- DEL. Works without namespace, policy, prevResult or the configuration of the ADD; gone already is fine. Raises only
--- when something is left that must not be, after everything else has been tried.
-function attachment.del(call)
-  local first
-  local function try(fn, ...)
-    local ok, err = pcall(fn, ...)
-    if not ok and not first then
-      first = err
-    end
-  end
-
-  -- A policy that wants more than its steps undone says so in del; it is no reason to keep the rest.
-  local loaded, policy = pcall(policies.load, call.policy)
-  if loaded and policy.del then
-    try(function() policy.del(call, checked(call, policy)) end)
-  end
-  local journal <close> = open_journal(call, false)
-  if not journal then
-    try(del_by_name, call)
-  else
-    local ok, err = pcall(journal.undo, journal, "del")
-    if not ok and is_damaged(journal) then
-      -- What it still told is undone; the rest is found by name, and it would only stand in the way of the next DEL.
-      io.stderr:write("mncni: ", tostring(err), "; the attachment is deleted by its name\n")
-      try(del_by_name, call)
-      if not first then
-        try(journal.remove, journal)
-      end
-    elseif not ok then
-      first = first or err
-    end
-  end
-  if first then
-    error(first, 0)
-  end
-end
-
--- CHECK: the attachment is as it was made, as far as prevResult and later plugins of the chain left it to us.
-function attachment.check(call)
-  local policy = policies.load(call.policy)
-  if not call.prev_result then
-    error(core.error { code = 7, object = "prevResult", message = "Required prevResult missing" }, 0)
-  end
-  local journal <close> = open_journal(call, false)
-  if not journal then
-    error(core.error {
-      code = 106, object = ("attachment %s of %s"):format(call.ifname, call.container),
-      message = "there is no record of it on this node: it was never added, or it was deleted",
-    }, 0)
-  end
-  local list = entries(journal)
-  if is_ipam(policy) then
-    require("mncni.lease").check(call, steps.new {}, call.config.ipam or { type = call.policy })
-    return
-  end
-  local conf = checked(call, policy)
-  local netns <close> = open_netns(call)
-  if list[1] and list[1].netns_id and list[1].netns_id ~= netns:id() then
-    error(core.error {
-      code = 106, object = call.netns, message = "it is another namespace than the one that was attached",
-    }, 0)
-  end
-  local net = require "mncni.net"
-  local host <close> = net.open()
-  local inside <close> = net.open(netns)
-  require("mncni.check").run { host = host, pod = inside, entries = list, prev_result = call.prev_result, call = call }
-  if type(conf.ipam) == "table" and conf.ipam.type then
-    require("mncni.lease").check(call, steps.new {}, conf.ipam)
-  end
-  if policy.check then
-    policy.check(call, conf)
-  end
-end
-
--- STATUS: raises code 50 (an ADD would fail) or 51 (containers that exist are affected, too: they cannot be deleted, or
--- what they are attached to is not what it was) with the reason. Takes no lock and changes nothing.
-function attachment.status(call)
-  local function try(object, fn, ...)
-    local ok, result = pcall(fn, ...)
-    if ok then
-      return result
-    elseif core.is_error(result) and (result.code == 50 or result.code == 51) then
-      error(result, 0)
-    end
-    error(core.error {
-      code = 50, object = object, message = tostring(result), details = core.is_error(result) and result.details or nil,
-    }, 0)
-  end
-  local usable, why = pcall(core.directory.usable, ("%s/attachments/%s"):format(state_dir(call), call.network))
-  if not usable then
-    error(core.error { code = why.op == "read" and 51 or 50, object = "state directory", message = tostring(why) }, 0)
-  end
-  local policy = try(("policy %q"):format(call.policy), policies.load, call.policy)
-  local ipam = call.config.ipam
-  if is_ipam(policy) then
-    ipam = ipam or { type = call.policy }
-  else
-    local conf = try("configuration", checked, call, policy)
-    if policy.status then
-      try("configuration", policy.status, conf)
-    end
-  end
-  if type(ipam) == "table" then
-    try("ipam", require("mncni.lease").status, call, ipam)
-  end
-end
-
--- GC: removes what the network has and valid ({ { containerID, ifname }, ... }) does not list. Goes on after a failure
--- and raises the first one at the end.
-function attachment.gc(call, valid)
-  require("mncni.gc").run(call, valid, checked)
 end
 
 return attachment

@@ -269,28 +269,6 @@ local function encode(document)
   return core.json.encode(document, { pretty = true })
 end
 
-local handlers = {}
-
-function handlers.ADD(call, attachment)
-  return attachment.add(call)
-end
-
-function handlers.DEL(call, attachment)
-  attachment.del(call)
-end
-
-function handlers.CHECK(call, attachment)
-  attachment.check(call)
-end
-
-function handlers.STATUS(call, attachment)
-  attachment.status(call)
-end
-
-function handlers.GC(call, attachment)
-  attachment.gc(call, call.valid)
-end
-
 local function prepare(call, request)
   read_environment(call, call.env)
   read_configuration(call, request)
@@ -311,7 +289,7 @@ local function serve(call, request)
     return false, err
   end
   return errors.catch(function()
-    return handlers[call.command](call, require "mncni.attachment")
+    return require("mncni.verb." .. call.command:lower()).run(call)
   end)
 end
 

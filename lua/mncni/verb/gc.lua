@@ -2,6 +2,7 @@
 -- The GC verb: removes what a network has and the runtime does not list. Source: CNI specification 1.1.0, "GC".
 
 local core = require "mncni.core"
+local attachment = require "mncni.attachment"
 local collect = require "mncni.collect"
 local judge = require "mncni.judge"
 
@@ -69,11 +70,11 @@ local function forward(call, valid, name, config)
   require("mncni.delegate").run(call, name, "GC", { config = asked })
 end
 
--- run(call, valid, checked) removes every attachment, address and link of call.network that is not in valid
--- ({ { containerID, ifname }, ... }), and has IPAM, delegates and the policy do the same; checked(call, policy) gives
--- the policy's options. Goes on after a failure and raises the first one at the end.
-function gc.run(call, valid, checked)
-  local first
+-- run(call) removes every attachment, address and link of call.network that is not in call.valid
+-- ({ { containerID, ifname }, ... }), and has IPAM, delegates and the policy do the same. Goes on after a failure and
+-- raises the first one at the end.
+function gc.run(call)
+  local valid, first = call.valid, nil
   local function failed(err)
     first = first or err
     io.stderr:write("mncni: gc: ", tostring(err), "\n")
@@ -125,7 +126,7 @@ function gc.run(call, valid, checked)
   -- A policy that wants more says so in gc; one that does not load any more is no reason to keep the rest.
   local loaded, policy = pcall(require("mncni.policy").load, call.policy)
   if loaded and policy.gc and policy.add then
-    try(function() policy.gc(valid, checked(call, policy)) end)
+    try(function() policy.gc(valid, attachment.checked(call, policy)) end)
   end
   if first then
     error(first, 0)
