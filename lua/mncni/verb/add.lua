@@ -3,8 +3,8 @@
 
 local core = require "mncni.core"
 local attachment = require "mncni.attachment"
-local errors = require "mncni.errors"
 local policies = require "mncni.policy"
+local raised = require "mncni.raised"
 local results = require "mncni.result"
 local steps = require "mncni.steps"
 
@@ -68,7 +68,7 @@ end
 -- tell the runtime of the success undoes it too, so the journal stays active.
 function add.with_rollback(call, context, journal, body)
   journal:activate(true)
-  local ok, err = errors.catch(body)
+  local ok, err = raised.catch(body)
   if not ok then
     local undone, undo_err = pcall(journal.undo, journal, "rollback")
     if not undone then
