@@ -96,14 +96,19 @@ local function checked(call, policy)
   return conf
 end
 
--- The first line of a journal: whose it is, and what will tell whether that is still alive (mncni.collect). host and
--- inside are sockets on the host's and the pod's side, where there is one.
-local function header(call, netns, host, inside)
+-- What tells a namespace from all others: path and inode, which may be given out again, and the cookie, which is not.
+local function identity(call, netns, socket)
+  return { path = call.netns, id = netns:id(), cookie = socket:cookie() }
+end
+
+-- The first line of a journal: whose it is, and what will tell whether that is still alive (mncni.judge). host is a
+-- socket of the node's; netns is the identity of the pod's namespace, if it is known.
+local function header(call, host, netns)
+  netns = netns or {}
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
-    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns and netns:id(),
-    netns_cookie = inside and inside:cookie(), boot = core.boot.id(), time = core.boot.clock(),
-    host = host and { cookie = host:cookie(), view = core.netns.view() },
+    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns.id, netns_cookie = netns.cookie,
+    boot = core.boot.id(), time = core.boot.clock(), host = { cookie = host:cookie(), view = core.netns.view() },
   }
 end
 
@@ -172,11 +177,11 @@ local function lease_header(call)
   local host <close> = core.socket { protocol = "route" }
   local opened, netns = pcall(core.netns.open, { path = call.netns })
   if not opened then
-    return header(call, nil, host)
+    return header(call, host)
   end
   local held <close> = netns
   local inside <close> = core.socket { protocol = "route", netns = held }
-  return header(call, held, host, inside)
+  return header(call, host, identity(call, held, inside))
 end
 
 -- The result of an earlier, identical request, while its addresses are still reserved for it; else nil.
@@ -232,12 +237,12 @@ function attachment.add(call)
   local host <close> = net.open()
   local inside <close> = net.open(netns)
   local context = steps.new {
-    host = host, pod = inside, journal = journal, netns = { path = call.netns, id = netns:id() },
+    host = host, pod = inside, journal = journal, netns = identity(call, netns, inside:socket "route"),
   }
   call.netns_handle = netns
   local result
   with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(header(call, netns, host:socket "route", inside:socket "route")))
+    journal:append(core.json.encode(header(call, host:socket "route", context.netns)))
     local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
     local returned = steps.within(context, policy.add, pod, conf)
     context:commit()
