@@ -112,18 +112,12 @@ local function header(call, host, netns)
   }
 end
 
--- Whether a journal is of this boot and, where there is one, of this very namespace: an inode's number and a path may
--- come back, a cookie does not.
+-- Whether a journal is of this boot and, where it matters, of this very namespace.
 local function is_current(head, netns)
   if head.boot and head.boot ~= (core.boot.id() or head.boot) then
     return false
-  elseif not netns then
-    return true
-  elseif head.netns_id ~= netns:id() then
-    return false
   end
-  local socket <close> = core.socket { protocol = "route", netns = netns }
-  return not head.netns_cookie or head.netns_cookie == socket:cookie()
+  return not netns or head.netns_id == netns.id and (not head.netns_cookie or head.netns_cookie == netns.cookie)
 end
 
 -- What an unfinished or stale attachment of the same key left is undone first; one that is alive stays as it is, and
@@ -227,22 +221,21 @@ function attachment.add(call)
   end
   local conf = checked(call, policy)
   local netns <close> = open_netns(call)
-  local journal <close> = fresh_journal(call, netns, function()
+  local net = require "mncni.net"
+  local host <close> = net.open()
+  local inside <close> = net.open(netns)
+  local place = identity(call, netns, inside:socket "route") -- may fail, as nothing may between journal and rollback
+  local journal <close> = fresh_journal(call, place, function()
     error(core.error {
       code = 103, errno = 17, object = ("attachment %s of %s"):format(call.ifname, call.container),
       message = "it exists already and was left as it is; DEL it first",
     }, 0)
   end)
-  local net = require "mncni.net"
-  local host <close> = net.open()
-  local inside <close> = net.open(netns)
-  local context = steps.new {
-    host = host, pod = inside, journal = journal, netns = identity(call, netns, inside:socket "route"),
-  }
+  local context = steps.new { host = host, pod = inside, journal = journal, netns = place }
   call.netns_handle = netns
   local result
   with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(header(call, host:socket "route", context.netns)))
+    journal:append(core.json.encode(header(call, host:socket "route", place)))
     local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
     local returned = steps.within(context, policy.add, pod, conf)
     context:commit()
