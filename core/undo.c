@@ -42,6 +42,22 @@ static int bad_entry(struct mn_error *err, const char *op, const char *what)
 	return -EINVAL;
 }
 
+// Tells whether an open namespace has the cookie that was recorded with it, as far as that can be told: the
+// number of an inode, and a path, may be those of another one by now.
+static bool has_cookie(int fd, const cJSON *cookie)
+{
+	struct mn_error ignored = { 0 };
+	struct mn_nl nl = { 0 };
+	uint64_t found;
+	bool same;
+
+	if (!cJSON_IsNumber(cookie) || mn_nl_open(&nl, NETLINK_ROUTE, fd, &ignored) < 0)
+		return true;
+	same = mn_nl_cookie(&nl, &found) < 0 || found == (uint64_t)cookie->valuedouble;
+	mn_nl_close(&nl);
+	return same;
+}
+
 // Opens the namespace that an entry names. 1: it is gone, and with it all that was in it. An entry without
 // one means the caller's own, *fd -1. A path that leads to another namespace than the one recorded proves
 // nothing about that one's contents, but there is nothing of ours behind it.
@@ -63,7 +79,8 @@ static int open_netns(const cJSON *entry, int *fd, struct mn_error *err)
 		return 1;
 	ret = mn_netns_id(*fd, &dev, &ino, err);
 	snprintf(found, sizeof(found), "%" PRIu64 ":%" PRIu64, dev, ino);
-	if (ret < 0 || strcmp(found, id) != 0) {
+	if (ret < 0 || strcmp(found, id) != 0 ||
+		!has_cookie(*fd, cJSON_GetObjectItemCaseSensitive(netns, "cookie"))) {
 		close(*fd);
 		*fd = -1;
 		return ret < 0 ? ret : 1;

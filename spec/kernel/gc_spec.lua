@@ -750,3 +750,21 @@ describe("DEL without a journal", function()
     assert.are.same({}, node:links())
   end)
 end)
+
+describe("DEL after another namespace came to the path, and the inode, of the one that was attached", function()
+  it("leaves that alone", function()
+    local space = node:pod "web"
+    space:must "ip link set lo down"
+    node:must("ADD", { name = "loopback", ifname = "lo", conf = { ipam = false } })
+    local path = node.state .. "/attachments/testnet/web@loopback@lo"
+    local text, id = read(path), space.ns:id()
+    assert.truthy(text:find(('"id":"%s"'):format(id), 1, true), text)
+    space:close()
+    node.pods.web = nil
+    space = node:pod "web" -- whose lo is up
+    write(path, (text:gsub('"' .. id .. '"', '"' .. space.ns:id() .. '"')))
+    node:must("DEL", { name = "loopback", ifname = "lo", conf = { ipam = false } })
+    assert.truthy(space:must("ip link show lo"):find("UP", 1, true))
+    assert.are.same({}, node:journals())
+  end)
+end)

@@ -17,29 +17,28 @@ local function finished(list)
   return last and last.result and list[1].format and list[1] or nil
 end
 
--- The first line of a journal: whose it is, and what will tell whether that is still alive (mncni.collect). host and
--- inside are sockets on the host's and the pod's side, where there is one.
-function add.header(call, netns, host, inside)
+-- What tells a namespace from all others: path and inode, which may be given out again, and the cookie, which is not.
+function add.identity(call, netns, socket)
+  return { path = call.netns, id = netns:id(), cookie = socket:cookie() }
+end
+
+-- The first line of a journal: whose it is, and what will tell whether that is still alive (mncni.judge). host is a
+-- socket of the node's; netns is the identity of the pod's namespace, if it is known.
+function add.header(call, host, netns)
+  netns = netns or {}
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
-    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns and netns:id(),
-    netns_cookie = inside and inside:cookie(), boot = core.boot.id(), time = core.boot.clock(),
-    host = host and { cookie = host:cookie(), view = core.netns.view() },
+    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns.id, netns_cookie = netns.cookie,
+    boot = core.boot.id(), time = core.boot.clock(), host = { cookie = host:cookie(), view = core.netns.view() },
   }
 end
 
--- Whether a journal is of this boot and, where there is one, of this very namespace: an inode's number and a path may
--- come back, a cookie does not.
+-- Whether a journal is of this boot and, where it matters, of this very namespace.
 local function is_current(head, netns)
   if head.boot and head.boot ~= (core.boot.id() or head.boot) then
     return false
-  elseif not netns then
-    return true
-  elseif head.netns_id ~= netns:id() then
-    return false
   end
-  local socket <close> = core.socket { protocol = "route", netns = netns }
-  return not head.netns_cookie or head.netns_cookie == socket:cookie()
+  return not netns or head.netns_id == netns.id and (not head.netns_cookie or head.netns_cookie == netns.cookie)
 end
 
 -- What an unfinished or stale attachment of the same key left is undone first; one that is alive stays as it is, and
@@ -108,22 +107,21 @@ function add.run(call)
   end
   local conf = attachment.checked(call, policy)
   local netns <close> = attachment.netns(call)
-  local journal <close> = add.fresh_journal(call, netns, function()
+  local net = require "mncni.net"
+  local host <close> = net.open()
+  local inside <close> = net.open(netns)
+  local place = add.identity(call, netns, inside:socket "route") -- may fail, as nothing may between journal and rollback
+  local journal <close> = add.fresh_journal(call, place, function()
     error(core.error {
       code = 103, errno = 17, object = ("attachment %s of %s"):format(call.ifname, call.container),
       message = "it exists already and was left as it is; DEL it first",
     }, 0)
   end)
-  local net = require "mncni.net"
-  local host <close> = net.open()
-  local inside <close> = net.open(netns)
-  local context = steps.new {
-    host = host, pod = inside, journal = journal, netns = { path = call.netns, id = netns:id() },
-  }
+  local context = steps.new { host = host, pod = inside, journal = journal, netns = place }
   call.netns_handle = netns
   local text
   add.with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(add.header(call, netns, host:socket "route", inside:socket "route")))
+    journal:append(core.json.encode(add.header(call, host:socket "route", place)))
     local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
     local returned = steps.within(context, policy.add, pod, conf)
     context:commit()

@@ -11,11 +11,11 @@ local function lease_header(call)
   local host <close> = core.socket { protocol = "route" }
   local opened, netns = pcall(core.netns.open, { path = call.netns })
   if not opened then
-    return add.header(call, nil, host)
+    return add.header(call, host)
   end
   local held <close> = netns
   local inside <close> = core.socket { protocol = "route", netns = held }
-  return add.header(call, held, host, inside)
+  return add.header(call, host, add.identity(call, held, inside))
 end
 
 -- The result of an earlier, identical request, while its addresses are still reserved for it; else nil.
