@@ -44,6 +44,26 @@ describe("the guard of a pod's port", function()
     assert.falsy(tostring(err):find("macspoofchk", 1, true))
   end)
 
+  it("can be recorded, and looked at afterwards", function()
+    local host = require("mncni.recorded").new({}).host
+    local c = steps.new { host = host }
+    local lease = { addresses = { { address = "10.0.0.2/24" }, { address = "fd00::2/64" } } }
+    guard.record(c, { port = "veth0", mac = "02:00:00:00:00:01", lease = lease })
+    guard.record(c, { port = "veth1", mac = "02:00:00:00:00:02", lease = true })
+    c:commit()
+    local needs = { port = "veth0", mac = "02:00:00:00:00:01", addresses = { "10.0.0.2", "fd00::2" } }
+    guard.check(host, needs, function(...) error(table.concat({ ... }, " ")) end)
+    local count = 0
+    for _ in host.nft.element.list { family = "bridge", table = "mncni", name = "macs" } do
+      count = count + 1
+    end
+    assert.are.equal(2, count)
+    needs.mac = "02:00:00:00:00:03"
+    local differences = {}
+    guard.check(host, needs, function(object) differences[#differences + 1] = object end)
+    assert.are.equal('nft set "bridge mncni macs"', differences[1])
+  end)
+
   it("refuses what is no MAC address", function()
     local ok, err = pcall(guard.record, context(1), { port = "veth0", mac = "02:00", lease = true })
     assert.is_false(ok)
