@@ -225,7 +225,7 @@ describe("a pod's port", function()
   end)
 
   for option, conf in pairs { macspoofchk = { macspoofchk = true }, ipspoofchk = { ipspoofchk = true } } do
-    it("with " .. option .. " teaches the bridge nothing, not even by frames that the bridge keeps to itself", function()
+    it("with " .. option .. " teaches the bridge nothing, not even by frames that it keeps to itself", function()
       start(conf)
       for last = 0, 15 do
         arrives(ether(0x0800, frames.ipv4(db.address, db.address), {
