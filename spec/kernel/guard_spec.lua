@@ -343,6 +343,36 @@ describe("a pod's port", function()
       assert.truthy(node:sh("nft list table bridge mncni"):find("goto check_ip6", 1, true))
     end)
 
+    it("is one of many that come and go at once", function()
+      node.space:must "nft flush ruleset"
+      for i = 1, 20 do
+        spaces.new("many" .. i)
+      end
+      local file <close> = assert(io.open(node.scratch .. "/conf", "w"))
+      file:write(core.json.encode { cniVersion = "1.1.0", name = "testnet", type = "naivebridge", ipspoofchk = true,
+        ipam = { type = "host-local", dataDir = node.scratch .. "/networks", subnet = "10.244.1.0/24" } })
+      file:flush()
+      local function all(command)
+        node.space:must([[
+          export CNI_COMMAND=%s CNI_IFNAME=eth0 CNI_PATH=%s MNCNI_STATE_DIR=%s/state
+          for i in $(seq 20); do
+            CNI_CONTAINERID=many$i CNI_NETNS=/run/netns/many$i %s/bin/naivebridge <%s/conf & pids="$pids $!"
+          done
+          for pid in $pids; do wait $pid || exit 1; done]],
+          command, node.scratch, node.scratch, node.scratch, node.scratch)
+      end
+      local function count(pattern)
+        return select(2, node:sh("nft list table bridge mncni"):gsub(pattern, ""))
+      end
+      all "ADD"
+      assert.are.equal(20, count " : jump check_all")
+      assert.are.equal(1, count "iifname vmap @ports")
+      assert.are.equal(19, count '"mncni: guard"')
+      all "DEL"
+      assert.are.equal(0, count " : jump check_all")
+      assert.are.equal(19, count '"mncni: guard"')
+    end)
+
     it("is looked at by CHECK", function()
       local args = { container = "third", conf = { ipspoofchk = true } }
       local result, third = node:add(args)
