@@ -119,7 +119,7 @@ local function prepare(context, args)
   end
   list[#list + 1] = {
     net = "host", verb = "require", object = "bridge",
-    args = { ifname = args.ifname, promisc = args.promisc, address = args.address },
+    args = { ifname = args.ifname, promisc = args.promisc or nil, address = args.address },
   }
   return list
 end

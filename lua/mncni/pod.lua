@@ -164,7 +164,7 @@ function Pod:veth(args)
   if args.guard then
     local guard = require "mncni.guard"
     address = address or guard.mac(self.container, self.ifname)
-    guard.record(context, { port = host_ifname, mac = address, lease = args.guard })
+    guard.record(context, { port = host_ifname, bridge = master, mac = address, lease = args.guard })
   end
   context:record {
     net = "host", verb = "add", object = "link", alias = alias,
@@ -184,13 +184,15 @@ function Pod:veth(args)
   }
   port_sysctls(context, "host", host_ifname)
   port_sysctls(context, "pod", self.ifname, true)
+  local port = master and { hairpin = args.hairpin or false, isolated = args.isolated or false } or nil
+  if args.guard then
+    require("mncni.guard").teach(context, { port = host_ifname, mac = address })
+    port.learning = false
+  end
   -- The kernel ignores an alias in the request that creates a link, and the port exists only after it.
   context:record {
     net = "host", verb = "set", object = "link",
-    args = {
-      ifname = host_ifname, ifalias = alias, up = true,
-      bridge_slave = master and { hairpin = args.hairpin or false, isolated = args.isolated or false } or nil,
-    },
+    args = { ifname = host_ifname, ifalias = alias, up = true, bridge_slave = port },
   }
   context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
   return eth
