@@ -153,7 +153,7 @@ static int find_ours(
 	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
 	if (ret < 0)
 		return absent(ret) ? 0 : refused(err, ret, ifname);
-	if (reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
+	if (!reply || reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
 		return refused(err, -EPROTO, ifname);
 	info = mnl_nlmsg_get_payload(reply);
 	mnl_attr_for_each (attr, reply, sizeof(*info)) {
