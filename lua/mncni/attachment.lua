@@ -308,8 +308,9 @@ function attachment.gc(call, valid)
     local ok, err = pcall(function()
       local journal <close> = core.journal.open { path = path, wait = attachment.WAIT }
       local head = journal and entries(journal)[1]
-      if head and head.network == call.network and head.type == call.type
-        and not keep[head.container .. "\n" .. head.ifname] then
+      -- An ADD that ended before it wrote anything left an empty one.
+      if journal and (not head or head.network == call.network and head.type == call.type
+        and not keep[head.container .. "\n" .. head.ifname]) then
         journal:undo "del"
       end
     end)
