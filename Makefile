@@ -36,7 +36,7 @@ say = $(if $(V),,@printf '  %-7s %s\n' "$(1)" "$(2)")
 CORE_SRC := $(sort $(wildcard core/*.c))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
-MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o lua_state.o call.o report.o),$(CORE_OBJ))
+MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
 LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/cmd/*.lua))
 POLICIES := $(sort $(wildcard policies/*.lua))
 CNI_NAMES := $(POLICIES:policies/%.lua=%)

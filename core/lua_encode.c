@@ -123,20 +123,26 @@ static void enter(struct mn_encoder *e, const struct mn_row *row, const char *ke
 	e->path[e->depth++] = key;
 }
 
-struct offer {
-	struct mn_nearest *search;
-	const char *key;
-};
-
-static bool offer_key(void *arg, const struct mn_row *row, const char *key)
+static bool offer_key(void *search, const struct mn_row *row, const char *key)
 {
-	struct offer *offer = arg;
-
 	(void)row;
-	if (strcmp(key, offer->key) == 0)
-		return true;
-	mn_nearest_offer(offer->search, key);
+	mn_nearest_offer(search, key);
 	return false;
+}
+
+static _Noreturn void refuse_key(
+	struct mn_encoder *e, const struct mn_table *table, const char *kind, const char *key)
+{
+	struct mn_nearest search;
+	char path[128];
+
+	mn_nearest_start(&search, key);
+	mn_each_key(table, kind, offer_key, &search);
+	write_path(e, key, path, sizeof(path));
+	if (search.found)
+		mn_encode_refuse(
+			e, NULL, "unknown key \"%s\", the nearest known one is \"%s\"", path, search.found);
+	mn_encode_refuse(e, NULL, "unknown key \"%s\"", path);
 }
 
 // The string that selects the inline variants of a table: its "kind", when it has such a key.
@@ -157,24 +163,16 @@ static void check_keys(struct mn_encoder *e, const struct mn_table *table, int a
 
 	lua_pushnil(L);
 	while (lua_next(L, args)) {
-		struct mn_nearest search;
-		struct offer offer = { .search = &search };
-		char path[128];
+		const char *key;
 
 		lua_pop(L, 1);
 		if (lua_type(L, -1) != LUA_TSTRING)
 			mn_encode_refuse(e, NULL, "keys are names, %s%s is a %s",
 				e->depth ? e->path[e->depth - 1] : "", e->depth ? "[...]" : "a key",
 				luaL_typename(L, -1));
-		offer.key = lua_tostring(L, -1);
-		mn_nearest_start(&search, offer.key);
-		if (strcmp(offer.key, "raw") == 0 || mn_each_key(table, kind, offer_key, &offer))
-			continue;
-		write_path(e, offer.key, path, sizeof(path));
-		if (search.found)
-			mn_encode_refuse(e, NULL, "unknown key \"%s\", the nearest known one is \"%s\"", path,
-				search.found);
-		mn_encode_refuse(e, NULL, "unknown key \"%s\"", path);
+		key = lua_tostring(L, -1);
+		if (strcmp(key, "raw") != 0 && !mn_key_known(table, kind, key))
+			refuse_key(e, table, kind, key);
 	}
 }
 

@@ -7,10 +7,13 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define NAME_LIMIT 200
@@ -78,6 +81,17 @@ static int refuse(struct mn_error *err, int errnum, const char *path, const char
 	return -errnum;
 }
 
+// Tells at once that a directory is not there, as it is on a node without policies of its own. A path with
+// symbolic links is left to the walk that checks each of them, and so is all when the kernel (before 5.6)
+// does not know how.
+static bool is_absent(const char *directory)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+	auto_close int fd = (int)syscall(SYS_openat2, AT_FDCWD, directory, &how, sizeof(how));
+
+	return fd < 0 && errno == ENOENT;
+}
+
 // Returns 1 when the file was read, 0 when this directory has none.
 static int look_in(const char *directory, void *data)
 {
@@ -89,6 +103,8 @@ static int look_in(const char *directory, void *data)
 
 	if (written < 0 || (size_t)written >= sizeof(path))
 		return refuse(search->err, ENAMETOOLONG, directory, "the path of a policy in it is too long");
+	if (is_absent(directory))
+		return 0;
 	ret = mn_trust_read(path, MN_POLICY_MAX, &search->file->text, &search->file->size, &err);
 	if (ret == -ENOENT)
 		return 0;

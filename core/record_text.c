@@ -65,16 +65,30 @@ static bool add_text(cJSON *object, const char *key, const char *value, size_t l
 	return cJSON_AddStringToObject(object, key, text);
 }
 
+// The date of a day since 1970-01-01, in the Gregorian calendar. gmtime(3) would first read the machine's
+// time zone from a file, on the path of every pod. Years begin in March here, so that a leap day ends one.
+static void date_of(int64_t day, int *year, int *month, int *mday)
+{
+	int64_t since = day + 719468, era = since / 146097, doe = since % 146097; // from 0000-03-01
+	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), march = (5 * doy + 2) / 153;
+
+	*mday = (int)(doy - (153 * march + 2) / 5 + 1);
+	*month = (int)(march < 10 ? march + 3 : march - 9);
+	*year = (int)(era * 400 + yoe + (*month <= 2));
+}
+
 static bool add_time(cJSON *object)
 {
 	struct timespec now;
-	struct tm utc;
-	char day[32], text[64];
+	int year, month, mday, second;
+	char text[64];
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &utc);
-	snprintf(text, sizeof(text), "%s.%06dZ", day, (int)(now.tv_nsec / 1000));
+	date_of(now.tv_sec / 86400, &year, &month, &mday);
+	second = (int)(now.tv_sec % 86400);
+	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", year, month, mday, second / 3600,
+		second / 60 % 60, second % 60, (int)(now.tv_nsec / 1000));
 	return cJSON_AddStringToObject(object, "time", text);
 }
 

@@ -16,6 +16,9 @@
 #define INTERVAL 1000	      // instructions between two looks
 #define MAX_WALL_MS 86400000U // keeps sums of times in range
 
+// Garbage is collected once a state holds this many bytes: most calls of a plugin end before that.
+#define COLLECT_FROM ((size_t)2 << 20)
+
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
@@ -28,7 +31,7 @@ static void *allocate(void *data, void *pointer, size_t old_size, size_t new_siz
 	if (!pointer)
 		old_size = 0; // Lua passes the type of the object here
 	if (new_size == 0) {
-		free(pointer);
+		mn_heap_realloc(&state->heap, pointer, old_size, 0);
 		state->used -= old_size;
 		return NULL;
 	}
@@ -37,7 +40,7 @@ static void *allocate(void *data, void *pointer, size_t old_size, size_t new_siz
 		state->refused = true;
 		return NULL;
 	}
-	moved = realloc(pointer, new_size);
+	moved = mn_heap_realloc(&state->heap, pointer, old_size, new_size);
 	if (!moved) {
 		state->refused = true;
 		return NULL;
@@ -122,6 +125,10 @@ void mn_state_charge(lua_State *L, uint64_t instructions)
 	struct mn_state *state = mn_state_of(L);
 	char reason[80];
 
+	if (!state->collects && state->used > COLLECT_FROM) {
+		state->collects = true;
+		lua_gc(L, LUA_GCRESTART);
+	}
 	if (!state->expired) {
 		state->left -= instructions < state->left ? instructions : state->left;
 		if (!is_finished(state, reason, sizeof(reason)))
@@ -243,6 +250,7 @@ int mn_state_new(struct mn_state **result, const struct mn_options *options, str
 	}
 	*(struct mn_state **)lua_getextraspace(state->L) = state;
 	lua_setwarnf(state->L, warn, &inside_warning);
+	lua_gc(state->L, LUA_GCSTOP);
 	ret = arm(state, options);
 	if (ret < 0)
 		mn_fail(err, -ret, "state", NULL, "no timer for signal %d", options->alarm_signal);
@@ -282,6 +290,7 @@ void mn_state_free(struct mn_state *state)
 		lua_close(state->L);
 	if (state->armed)
 		disarm(state);
+	mn_heap_clear(&state->heap);
 	mn_report_clear(&state->report);
 	free(state);
 }

@@ -4,6 +4,7 @@
 #ifndef MNCNI_STATE_H
 #define MNCNI_STATE_H
 
+#include "heap.h"
 #include "mncni.h"
 
 #include <lauxlib.h>
@@ -26,10 +27,12 @@ struct mn_report {
 
 struct mn_state {
 	lua_State *L;
+	struct mn_heap heap;
 	struct mn_limits limits; // as given, with the defaults filled in
 	size_t used;		 // bytes
 	size_t cap;		 // limits.memory, and a little more while an error is being reported
 	bool refused;		 // an allocation failed since the call began
+	bool collects;		 // the garbage collector runs
 	uint64_t left;		 // instructions
 	struct timespec deadline;
 	atomic_bool stop;

@@ -116,9 +116,9 @@ static int read_all(int fd, char **value)
 			continue;
 		if (got < 0)
 			return -errno;
-		if (!got)
-			break;
 		used += (size_t)got;
+		if (used < room - 1) // a setting comes whole, or fills the buffer
+			break;
 	}
 	while (used && buf[used - 1] == '\n')
 		used--;
@@ -135,20 +135,39 @@ static int read_path(const char *path, char **value)
 	return fd < 0 ? -errno : read_all(fd, value);
 }
 
-static int write_path(const char *path, const char *value)
+// Opens a setting for both ways, or for the one that there is.
+static int open_both(const char *path, int *access)
 {
-	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	static const int ways[] = { O_RDWR, O_RDONLY, O_WRONLY };
+	int fd = -1;
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]) && fd < 0; i++) {
+		*access = ways[i];
+		fd = open(path, ways[i] | O_CLOEXEC);
+		if (fd < 0 && errno != EACCES && errno != EPERM && errno != EROFS)
+			break;
+	}
+	return fd;
+}
+
+static int write_all(int fd, const char *value)
+{
 	size_t length = strlen(value);
 	ssize_t put;
 
-	if (fd < 0)
-		return -errno;
 	do
-		put = write(fd, value, length);
+		put = pwrite(fd, value, length, 0);
 	while (put < 0 && errno == EINTR);
 	if (put < 0)
 		return -errno;
 	return (size_t)put == length ? 0 : -EINVAL;
+}
+
+static int write_path(const char *path, const char *value)
+{
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : write_all(fd, value);
 }
 
 static const char *next_word(const char *text, size_t *length)
@@ -190,19 +209,25 @@ int mn_sysctl_get(int netns, const char *key, char **value, struct mn_error *err
 	return ret;
 }
 
+// Writes only what is different, so that a setting which is right already may be read-only.
 static int set_one(struct mn_sysctl *setting, struct mn_error *err)
 {
 	char path[PATH_MAX];
-	int ret = key_path(setting->key, path, sizeof(path), err);
+	auto_close int fd = -1;
+	int access, ret = key_path(setting->key, path, sizeof(path), err);
 
 	if (ret < 0)
 		return ret;
-	ret = read_path(path, &setting->previous);
-	if (ret < 0 && ret != -EACCES && ret != -EPERM && ret != -EIO) // settings that can only be written
+	fd = open_both(path, &access);
+	if (fd < 0)
+		return failed_at(errno, "set", path, setting->value, err);
+	if (access != O_WRONLY)
+		ret = read_all(fd, &setting->previous);
+	if (ret < 0 && ret != -EIO) // a secret that was never set
 		return failed_at(-ret, "set", path, setting->value, err);
 	if (setting->previous && same_value(setting->previous, setting->value))
 		return 0;
-	ret = write_path(path, setting->value);
+	ret = access == O_RDONLY ? write_path(path, setting->value) : write_all(fd, setting->value);
 	if (ret < 0)
 		return failed_at(-ret, "set", path, setting->value, err);
 	setting->changed = true;

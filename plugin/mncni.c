@@ -6,19 +6,16 @@
 #include <cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <mncni.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define STDIN_MAX ((size_t)1 << 20) // bytes of configuration; what is larger is refused by name
 #define WALL_MS 60000U		    // for the whole call: containerd gives a clean-up one minute
-#define HEAP ((size_t)1 << 20)
 #define CODE_IO 5
 #define CNI_VERSION "1.1.0" // of an error document that was made before the configuration's was known
 #define STATE_DIR "/run/mncni"
@@ -321,19 +318,6 @@ static int command_main(int argc, char **argv)
 	return status;
 }
 
-// A call needs about a mebibyte: asked for at once, it costs a system call and not a page fault for every
-// four KiB.
-static void prepare_memory(void)
-{
-	char *start;
-
-	mallopt(M_TOP_PAD, HEAP);
-	start = malloc(1);
-	if (start)
-		(void)madvise((void *)((uintptr_t)start & ~(uintptr_t)4095), HEAP, MADV_POPULATE_WRITE);
-	free(start);
-}
-
 // Descriptors 0 to 2 exist, whatever the caller closed; and what a policy or a program it runs prints goes to
 // standard error, because standard output carries the document alone.
 static int prepare_descriptors(void)
@@ -368,6 +352,5 @@ int main(int argc, char **argv)
 		return 1;
 	if (argc > 1 || !command || !*command)
 		return command_main(argc, argv);
-	prepare_memory();
 	return cni_main(name);
 }

@@ -3,7 +3,6 @@
 -- no table or has a key that is not in the list `known`; it names that key and the nearest known one.
 
 local core = require "mncni.core"
-local declaration = require "mncni.declaration"
 
 local arguments = {}
 
@@ -17,11 +16,12 @@ function arguments.check(what, args, known)
   for _, name in ipairs(known) do
     names[name] = true
   end
-  for _, key in ipairs(declaration.sorted_keys(args)) do
+  for _, key in ipairs(require("mncni.keys")(args)) do
     if not names[key] then
       local name = tostring(key)
       error(core.error {
-        op = what, message = ("unknown key \"%s\"%s"):format(name, declaration.suggestion(name, known)),
+        op = what,
+        message = ("unknown key \"%s\"%s"):format(name, require("mncni.declaration").suggestion(name, known)),
       }, 0)
     end
   end

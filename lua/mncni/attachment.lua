@@ -128,41 +128,46 @@ local function with_rollback(call, context, journal, body)
   call.warnings = context.warnings
 end
 
--- The policy's result, once it is known to be one, and one that can be told in the cniVersion of the call: while what
--- was done for it can still be undone.
-local function usable_result(call, returned)
-  local result = results.check(returned)
-  results.convert(result, call.version)
-  return result
+-- A canonical result as the runtime gets it, in the cniVersion of the call.
+local function document(call, result)
+  return core.json.encode(results.convert(result, call.version), { pretty = true })
 end
 
--- ADD of an IPAM policy as a plugin of its own: an address, no interface.
-local function add_lease(call, policy)
+-- Ends the journal with what a policy returned, once it is known to be a result and one that can be told to the
+-- runtime: while what was done for it can still be undone. Returns the document.
+local function conclude(call, journal, returned)
+  local result = results.check(returned)
+  local text = document(call, result)
+  journal:append(core.json.encode { result = result })
+  return text
+end
+
+-- ADD of an IPAM policy as a plugin of its own: an address, no interface. Returns the document.
+local function add_lease(call)
   local journal, answer = fresh_journal(call, nil, function(list) return list[#list].result end)
   if not journal then
-    return answer -- the same request again: the same address
+    return document(call, results.check(answer)) -- the same request again: the same address
   end
   local context = steps.new { journal = journal }
-  local result
+  local text
   with_rollback(call, context, journal, function()
     journal:append(core.json.encode(header(call)))
     local lease = require("mncni.lease").acquire(call, context, call.config.ipam or { type = call.policy })
-    result = { ips = {}, routes = lease.routes, dns = lease.dns }
+    local result = { ips = {}, routes = lease.routes, dns = lease.dns }
     for i, entry in ipairs(lease.addresses) do
       result.ips[i] = { address = entry.address, gateway = entry.gateway }
     end
-    result = usable_result(call, result)
-    journal:append(core.json.encode { result = result })
+    text = conclude(call, journal, result)
   end)
   journal:close()
-  return result, policy
+  return text
 end
 
--- ADD. Returns the result in canonical form (that of cniVersion 1.1.0).
+-- ADD. Returns the document for the runtime.
 function attachment.add(call)
   local policy = policies.load(call.policy)
   if is_ipam(policy) then
-    return (add_lease(call, policy))
+    return add_lease(call)
   end
   if not policy.add then
     error(core.error {
@@ -185,16 +190,15 @@ function attachment.add(call)
     host = host, pod = inside, journal = journal, netns = { path = call.netns, id = netns:id() },
   }
   call.netns_handle = netns
-  local result
+  local text
   with_rollback(call, context, journal, function()
     journal:append(core.json.encode(header(call, netns)))
     local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
     local returned = steps.within(context, policy.add, pod, conf)
     context:commit()
-    result = usable_result(call, pod:finish(returned))
-    journal:append(core.json.encode { result = result })
+    text = conclude(call, journal, pod:finish(returned))
   end)
-  return result
+  return text
 end
 
 -- Gives back what a missing journal leaves open: the addresses, by the name of the attachment.

@@ -85,6 +85,10 @@ local function prepare(context, args)
   if next(change, next(change)) then
     list[#list + 1] = { net = "host", verb = "set", object = "link", args = change }
   end
+  if link then
+    context.index.host[args.ifname] = link.ifindex
+    args.bridge.link = { address = link.address, mtu = args.mtu or link.mtu }
+  end
 
   local present = {}
   if link and args.address and #args.address > 0 then
@@ -116,11 +120,12 @@ function bridge.ensure(args)
     addresses[i] = core.cidr(tostring(address))
     known[tostring(address)] = true
   end
+  local made = { kind = "bridge", ifname = args.ifname }
   local wanted = {
-    ifname = args.ifname, mtu = args.mtu, promisc = args.promisc, address = addresses, known = known,
+    ifname = args.ifname, mtu = args.mtu, promisc = args.promisc, address = addresses, known = known, bridge = made,
   }
   steps.apply { shared = true, prepare = function(context) return prepare(context, wanted) end }
-  return { kind = "bridge", ifname = args.ifname }
+  return made
 end
 
 -- Hands bridged packets to iptables and ip6tables, which kube-proxy's rules need (kubenet did the same). Where

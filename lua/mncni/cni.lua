@@ -258,15 +258,7 @@ end
 local handlers = {}
 
 function handlers.ADD(call, attachment)
-  local canonical = attachment.add(call)
-  local ok, text = errors.catch(function()
-    return encode(results.convert(results.check(canonical), call.version))
-  end)
-  if not ok then
-    pcall(attachment.del, call) -- what cannot be told to the runtime must not stay
-    error(text, 0)
-  end
-  return text
+  return attachment.add(call)
 end
 
 function handlers.DEL(call, attachment)
@@ -327,8 +319,6 @@ end
 -- Returns { status = exit code, stdout = text or nil, stderr = text or nil, code = CNI error code or 0 }; stdout is
 -- one JSON document. Never raises: every failure is an error document.
 function cni.run(request)
-  -- One call makes little garbage and ends soon; the limit of memory still holds.
-  collectgarbage("setpause", 1000)
   local env = {}
   for name, value in pairs(request.env) do
     env[name] = bytes(value)

@@ -3,6 +3,7 @@
 
 local core = require "mncni.core"
 local nearest = require "mncni.nearest"
+local sorted_keys = require "mncni.keys"
 local json, cidr = core.json, core.cidr
 
 local declaration = {}
@@ -20,19 +21,6 @@ local types = {
 local common = { type = "string", doc = "string", auto = "function", required = "boolean", default = false }
 local special = { choices = "table", min = "number", max = "number", of = "table", fields = "table" }
 
--- The keys of a table in a stable order.
-function declaration.sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  return keys
-end
-local sorted_keys = declaration.sorted_keys
-
 -- What to say behind an unknown name: the one that was meant, or all there are.
 function declaration.suggestion(name, names)
   local near = nearest(name, names)
@@ -42,11 +30,7 @@ function declaration.suggestion(name, names)
   return #names > 0 and "; there are " .. table.concat(names, ", ") or "; there are none"
 end
 
--- The path of a member in messages: ipam.ranges[1].subnet.
-function declaration.join(path, key)
-  return path == "" and key or path .. "." .. key
-end
-local join = declaration.join
+local join = require("mncni.options").join
 
 -- Says what a value is, in the words of someone who wrote JSON.
 function declaration.describe_value(value)

@@ -2,7 +2,6 @@
 -- Leases: asks the IPAM that a configuration names, a policy in this process or else a plugin of CNI_PATH.
 
 local core = require "mncni.core"
-local delegate = require "mncni.delegate"
 
 local lease = {}
 
@@ -29,12 +28,10 @@ end
 -- plugin's. Raises what is wrong with the policy or the options. Keys that it does not know go to call.ignored.
 function lease.policy(call, ipam)
   local name = policy_name(ipam)
-  local policies = require "mncni.policy"
-  local source = policies.source(name)
-  if not source then
+  local policy = require("mncni.policy").get(name)
+  if not policy then
     return nil
   end
-  local policy = policies.load(name)
   if not policy.lease then
     unusable("\"%s\" is a policy, but gives no addresses: it has no lease hook", name)
   end
@@ -110,7 +107,7 @@ function lease.acquire(call, context, ipam, held)
   if policy then
     return check_shape(name, policy.lease(lease.request(call, context, held), conf))
   end
-  local result = delegate.run(call, name, "ADD", { context = context })
+  local result = require("mncni.delegate").run(call, name, "ADD", { context = context })
   local addresses = {}
   for i, ip in ipairs(result.ips or {}) do
     addresses[i] = { address = ip.address, gateway = ip.gateway }
@@ -127,7 +124,7 @@ end
 function lease.release(call, context, ipam)
   local policy, conf = lease.policy(call, ipam)
   if not policy then
-    delegate.run(call, policy_name(ipam), "DEL")
+    require("mncni.delegate").run(call, policy_name(ipam), "DEL")
   elseif policy.release then
     policy.release(lease.request(call, context), conf)
   end
@@ -137,7 +134,7 @@ end
 function lease.check(call, context, ipam)
   local policy, conf = lease.policy(call, ipam)
   if not policy then
-    delegate.run(call, policy_name(ipam), "CHECK")
+    require("mncni.delegate").run(call, policy_name(ipam), "CHECK")
   elseif policy.check then
     local previous = call.prev_result or {}
     local addresses = {}
@@ -152,7 +149,7 @@ end
 function lease.status(call, ipam)
   local policy, conf = lease.policy(call, ipam)
   if not policy then
-    delegate.run(call, policy_name(ipam), "STATUS")
+    require("mncni.delegate").run(call, policy_name(ipam), "STATUS")
   elseif policy.status then
     policy.status(conf)
   end
@@ -162,7 +159,7 @@ end
 function lease.gc(call, ipam, valid)
   local policy, conf = lease.policy(call, ipam)
   if not policy then
-    delegate.run(call, policy_name(ipam), "GC")
+    require("mncni.delegate").run(call, policy_name(ipam), "GC")
   elseif policy.gc then
     policy.gc(valid, conf)
   end

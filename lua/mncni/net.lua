@@ -14,9 +14,13 @@
 -- net (mncni.recorded) is another backend, and everything in this file runs on it unchanged.
 
 local core = require "mncni.core"
-local objects = require "mncni.objects"
 
 local net = {}
+
+-- What is known about each kind of object; most calls of a pod do without.
+local function info_of(object)
+  return require("mncni.objects").info[object]
+end
 
 -- Verb function -> { object, verb }, so that help(host.link.add) knows what it is asked about.
 net.verbs = setmetatable({}, { __mode = "k" })
@@ -137,8 +141,8 @@ end
 
 -- get{...} returns the one object meant, or nil. A route's get is the kernel's look-up of a destination.
 function makers.get(self, object, wire)
-  local kernel_gets = wire.protocol == "netfilter" or object == "route"
-    or objects.info[wire.object] and objects.info[wire.object].get
+  local kernel_gets = wire.protocol == "netfilter" or object == "link" or object == "route"
+    or info_of(wire.object) and info_of(wire.object).get
   return function(args)
     check_args(object, "get", args)
     if kernel_gets then

@@ -3,6 +3,7 @@
 -- what the runtime put into runtimeConfig brought into one spelling.
 
 local core = require "mncni.core"
+local sorted_keys = require "mncni.keys"
 
 local netconf = {}
 
@@ -94,15 +95,6 @@ local function without_nulls(value)
       end
     end
   end
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
 end
 
 -- Brings keys that differ from a known one in the case of letters only into its spelling. One that is there in

@@ -15,13 +15,29 @@
 -- JSON's null counts as not given. A policy sees cidr values, marked arrays, integers.
 
 local core = require "mncni.core"
-local declaration = require "mncni.declaration"
-local nearest = require "mncni.nearest"
+local sorted_keys = require "mncni.keys"
 local json, cidr = core.json, core.cidr
-local expectation, describe_value = declaration.expectation, declaration.describe_value
-local join, sorted_keys = declaration.join, declaration.sorted_keys
 
 local options = {}
+
+-- Explaining is for what is wrong, and for help: a pod pays for it only then.
+local function expectation(declared)
+  return require("mncni.declaration").expectation(declared)
+end
+
+local function describe_value(value)
+  return require("mncni.declaration").describe_value(value)
+end
+
+local function suggestion(name, names)
+  return require("mncni.declaration").suggestion(name, names)
+end
+
+-- The path of a member in messages: ipam.ranges[1].subnet.
+local function join(path, key)
+  return path == "" and key or path .. "." .. key
+end
+options.join = join
 
 -- A check in progress: how to complain (noun, what, code), what to do with unknown keys, where to collect them.
 local Check = {}
@@ -139,7 +155,7 @@ function Check:value(value, declared, path)
         return converted
       end
     end
-    local near = declared.type == "string" and nearest(converted, declared.choices)
+    local near = declared.type == "string" and core.nearest(converted, declared.choices)
     self:fail(path, "expected %s, got %s%s", expectation(declared), describe_value(value),
       near and ('; did you mean "%s"?'):format(near) or "")
   end
@@ -152,7 +168,7 @@ function Check:unknown(key, declared, path)
   elseif self.unknown_keys == "collect" then
     self.ignored[#self.ignored + 1] = join(path, key)
   else
-    self:fail(join(path, key), "unknown%s", declaration.suggestion(key, sorted_keys(declared)))
+    self:fail(join(path, key), "unknown%s", suggestion(key, sorted_keys(declared)))
   end
 end
 
@@ -218,7 +234,7 @@ local declared_well = setmetatable({}, { __mode = "k" })
 
 -- Raises (code 100) unless the options are declared as they should be, naming what is wrong: unknown types and keys,
 -- defaults that the declaration itself would refuse. `what` names the policy in messages. Returns declared. A table
--- that was found good is not looked at again.
+-- that was found good, or is accepted as such, is not looked at again.
 function options.declare(declared, what)
   if declared_well[declared or options] then
     return declared
@@ -230,7 +246,7 @@ function options.declare(declared, what)
       code = 100,
     }, 0)
   end
-  declaration.check(declared)
+  require("mncni.declaration").check(declared)
   local function check_defaults(fields, path)
     for _, name in ipairs(sorted_keys(fields)) do
       local option, where = fields[name], join(path, name)
@@ -253,6 +269,11 @@ function options.declare(declared, what)
   return declared
 end
 
+-- Takes a declaration as good without a look: those of the policies that are built in are looked at by the specs.
+function options.accept(declared)
+  declared_well[declared] = true
+end
+
 -- Checks given values against what is declared. Returns the complete configuration and the list of the keys ignored.
 -- Raises, with code 7, what is wrong, what was given and what is expected; with code 100 what `auto` computed wrongly.
 --   opts.unknown  "error" (default): an unknown key is an error that names the nearest known one
@@ -267,7 +288,7 @@ function options.check(declared, given, opts)
       error(core.error {
         op = "options.check",
         message = ('unknown key "%s"%s'):format(tostring(key),
-          declaration.suggestion(tostring(key), { "also", "auto", "unknown", "what" })),
+          suggestion(tostring(key), { "also", "auto", "unknown", "what" })),
       }, 0)
     end
   end
@@ -366,7 +387,7 @@ end
 -- Returns help on declared options, as text.
 function options.describe(declared)
   options.declare(declared)
-  return declaration.describe(declared)
+  return require("mncni.declaration").describe(declared)
 end
 
 return options

@@ -24,15 +24,18 @@ local digits = "abcdefghijklmnopqrstuvwxyz234567"
 
 -- The name of the host's end of a pod's link: the same for the same container and interface, 15 bytes long.
 -- Two attachments that collide (one in 2^55) are told apart by the alias, and the second ADD is refused.
-function pod.host_ifname(container, ifname)
+-- Its MAC address comes from the same hash: locally administered and unicast (IEEE 802: bits 0x02 and 0x01 of byte 1).
+function pod.host_end(container, ifname)
   local hash = core.journal.hash(container .. "\n" .. ifname)
+  local mac = ("%02x:%02x:%02x:%02x:%02x:%02x"):format((hash >> 40 & 0xfc) | 0x02, hash >> 32 & 0xff, hash >> 24 & 0xff,
+    hash >> 16 & 0xff, hash >> 8 & 0xff, hash & 0xff)
   local name = {}
   for i = 1, 11 do
     local digit = hash & 31
     name[i] = digits:sub(digit + 1, digit + 1)
     hash = hash >> 5
   end
-  return "veth" .. table.concat(name)
+  return "veth" .. table.concat(name), mac
 end
 
 -- The alias of a pod's link, which names the attachment: proof of ownership for undo and GC.
@@ -134,7 +137,6 @@ local function port_sysctls(context, net, ifname, inside)
   set("ipv6", "accept_ra", "0")
   if inside then
     set("ipv6", "accept_dad", "0")
-    set("ipv6", "dad_transmits", "0")
     set("ipv6", "keep_addr_on_down", "1")
     set("ipv4", "arp_notify", "1")
   end
@@ -145,17 +147,18 @@ end
 function Pod:veth(args)
   arguments.check("pod:veth", args, { "master", "mtu", "hairpin", "isolated", "host_ifname", "address" })
   local context = self._context
-  local host_ifname = args.host_ifname or pod.host_ifname(self.container, self.ifname)
+  local host_ifname, host_mac = pod.host_end(self.container, self.ifname)
+  host_ifname = args.host_ifname or host_ifname
   local alias = pod.alias(self.network, self.container, self.ifname)
   local master = args.master
   local eth = setmetatable({
-    kind = "veth", ifname = self.ifname, host_ifname = host_ifname, mtu = args.mtu, _pod = self,
+    kind = "veth", ifname = self.ifname, host_ifname = host_ifname, host_mac = host_mac, mtu = args.mtu, _pod = self,
   }, Eth)
 
   context:record {
     net = "host", verb = "add", object = "link", alias = alias,
     args = {
-      ifname = host_ifname, kind = "veth", mtu = args.mtu, group = steps.GROUP,
+      ifname = host_ifname, kind = "veth", mtu = args.mtu, address = host_mac, group = steps.GROUP,
       master = type(master) == "table" and master.ifname or master,
       peer = {
         ifname = self.ifname, mtu = args.mtu, address = args.address or self:wanted_mac(),
@@ -164,8 +167,8 @@ function Pod:veth(args)
     },
     created = function(current)
       local link = current.nets.pod.link.get { ifname = self.ifname }
-      eth.address_mac, eth.ifindex, eth.mtu = link.address, link.ifindex, link.mtu
-      current.own.pod[self.ifname] = link.ifindex
+      eth.mac, eth.mtu = link.address, link.mtu
+      current.index.pod[self.ifname] = link.ifindex
     end,
   }
   port_sysctls(context, "host", host_ifname)
@@ -294,14 +297,11 @@ function Pod:finish(returned)
   for _, part in ipairs(parts) do
     local kind = getmetatable(part)
     if kind == Eth then
-      local host = nets.host.link.get { ifname = part.host_ifname }
-      table.insert(result.interfaces, { name = part.host_ifname, mac = host and host.address, mtu = host and host.mtu })
-      table.insert(result.interfaces, {
-        name = part.ifname, mac = part.address_mac, mtu = part.mtu, sandbox = self.netns,
-      })
+      table.insert(result.interfaces, { name = part.host_ifname, mac = part.host_mac, mtu = part.mtu })
+      table.insert(result.interfaces, { name = part.ifname, mac = part.mac, mtu = part.mtu, sandbox = self.netns })
       inside = #result.interfaces - 1
     elseif kind ~= Lease and part.ifname then
-      local link = nets[part.sandbox and "pod" or "host"].link.get { ifname = part.ifname }
+      local link = part.link or nets[part.sandbox and "pod" or "host"].link.get { ifname = part.ifname }
       table.insert(result.interfaces, {
         name = part.ifname, mac = link and link.address, mtu = link and link.mtu, sandbox = part.sandbox,
       })

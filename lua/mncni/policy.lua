@@ -3,6 +3,7 @@
 -- Looked for in $MNCNI_POLICY_PATH (a colon list; default /etc/mncni/policies), then among those that are built in.
 
 local core = require "mncni.core"
+local sorted_keys = require "mncni.keys"
 
 local policy = {}
 
@@ -21,15 +22,6 @@ local hooks = {
   desired = "function",
   options = "table",
 }
-
-local function sorted_keys(t)
-  local names = {}
-  for name in pairs(t) do
-    names[#names + 1] = tostring(name)
-  end
-  table.sort(names)
-  return names
-end
 
 -- " (did you mean X?)", or what there is to choose from.
 local function hint(name, known)
@@ -96,7 +88,8 @@ local function compile(text, path, env)
   return load(text, "@" .. path, "t", env)
 end
 
-local function check_hooks(object, result)
+-- Raises unless result is a table of hooks whose options are well declared.
+local function check_hooks(object, result, source)
   if type(result) ~= "table" then
     fail(object, BROKEN, "it returns %s and not a table of hooks; does it end with \"return policy\"?",
       result == nil and "nothing" or "a " .. type(result))
@@ -112,7 +105,9 @@ local function check_hooks(object, result)
       fail(object, BROKEN, "its \"%s\" is a %s and not a %s", key, type(value), wanted)
     end
   end
-  if result.options then
+  if result.options and source == BUILT_IN then
+    require("mncni.options").accept(result.options)
+  elseif result.options then
     local ok, err = pcall(require "mncni.options".declare, result.options)
     if not ok and core.is_error(err) then
       err.op, err.object = "load", object .. ", " .. (err.object or "options")
@@ -170,7 +165,7 @@ local function missing(name)
     #names > 0 and hint(name, names) or "; there are no policies at all")
 end
 
--- Returns the chunk of a policy and its source (path or "built in").
+-- Returns the chunk of a policy and its source (path or "built in"), or nil.
 local function find(name)
   local env = environment()
   local text, path = core.policy.read(name)
@@ -181,20 +176,24 @@ local function find(name)
     end
     return chunk, path
   end
-  local chunk = core.policy.builtin(name, env)
+  return core.policy.builtin(name, env), BUILT_IN
+end
+
+-- Loads a policy by name and returns its table of hooks, or nil when there is none of that name. Raises as load does.
+function policy.get(name)
+  local chunk, source = find(name)
   if not chunk then
-    missing(name)
+    return nil
   end
-  return chunk, BUILT_IN
+  local object = title(name, source)
+  return check_hooks(object, run(object, chunk, name), source)
 end
 
 -- Loads a policy by name and returns its table of hooks. The file is read anew each time.
 -- Raises code 7 when there is none, or when somebody else than root and the user running this could have changed it;
 -- code 100, with file and line, when it does not load or is not a table of known hooks.
 function policy.load(name)
-  local chunk, source = find(name)
-  local object = title(name, source)
-  return check_hooks(object, run(object, chunk, name))
+  return policy.get(name) or missing(name)
 end
 
 -- Returns where a policy of that name would be loaded from: a path, "built in", or nil. Raises as load does for a file

@@ -41,7 +41,8 @@ function steps.new(args)
     netns = args.netns,
     list = {},
     done = 0,
-    own = { host = {}, pod = {} }, -- links made here: name -> index once it is known
+    own = { host = {}, pod = {} }, -- links made here: name -> true
+    index = { host = {}, pod = {} }, -- links seen here: name -> index
     warnings = {},
   }, Context)
 end
@@ -53,12 +54,14 @@ end
 -- "policies/x.lua:12": the place in the user's file that a step comes from.
 local function where()
   for level = 3, 16 do
-    local info = debug.getinfo(level, "Sl")
-    if not info then
+    local line = debug.getinfo(level, "l")
+    if not line then
       break
     end
-    if info.currentline > 0 and not info.source:find("lua/mncni/", 1, true) then
-      return info.short_src .. ":" .. info.currentline
+    -- Built in, our own files have no lines, and need no look at their names.
+    local file = line.currentline > 0 and debug.getinfo(level, "S")
+    if file and not file.source:find("lua/mncni/", 1, true) then
+      return file.short_src .. ":" .. line.currentline
     end
   end
   return nil
@@ -175,10 +178,8 @@ local function prepare_one(context, step)
     return plain
   end
   if step.object == "link" and step.verb == "add" then
+    -- Before the journal names it: undo would take a living attachment's link for what this call has made.
     refuse_existing(context, step.net, step.args.ifname)
-    if step.args.peer and step.args.peer.netns then
-      refuse_existing(context, "pod", step.args.peer.ifname)
-    end
   end
   return { step }
 end
@@ -199,13 +200,21 @@ local function plain(value)
 end
 
 local function journal_line(context, step)
-  return core.json.encode {
+  local entry = {
     step = {
-      net = step.net, verb = step.verb, object = step.object, args = plain(step.args), where = step.where,
+      net = step.net, verb = step.verb, object = step.object, args = step.args, where = step.where,
       shared = step.shared,
     },
     undo = inverse(context, step),
   }
+  if step.object ~= "nft" then
+    local ok, line = pcall(core.json.encode, entry)
+    if ok then
+      return line
+    end
+  end
+  entry.step.args = plain(step.args) -- bytes that are no text
+  return core.json.encode(entry)
 end
 
 local Sender = {}
@@ -237,18 +246,34 @@ function Sender:add(net, kind, request, step)
   self.held[#self.held + 1] = step
 end
 
--- Names of links made here stand as their index, so that the kernel's socket need not look them up again.
+-- Names of links seen here stand as their index, so that they need not be looked up again.
 local function with_index(context, step)
-  local index = context.own[step.net][step.args.dev]
-  if math.type(index) ~= "integer" then
-    return step.args
+  local known, args = context.index[step.net], step.args
+  local dev, master = known[args.dev], known[args.master]
+  if not dev and not master then
+    return args
   end
-  local args = {}
-  for key, value in pairs(step.args) do
-    args[key] = value
+  local copy = {}
+  for key, value in pairs(args) do
+    copy[key] = value
   end
-  args.dev = index
-  return args
+  copy.dev, copy.master = dev or args.dev, master or args.master
+  return copy
+end
+
+-- Sends the creation of a link, and says in whose way it is when the kernel finds the peer's name taken.
+local function create(context, sender, step)
+  local ok, err = pcall(sender.flush, sender)
+  local peer = step.args.peer
+  if not ok and core.is_error(err) and err.name == "EEXIST" and peer and peer.netns then
+    blame(step, refuse_existing, context, "pod", peer.ifname)
+  end
+  if not ok then
+    error(err, 0)
+  end
+  if step.created then
+    step.created(context)
+  end
 end
 
 local function send(context, plain_steps)
@@ -271,10 +296,7 @@ local function send(context, plain_steps)
       sender:add(net, "netlink", { step.verb, step.object, with_index(context, step) }, step)
       -- The kernel goes on after a message that failed: a link must be known to be ours before it is named again.
       if step.object == "link" and step.verb == "add" then
-        sender:flush()
-        if step.created then
-          step.created(context)
-        end
+        create(context, sender, step)
       end
     end
   end

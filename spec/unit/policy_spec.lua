@@ -374,4 +374,13 @@ describe("the form of a policy", function()
       assert.is_truthy(message:find(why, 1, true), message)
     end
   end)
+
+  it("holds for every policy that is built in, which nobody looks at again when it runs", function()
+    local names = runner.sh "ls policies"
+    for name in names:gmatch "([^\n]+)%.lua" do
+      local out, err = runner.sh(("MNCNI_POLICY_PATH=policies ${LUA:-lua5.4} -e %s"):format(
+        runner.quote(("print(require('mncni.policy').load('%s') ~= nil)"):format(name))))
+      assert.are.equal("true\n", out, err)
+    end
+  end)
 end)

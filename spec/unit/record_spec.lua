@@ -33,6 +33,7 @@ describe("the record of calls", function()
     }
     local call = record.list(directory)[1]
     assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%d%d%d%dZ$", call.time)
+    assert.equal(os.date "!%Y-%m-%d", call.time:sub(1, 10))
     call.time = nil
     assert.same({
       format = 1, verb = "ADD", policy = "naivebridge", network = "pods", container = "abc", ifname = "eth0",

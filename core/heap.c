@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "heap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CHUNK ((size_t)64 << 10)
+
+// Under AddressSanitizer every block is malloc's own, so that it sees each misuse.
+#ifdef __SANITIZE_ADDRESS__
+#define SMALL 0
+#else
+#define SMALL MN_HEAP_SMALL
+#endif
+
+static size_t class_of(size_t size)
+{
+	return (size - 1) / MN_HEAP_STEP;
+}
+
+static void *take(struct mn_heap *heap, size_t size)
+{
+	size_t class = class_of(size), room = (class + 1) * MN_HEAP_STEP;
+	void *block = heap->free[class];
+
+	if (block) {
+		memcpy(&heap->free[class], block, sizeof(void *));
+		return block;
+	}
+	if ((size_t)(heap->end - heap->at) < room) {
+		// All of it will be written to: populated at once it costs no page faults.
+		char *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		if (chunk == MAP_FAILED)
+			return NULL;
+		memcpy(chunk, &heap->chunks, sizeof(void *));
+		heap->chunks = chunk;
+		heap->at = chunk + MN_HEAP_STEP;
+		heap->end = chunk + CHUNK;
+	}
+	block = heap->at;
+	heap->at += room;
+	return block;
+}
+
+static void give(struct mn_heap *heap, void *block, size_t size)
+{
+	size_t class = class_of(size);
+
+	memcpy(block, &heap->free[class], sizeof(void *));
+	heap->free[class] = block;
+}
+
+static void release(struct mn_heap *heap, void *block, size_t size)
+{
+	if (size > SMALL)
+		free(block);
+	else
+		give(heap, block, size);
+}
+
+void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t new_size)
+{
+	void *moved;
+
+	if (new_size == 0) {
+		if (block)
+			release(heap, block, old_size);
+		return NULL;
+	}
+	if (new_size > SMALL && (!block || old_size > SMALL))
+		return realloc(block, new_size);
+	if (block && new_size <= SMALL && old_size <= SMALL && class_of(old_size) == class_of(new_size))
+		return block;
+	moved = new_size > SMALL ? malloc(new_size) : take(heap, new_size);
+	if (!moved && new_size < old_size)
+		return block; // Lua relies on it that shrinking cannot fail
+	if (moved && block) {
+		memcpy(moved, block, old_size < new_size ? old_size : new_size);
+		release(heap, block, old_size);
+	}
+	return moved;
+}
+
+void mn_heap_clear(struct mn_heap *heap)
+{
+	while (heap->chunks) {
+		void *chunk = heap->chunks;
+
+		memcpy(&heap->chunks, chunk, sizeof(void *));
+		munmap(chunk, CHUNK);
+	}
+	memset(heap, 0, sizeof(*heap));
+}
