@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "io.h"
 
 #define STAMP ".mncni"
 #define FORMAT 1
@@ -34,7 +35,7 @@ uint32_t mn_store_mark(const struct stat *st)
 
 void mn_store_read_boot(struct mn_store *store, const char *boot_path)
 {
-	auto_close int fd = open(boot_path ? boot_path : BOOT_PATH, O_RDONLY | O_CLOEXEC);
+	auto_close int fd = mn_openat(AT_FDCWD, boot_path ? boot_path : BOOT_PATH, O_RDONLY | O_CLOEXEC, 0);
 	ssize_t got = fd < 0 ? -1 : read(fd, store->boot, sizeof(store->boot) - 1);
 
 	store->boot[got > 0 ? got : 0] = '\0';

@@ -237,6 +237,8 @@ static int print_reply(const char *json)
 	const cJSON *number = cJSON_GetObjectItemCaseSensitive(reply, "status");
 	int status = cJSON_IsNumber(number) ? number->valueint : 1;
 
+	if (!reply)
+		return print_error(CODE_IO, "no memory for the answer", NULL);
 	if (message)
 		fprintf(stderr, "%s\n", message);
 	if (document && (write_out(document) < 0 || write_out("\n") < 0))
@@ -245,15 +247,36 @@ static int print_reply(const char *json)
 	return status;
 }
 
+// Undoes what the call has done.
+static void take_back(void)
+{
+	const char *journal = mn_undo_path();
+	struct mn_error err = { 0 };
+
+	if (journal && mn_undo_file(journal, strcmp(command, "ADD") == 0, &err) < 0)
+		fprintf(stderr, "mncni: rollback: %s\n", err.message);
+}
+
 // Lua could not even report (memory, budget): undoes what the call has done, and prints why it ended.
 static int print_failure(const struct mn_state *state, const struct mn_error *err)
 {
-	const char *journal = mn_undo_path();
-	struct mn_error undo_err = { 0 };
-
-	if (journal && mn_undo_file(journal, strcmp(command, "ADD") == 0, &undo_err) < 0)
-		fprintf(stderr, "mncni: rollback: %s\n", undo_err.message);
+	take_back();
 	return print_state_error(state, err);
+}
+
+// Tells the runtime what came of the call. A result that it does not get is undone: it will not ask for more
+// than a clean-up, if for that. From here on no signal says otherwise.
+static int finish(const char *reply, const sigset_t *signals)
+{
+	int status;
+
+	sigprocmask(SIG_BLOCK, signals, NULL);
+	status = print_reply(reply);
+	if (status != 0 && mn_undo_path()) {
+		take_back();
+		record_failure(CODE_IO, "the result could not be written to standard output and was undone");
+	}
+	return status;
 }
 
 static int cni_main(const char *name)
@@ -286,7 +309,7 @@ static int cni_main(const char *name)
 	}
 	module = mn_require(state, "mncni.cni", &err);
 	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
-		status = print_reply(reply);
+		status = finish(reply, &action.sa_mask);
 	else
 		status = print_failure(state, &err);
 	free(request);
@@ -322,12 +345,19 @@ static int command_main(int argc, char **argv)
 // standard error, because standard output carries the document alone.
 static int prepare_descriptors(void)
 {
-	for (int fd = 0; fd <= 2; fd++) {
+	int fd;
+
+	for (fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0)
 			return -errno;
 	}
 	out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	if (out < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+	if (out < 0)
+		return -errno;
+	do
+		fd = dup2(STDERR_FILENO, STDOUT_FILENO);
+	while (fd < 0 && errno == EINTR);
+	if (fd < 0)
 		return -errno;
 	snprintf(out_text, sizeof(out_text), "%d", out);
 	snprintf(started_text, sizeof(started_text), "%lld", (long long)started);
@@ -348,8 +378,10 @@ int main(int argc, char **argv)
 	command = getenv("CNI_COMMAND");
 	if (argc > 1 && strcmp(argv[1], "--undo") == 0)
 		return undo_main(argc, argv);
-	if (prepare_descriptors() < 0)
-		return 1;
+	if (prepare_descriptors() < 0) {
+		out = out < 0 ? STDOUT_FILENO : out;
+		return print_error(CODE_IO, "no descriptors for input and output", strerror(errno));
+	}
 	if (argc > 1 || !command || !*command)
 		return command_main(argc, argv);
 	return cni_main(name);

@@ -112,7 +112,8 @@ local function fresh_journal(call, netns, on_finished)
   end
 end
 
--- Runs body(context, journal); whatever it raises is raised after everything it did has been undone, in reverse.
+-- Runs body(context, journal); whatever it raises is raised after everything it did has been undone, in reverse. The
+-- journal stays the one that the host undoes, until the runtime has the result.
 local function with_rollback(call, context, journal, body)
   journal:activate(true)
   local ok, err = errors.catch(body)
@@ -124,7 +125,6 @@ local function with_rollback(call, context, journal, body)
     journal:activate(false)
     error(err, 0)
   end
-  journal:activate(false)
   call.warnings = context.warnings
 end
 
@@ -177,6 +177,7 @@ function attachment.add(call)
   end
   local conf = checked(call, policy)
   local netns <close> = open_netns(call)
+  local id = netns:id() -- may fail, as nothing may between a new journal and its rollback
   local journal <close> = fresh_journal(call, netns, function()
     error(core.error {
       code = 103, errno = 17, object = ("attachment %s of %s"):format(call.ifname, call.container),
@@ -187,7 +188,7 @@ function attachment.add(call)
   local host <close> = net.open()
   local inside <close> = net.open(netns)
   local context = steps.new {
-    host = host, pod = inside, journal = journal, netns = { path = call.netns, id = netns:id() },
+    host = host, pod = inside, journal = journal, netns = { path = call.netns, id = id },
   }
   call.netns_handle = netns
   local text

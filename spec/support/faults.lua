@@ -154,7 +154,12 @@ function World:call(verb, args)
   if args.inject then
     outcome.fault = {}
     outcome.list, outcome.stderr = read(report), read(errors)
-    for key, value in outcome.list:match "[^\n]*\n$":gmatch "(%w+)=(%S+)" do
+    local line = (outcome.list or ""):match "[^\n]*\n$"
+    if not line then
+      error(("%s %s: %s, and no report"):format(verb, table.concat(argv, " "),
+        outcome.timed_out and "no end after 30 s" or "it ended"), 0)
+    end
+    for key, value in line:gmatch "(%w+)=(%S+)" do
       outcome.fault[key] = math.tointeger(value) or value
     end
   end
