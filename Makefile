@@ -19,6 +19,7 @@ LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted iproute2 nftables iputils-ping util-linux procps strace jq busybox-static \
 	containernetworking-plugins
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
+FUZZ_PACKAGES := clang libclang-rt-14-dev
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -115,10 +116,11 @@ $(BUILD)/spec/embed-shared: examples/embed.c $(LIB_SHARED)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -L$(BUILD)/lib -lmncni -Wl,-rpath,'$$ORIGIN/../lib'
 
+# Started for every pod: at a fixed address its tables need no relocation first.
 $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 
 # Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
 define need
@@ -135,11 +137,11 @@ PACKAGES_LOG := /tmp/mncni-packages.log
 deps-build:
 	$(call need,$(BUILD_PACKAGES))
 deps-test: deps-build
-	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(CONTAINERD_PACKAGES))
+	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(CONTAINERD_PACKAGES))
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
-RINGS := lint check-unit check-kernel check-containerd
+RINGS := lint check-unit check-kernel check-fuzz-corpus check-containerd
 
 # Set-up comes first and by itself: what follows is decided by what is installed.
 test: deps-test
@@ -192,9 +194,9 @@ check-faults check-faults-short: all $(UNPRELOAD)
 .PHONY: check-faults check-faults-short
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c) $(wildcard examples/*.c)
-LINT_H := $(wildcard core/*.h)
-SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* spec/support/* spec/bench/* 2>/dev/null)
+LINT_C := $(CORE_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
+LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
+SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
@@ -224,6 +226,8 @@ $(BUILD)/bench/spawn: spec/bench/spawn.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -o $@ $<
+
+include spec/fuzz/rules.mk
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \

@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-#define MN_HEAP_STEP 16u  // bytes; each size class holds blocks of one multiple of it
-#define MN_HEAP_SMALL 512 // bytes of the largest block that is taken from a chunk
+#define MN_HEAP_STEP 16u   // bytes; each size class holds blocks of one multiple of it
+#define MN_HEAP_SMALL 1024 // bytes of the largest block that is taken from a chunk
 
 struct mn_heap {
 	void *free[MN_HEAP_SMALL / MN_HEAP_STEP];

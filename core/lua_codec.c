@@ -113,7 +113,7 @@ static int codec_decode(lua_State *L)
 	if (mn_buffer_reserve(buffer, size) < 0)
 		return luaL_error(L, "not enough memory");
 	memcpy(buffer->data, bytes, size);
-	for (nlh = (const struct nlmsghdr *)buffer->data; mnl_nlmsg_ok(nlh, len);
+	for (nlh = (const struct nlmsghdr *)buffer->data; mn_nl_fits(nlh, len);
 		nlh = mnl_nlmsg_next(nlh, &len)) {
 		push_message(L, nlh);
 		lua_rawseti(L, 3, ++n);

@@ -27,6 +27,7 @@ static const struct {
 	{ "store", mn_open_store },
 	{ "json", mn_open_json },
 	{ "policy", mn_open_policy },
+	{ "place", mn_open_place },
 	{ "record", mn_open_record },
 };
 

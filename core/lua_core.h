@@ -19,7 +19,12 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 // Registry keys that a bounded state sets: where it looks for policies, and what the program carries
 // (core/embed.h).
 #define MN_POLICY_PATH_KEY "mncni.policy_path"
+#define MN_SEALED_KEY "mncni.sealed" // true once the code of a policy is there
 #define MN_EMBEDDED_KEY "mncni.embedded"
+
+// Tells whether a chunk of this source (lua_Debug) is one of mncni's own files, whose lines mean nothing to
+// the writer of a policy.
+bool mn_place_is_ours(const char *source);
 
 int mn_open_error(lua_State *L);
 int mn_open_netns(lua_State *L);
@@ -30,6 +35,7 @@ int mn_open_exec(lua_State *L);
 int mn_open_find_program(lua_State *L);
 int mn_open_journal(lua_State *L);
 int mn_open_policy(lua_State *L);
+int mn_open_place(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
 

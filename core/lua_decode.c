@@ -72,11 +72,10 @@ static bool decode_inline(struct mn_decoder *d, const struct mn_row *row, const 
 static bool decode_variant(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr,
 	const char *data, size_t len)
 {
-	static const struct mn_table nothing = { 0 };
 	const struct mn_variant *variant = mn_variant_of(row, data, len);
 
 	if (!variant)
-		return decode_inline(d, row, &nothing, attr);
+		return decode_inline(d, row, &mn_nothing_table, attr);
 	if (!variant->key)
 		return decode_inline(d, row, variant->table, attr);
 	if (!decode_table(d, variant->table, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr)))

@@ -189,6 +189,23 @@ static bool push_range(lua_State *L, const struct mn_row *row, const char *data,
 	return true;
 }
 
+// Pushes the list of names that are joined in value; pushes nothing and returns false when one is not known.
+static bool push_joined(lua_State *L, const struct mn_row *row, uint64_t value)
+{
+	int n = 0;
+
+	for (uint64_t rest = value; rest; rest >>= MN_JOINED_BITS, n++) {
+		if (!mn_name_of(row->names, rest & MN_JOINED_MASK))
+			return false;
+	}
+	lua_createtable(L, n, 0);
+	for (; n > 0; n--, value >>= MN_JOINED_BITS) {
+		lua_pushstring(L, mn_name_of(row->names, value & MN_JOINED_MASK));
+		lua_rawseti(L, -2, n);
+	}
+	return true;
+}
+
 static bool push_number(lua_State *L, const struct mn_row *row, const char *data, size_t len)
 {
 	const char *name;
@@ -217,7 +234,7 @@ static bool push_number(lua_State *L, const struct mn_row *row, const char *data
 		name = mn_name_of(row->names, (uint32_t)value);
 		if (name)
 			lua_pushstring(L, name);
-		else
+		else if (!(row->flags & MN_JOINED) || !push_joined(L, row, value))
 			lua_pushinteger(L, (lua_Integer)value);
 		break;
 	default:

@@ -237,9 +237,7 @@ static void encode_inline(
 // Raw attributes of a nest for which there is no table.
 static void encode_unknown_variant(struct mn_encoder *e, const struct mn_row *row, int args, int raw)
 {
-	static const struct mn_table nothing = { 0 };
-
-	encode_inline(e, row, &nothing, args, raw);
+	encode_inline(e, row, &mn_nothing_table, args, raw);
 }
 
 static const char *key_of_attr(const struct mn_table *table, uint16_t attr)
@@ -273,15 +271,18 @@ static void encode_variant(
 	if (given && kind && strcmp(kind, given->kind) != 0)
 		mn_encode_refuse(e, NULL, "%s is \"%s\", so there can be no %s", kind_key, kind, given->key);
 	chosen = given ? given : kind ? mn_variant_named(row, kind, kind_len) : NULL;
-	if (!chosen && kind == NULL) {
-		// Without a kind, the keys tell: a veth's peer.
-		for (const struct mn_variant *v = row->variants; v->kind && !chosen; v++) {
-			if (!v->key && v->table->count == 1 && v->table->rows[0].key) {
-				if (lua_getfield(L, args, v->table->rows[0].key) != LUA_TNIL)
-					chosen = v;
-				lua_pop(L, 1);
-			}
+	// Without a kind, the keys tell: a veth's peer.
+	for (const struct mn_variant *v = row->variants; v->kind && !kind; v++) {
+		const char *key = !v->key && v->table->count == 1 ? v->table->rows[0].key : NULL;
+
+		if (!key)
+			continue;
+		if (lua_getfield(L, args, key) != LUA_TNIL) {
+			if (given)
+				mn_encode_refuse(e, NULL, "%s and %s exclude each other", given->key, key);
+			chosen = v;
 		}
+		lua_pop(L, 1);
 	}
 	if (!chosen) {
 		if (raw)

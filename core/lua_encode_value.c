@@ -125,6 +125,30 @@ static _Noreturn void unknown_name(struct mn_encoder *e, const struct mn_row *ro
 	mn_encode_refuse(e, row, "\"%s\" is unknown, there are %s", name, all);
 }
 
+static uint64_t check_joined(struct mn_encoder *e, const struct mn_row *row)
+{
+	lua_State *L = e->L;
+	int list = lua_gettop(L);
+	lua_Integer n = (lua_Integer)lua_rawlen(L, list);
+	uint64_t joined = 0;
+
+	if (n < 1 || n > 32 / MN_JOINED_BITS)
+		mn_encode_refuse(e, row, "expected a list of 1 to %d names, got %lld", 32 / MN_JOINED_BITS,
+			(long long)n);
+	for (lua_Integer i = 1; i <= n; i++) {
+		const struct mn_name *found;
+
+		if (lua_rawgeti(L, list, i) != LUA_TSTRING)
+			expected(e, row, "a list of names");
+		found = mn_name_find(row->names, lua_tostring(L, -1));
+		if (!found)
+			unknown_name(e, row, lua_tostring(L, -1));
+		joined = joined << MN_JOINED_BITS | found->value;
+		lua_settop(L, list);
+	}
+	return joined;
+}
+
 static uint64_t check_enum(struct mn_encoder *e, const struct mn_row *row)
 {
 	const struct mn_name *found;
@@ -136,6 +160,8 @@ static uint64_t check_enum(struct mn_encoder *e, const struct mn_row *row)
 			unknown_name(e, row, lua_tostring(e->L, -1));
 		return found->value;
 	}
+	if (row->flags & MN_JOINED && lua_istable(e->L, -1))
+		return check_joined(e, row);
 	range_of(row, &min, &max);
 	if (row->flags & MN_LOW)
 		max = UINT32_MAX;

@@ -87,7 +87,7 @@ static void attach(struct encoder *encoder, const struct frame *frame, cJSON *it
 	if (item && !frame)
 		encoder->held->tree = item;
 	else if (item && frame->key)
-		done = cJSON_AddItemToObject(frame->item, frame->key, item);
+		done = cJSON_AddItemToObjectCS(frame->item, frame->key, item); // the table keeps its key
 	else if (item)
 		done = cJSON_AddItemToArray(frame->item, item);
 	if (!done) {

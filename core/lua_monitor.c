@@ -92,7 +92,7 @@ static bool is_wanted(const struct monitor *mon, const struct mn_object *object)
 // Pushes the event that the next message in the buffer tells of; false when the buffer has no more.
 static bool push_buffered(lua_State *L, struct monitor *mon)
 {
-	while (mon->left > 0 && mnl_nlmsg_ok(mon->at, mon->left)) {
+	while (mon->left > 0 && mn_nl_fits(mon->at, mon->left)) {
 		const struct nlmsghdr *nlh = mon->at;
 		struct mn_decoder d = { .L = L };
 		const struct mn_object *object = NULL;

@@ -310,7 +310,7 @@ static bool is_interval(struct mn_encoder *e)
 		return e->interval;
 	table = lua_getfield(L, e->args, "table") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
 	name = lua_getfield(L, e->args, "name") == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-	for (const struct nlmsghdr *nlh = (const struct nlmsghdr *)e->out->data; mnl_nlmsg_ok(nlh, len);
+	for (const struct nlmsghdr *nlh = (const struct nlmsghdr *)e->out->data; mn_nl_fits(nlh, len);
 		nlh = mnl_nlmsg_next(nlh, &len)) {
 		if (nlh->nlmsg_type == NFT_MESSAGE(NFT_MSG_NEWSET) && attr_is(nlh, NFTA_SET_TABLE, table) &&
 			attr_is(nlh, NFTA_SET_NAME, name))

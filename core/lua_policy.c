@@ -38,6 +38,13 @@ static const char *search_path(lua_State *L)
 	return path ? path : mn_policy_path();
 }
 
+// From now on the state may hold code that is not ours.
+static void seal(lua_State *L)
+{
+	lua_pushboolean(L, 1);
+	lua_setfield(L, LUA_REGISTRYINDEX, MN_SEALED_KEY);
+}
+
 static int read_file(lua_State *L, const char *name)
 {
 	struct mn_policy_file *file = push_file(L);
@@ -50,6 +57,7 @@ static int read_file(lua_State *L, const char *name)
 	}
 	if (ret < 0)
 		return mn_lua_raise(L, &err);
+	seal(L);
 	lua_pushlstring(L, file->text, file->size);
 	lua_pushstring(L, file->path);
 	mn_policy_file_clear(file);
@@ -209,6 +217,7 @@ static int policy_builtin(lua_State *L)
 			continue;
 		if (luaL_loadbufferx(L, (const char *)entry->code, entry->size, entry->name, "b") != LUA_OK)
 			return lua_error(L);
+		seal(L);
 		lua_pushvalue(L, 2);
 		lua_setupvalue(L, -2, 1);
 		return 1;

@@ -4,6 +4,7 @@
 // belongs to the host.
 #define _GNU_SOURCE
 #include "embed.h"
+#include "lua_args.h"
 #include "lua_core.h"
 #include "state.h"
 
@@ -213,6 +214,61 @@ static int search_embedded(lua_State *L)
 	return 1;
 }
 
+static lua_Integer limit_field(lua_State *L, const char *key)
+{
+	lua_Integer value;
+
+	lua_getfield(L, 1, key);
+	value = luaL_optinteger(L, -1, 0);
+	lua_pop(L, 1);
+	if (value < 0)
+		mn_lua_bad_argument(L, "limit", "%s is below 0", key);
+	return value;
+}
+
+// limit{ memory = bytes, instructions =, wall_ms = } changes what the state may use, as mn_state_limit()
+// does. Only before the first policy is loaded: none lifts its own limits by calling it.
+static int state_limit(lua_State *L)
+{
+	static const char *const keys[] = { "memory", "instructions", "wall_ms", NULL };
+	struct mn_limits limits;
+
+	mn_lua_check_keys(L, 1, "limit", keys);
+	if (lua_getfield(L, LUA_REGISTRYINDEX, MN_SEALED_KEY) != LUA_TNIL)
+		mn_lua_bad_argument(
+			L, "limit", "the limits are set before a policy is loaded, and stay then");
+	limits = (struct mn_limits){
+		.memory = (size_t)limit_field(L, "memory"),
+		.instructions = (uint64_t)limit_field(L, "instructions"),
+		.wall_ms = (unsigned int)limit_field(L, "wall_ms"),
+	};
+	if (mn_state_limit(mn_state_of(L), &limits) < 0)
+		return luaL_error(L, "the limits of the state could not be changed");
+	return 0;
+}
+
+// short_at() tells the file and line at which memory ran out last; nothing where that is not known.
+static int state_short_at(lua_State *L)
+{
+	const struct mn_state *state = mn_state_of(L);
+
+	if (!state->refused || !state->report.line)
+		return 0;
+	lua_pushstring(L, state->report.file);
+	lua_pushinteger(L, state->report.line);
+	return 2;
+}
+
+// mncni.state: what only a bounded state has.
+static int open_state(lua_State *L)
+{
+	static const luaL_Reg functions[] = { { "limit", state_limit }, { "short_at", state_short_at },
+		{ NULL, NULL } };
+
+	luaL_newlib(L, functions);
+	return 1;
+}
+
 // require finds what is preloaded and what is built in; mncni.policy adds the files beside the user's
 // policies.
 static void restrict_package(lua_State *L)
@@ -234,6 +290,8 @@ static void restrict_package(lua_State *L)
 	lua_getfield(L, -1, "preload");
 	lua_pushcfunction(L, luaopen_mncni_core);
 	lua_setfield(L, -2, "mncni.core");
+	lua_pushcfunction(L, open_state);
+	lua_setfield(L, -2, "mncni.state");
 	lua_pop(L, 2);
 }
 

@@ -99,6 +99,11 @@ void mn_state_free(struct mn_state *state);
 // one.
 int mn_state_renew(struct mn_state *state);
 
+// Changes what a state may use, from when its period began: limits that are 0 stay as they are. For trusted
+// code: a policy that exceeds the new limits already is stopped at once. -ECANCELED when the state has been
+// stopped.
+int mn_state_limit(struct mn_state *state, const struct mn_limits *limits);
+
 // Stops the script at its next thousandth instruction: the call under way, and each later one, fails with
 // code 101. May be called in a signal handler and from any thread.
 void mn_state_stop(struct mn_state *state);

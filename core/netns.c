@@ -143,7 +143,7 @@ static int open_failed(int errnum, const char *path, const char *object, struct 
 
 int mn_netns_open(const char *path, int *fd, struct mn_error *err)
 {
-	char object[160], again[sizeof("/proc/self/fd/-2147483648")];
+	char object[160];
 	auto_close int handle = -1;
 	auto_close int opened = -1;
 	int ret;
@@ -156,11 +156,13 @@ int mn_netns_open(const char *path, int *fd, struct mn_error *err)
 	ret = check_nsfs(handle, object, err);
 	if (ret < 0)
 		return ret;
-	snprintf(again, sizeof(again), "/proc/self/fd/%d", handle);
-	opened = mn_openat(AT_FDCWD, again, O_RDONLY | O_CLOEXEC, 0);
+	// Known not to be a device or a pipe, it is opened for use, and is looked at again.
+	opened = mn_openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	if (opened < 0)
 		return open_failed(errno, path, object, err);
-	ret = check_type(opened, object, err);
+	ret = check_nsfs(opened, object, err);
+	if (ret == 0)
+		ret = check_type(opened, object, err);
 	if (ret < 0)
 		return ret;
 	*fd = steal_fd(&opened);

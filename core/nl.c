@@ -13,6 +13,7 @@
 #include <time.h>
 
 #define LISTEN_BUFFER (8 << 20)
+#define MAX_ERRNO 4095 // what the kernel calls an errno
 
 int mn_buffer_reserve(struct mn_buffer *buffer, size_t more)
 {
@@ -252,7 +253,7 @@ static bool wants_ack(const struct mn_buffer *request, uint32_t seq)
 	const struct nlmsghdr *nlh = (const struct nlmsghdr *)request->data;
 	int len = (int)request->len;
 
-	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+	for (; mn_nl_fits(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
 		if (nlh->nlmsg_seq == seq)
 			return nlh->nlmsg_flags & NLM_F_ACK;
 	}
@@ -279,7 +280,7 @@ static int receive_until(struct mn_nl *nl, struct mn_buffer *reply, uint32_t las
 			return result < 0 ? result : 0;
 		nlh = (const struct nlmsghdr *)(reply->data + start);
 		len = (int)(reply->len - start);
-		for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+		for (; mn_nl_fits(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
 			if (!for_us(nl, nlh))
 				continue;
 			refused = refused || mn_nl_errno(nlh);
@@ -378,11 +379,16 @@ const struct nlmsghdr *mn_nl_next(const struct mn_nl *nl, const struct mn_buffer
 		len -= (int)((const char *)from - reply->data);
 		nlh = mnl_nlmsg_next(from, &len);
 	}
-	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+	for (; mn_nl_fits(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
 		if (nlh->nlmsg_seq - first <= last - first && for_us(nl, nlh))
 			return nlh;
 	}
 	return NULL;
+}
+
+bool mn_nl_fits(const struct nlmsghdr *nlh, int len)
+{
+	return len >= (int)sizeof(*nlh) && nlh->nlmsg_len >= sizeof(*nlh) && nlh->nlmsg_len <= (uint32_t)len;
 }
 
 int mn_nl_errno(const struct nlmsghdr *nlh)
@@ -393,7 +399,7 @@ int mn_nl_errno(const struct nlmsghdr *nlh)
 	if ((nlh->nlmsg_type == NLMSG_ERROR || nlh->nlmsg_type == NLMSG_DONE) &&
 		nlh->nlmsg_len >= NLMSG_HDRLEN + sizeof(error))
 		memcpy(&error, mnl_nlmsg_get_payload(nlh), sizeof(error));
-	return error < 0 ? -error : 0;
+	return error >= 0 ? 0 : error >= -MAX_ERRNO ? -error : EPROTO;
 }
 
 // Asks for one link and returns the message that describes it.
@@ -419,8 +425,11 @@ static int ask_link(
 	if (result < 0)
 		return result;
 	*answer = mn_nl_next(nl, &nl->names, NULL, nlh->nlmsg_seq, nlh->nlmsg_seq);
-	if (!*answer || mn_nl_errno(*answer))
-		return mn_fail(err, *answer ? mn_nl_errno(*answer) : ENODEV, "get", NULL, NULL);
+	if (*answer && mn_nl_errno(*answer))
+		return mn_fail(err, mn_nl_errno(*answer), "get", NULL, NULL);
+	if (!*answer || (*answer)->nlmsg_type != RTM_NEWLINK ||
+		mnl_nlmsg_get_payload_len(*answer) < sizeof(*link))
+		return mn_fail(err, ENODEV, "get", NULL, NULL);
 	return 0;
 }
 

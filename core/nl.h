@@ -75,6 +75,10 @@ ssize_t mn_nl_event(struct mn_nl *nl, struct mn_buffer *into, int timeout, int *
 const struct nlmsghdr *mn_nl_next(const struct mn_nl *nl, const struct mn_buffer *reply,
 	const struct nlmsghdr *from, uint32_t first, uint32_t last);
 
+// Whether a whole message is in the len bytes at nlh, whatever it says of its length: mnl_nlmsg_ok() takes
+// one beyond INT_MAX for a negative one, which fits everywhere.
+bool mn_nl_fits(const struct nlmsghdr *nlh, int len);
+
 // The positive errno of an NLMSG_ERROR or NLMSG_DONE message, 0 for an ack and any other message.
 int mn_nl_errno(const struct nlmsghdr *nlh);
 

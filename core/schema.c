@@ -23,6 +23,9 @@ static const struct mn_object *const objects[] = {
 	&mn_nft_gen_object,
 };
 
+static const struct mn_row no_rows[1];
+const struct mn_table mn_nothing_table = { .rows = no_rows };
+
 static const char *const verbs[] = {
 	[MN_ADD] = "add",
 	[MN_REPLACE] = "replace",

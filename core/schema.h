@@ -57,7 +57,11 @@ enum {
 	MN_ONES = 1 << 11,	// the struct's other fields are all ones
 	MN_NESTED = 1 << 12,	// set NLA_F_NESTED
 	MN_REQUIRED = 1 << 13,
+	MN_JOINED = 1 << 14, // of MN_ENUM: a list of names is one as well, MN_JOINED_BITS each, last lowest
 };
+
+#define MN_JOINED_BITS 6
+#define MN_JOINED_MASK ((1U << MN_JOINED_BITS) - 1)
 
 struct mn_name {
 	const char *name;
@@ -126,6 +130,7 @@ struct mn_object {
 extern const struct mn_object mn_link_object, mn_addr_object, mn_route_object, mn_rule_object,
 	mn_neigh_object, mn_fdb_object, mn_nsid_object, mn_nft_table_object, mn_nft_chain_object,
 	mn_nft_rule_object, mn_nft_set_object, mn_nft_element_object, mn_nft_gen_object;
+extern const struct mn_table mn_nothing_table; // of a nest whose attributes are not known
 extern const struct mn_table mn_link_table, mn_nft_expr_table, mn_nft_elem_table;
 extern const struct mn_name mn_families[], mn_route_protocols[], mn_route_tables[], mn_route_types[],
 	mn_scopes[], mn_ip_protocols[];

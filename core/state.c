@@ -5,6 +5,7 @@
 #include "state.h"
 
 #include "error.h"
+#include "lua_core.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -23,6 +24,16 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
+// Notes where memory ran out: Lua calls no message handler for that error, so this is the last moment at
+// which anybody knows. Only looks at frames, which are whole whenever Lua allocates; in a coroutine, at those
+// of who resumed it.
+static void refuse(struct mn_state *state)
+{
+	state->refused = true;
+	if (state->L && !state->expired)
+		mn_state_locate(state->L, &state->report);
+}
+
 static void *allocate(void *data, void *pointer, size_t old_size, size_t new_size)
 {
 	struct mn_state *state = data;
@@ -37,12 +48,12 @@ static void *allocate(void *data, void *pointer, size_t old_size, size_t new_siz
 	}
 	if (new_size > old_size &&
 		(state->used >= state->cap || new_size - old_size > state->cap - state->used)) {
-		state->refused = true;
+		refuse(state);
 		return NULL;
 	}
 	moved = mn_heap_realloc(&state->heap, pointer, old_size, new_size);
 	if (!moved) {
-		state->refused = true;
+		refuse(state);
 		return NULL;
 	}
 	state->used += new_size - old_size;
@@ -60,7 +71,7 @@ bool mn_state_locate(lua_State *L, struct mn_report *report)
 		lua_getinfo(L, "Sl", &ar);
 		if (ar.currentline <= 0)
 			continue;
-		ours = strncmp(ar.source, "@lua/mncni/", 11) == 0;
+		ours = mn_place_is_ours(ar.source);
 		if (ours && report->line)
 			continue;
 		snprintf(report->file, sizeof(report->file), "%s",
@@ -141,11 +152,8 @@ void mn_state_charge(lua_State *L, uint64_t instructions)
 	luaL_error(L, "%s", state->why);
 }
 
-static struct timespec after_ms(unsigned int ms)
+static struct timespec after_ms(struct timespec time, unsigned int ms)
 {
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
 	time.tv_sec += ms / 1000;
 	time.tv_nsec += (long)(ms % 1000) * 1000000;
 	if (time.tv_nsec >= 1000000000) {
@@ -155,15 +163,22 @@ static struct timespec after_ms(unsigned int ms)
 	return time;
 }
 
-static int start_period(struct mn_state *state)
+static int set_deadline(struct mn_state *state)
 {
-	struct itimerspec alarm = { .it_value = after_ms(state->limits.wall_ms + state->grace_ms) };
+	unsigned int alarm_ms = state->limits.wall_ms + state->grace_ms;
+	struct itimerspec alarm = { .it_value = after_ms(state->began, alarm_ms) };
 
-	state->left = state->limits.instructions;
-	state->deadline = after_ms(state->limits.wall_ms);
+	state->deadline = after_ms(state->began, state->limits.wall_ms);
 	if (state->armed && timer_settime(state->timer, TIMER_ABSTIME, &alarm, NULL) < 0)
 		return -errno;
 	return 0;
+}
+
+static int start_period(struct mn_state *state)
+{
+	state->left = state->limits.instructions;
+	clock_gettime(CLOCK_MONOTONIC, &state->began);
+	return set_deadline(state);
 }
 
 static int arm(struct mn_state *state, const struct mn_options *options)
@@ -298,6 +313,24 @@ void mn_state_free(struct mn_state *state)
 int mn_state_renew(struct mn_state *state)
 {
 	return state->expired ? -ECANCELED : start_period(state);
+}
+
+int mn_state_limit(struct mn_state *state, const struct mn_limits *limits)
+{
+	uint64_t done = state->limits.instructions - state->left;
+
+	if (state->expired)
+		return -ECANCELED;
+	if (limits->memory)
+		state->limits.memory = state->cap = limits->memory;
+	if (limits->instructions) {
+		state->limits.instructions = limits->instructions;
+		state->left = limits->instructions > done ? limits->instructions - done : 0;
+	}
+	if (!limits->wall_ms)
+		return 0;
+	state->limits.wall_ms = at_most(limits->wall_ms, MAX_WALL_MS);
+	return set_deadline(state);
 }
 
 void mn_state_stop(struct mn_state *state)

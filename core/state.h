@@ -34,6 +34,7 @@ struct mn_state {
 	bool refused;		 // an allocation failed since the call began
 	bool collects;		 // the garbage collector runs
 	uint64_t left;		 // instructions
+	struct timespec began;	 // the period
 	struct timespec deadline;
 	atomic_bool stop;
 	bool expired; // set once; from then on every instruction raises

@@ -6,6 +6,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #define MESSAGE(type) (NFNL_SUBSYS_NFTABLES << 8 | (type))
@@ -112,7 +113,7 @@ static const struct mn_row rule_rows[] = {
 };
 static const struct mn_table rule_table = MN_TABLE(rule_rows, sizeof(struct nfgenmsg));
 
-// nft's own numbers; the kernel only carries them. The size of each type is in key_size().
+// nft's own numbers; the kernel only carries them. The size of each type is in type_size().
 static const struct mn_name key_types[] = { { "ipv4_addr", 7 }, { "ipv6_addr", 8 }, { "ether_addr", 9 },
 	{ "ether_type", 10 }, { "inet_proto", 12 }, { "inet_service", 13 }, { "mark", 19 },
 	{ "iface_index", 20 }, { "ifname", 41 }, { 0 } };
@@ -139,7 +140,8 @@ static const struct mn_row set_rows[] = {
 	TEXT(NFTA_SET_TABLE, "table", MN_REQUIRED | MN_FILTER),
 	TEXT(NFTA_SET_NAME, "name", MN_REQUIRED),
 	SOME_OF(NFTA_SET_FLAGS, "flags", set_flags),
-	ONE_OF(NFTA_SET_KEY_TYPE, "type", key_types),
+	{ MN_A(NFTA_SET_KEY_TYPE), .key = "type", .type = MN_ENUM, .size = 4, .flags = MN_NET | MN_JOINED,
+		.names = key_types },
 	{ MN_A(NFTA_SET_KEY_LEN), .key = "key_len", .type = MN_UINT, .size = 4, .flags = MN_NET, .max = 64 },
 	ONE_OF(NFTA_SET_DATA_TYPE, "map", data_types),
 	{ MN_A(NFTA_SET_DATA_LEN), .key = "data_len", .type = MN_UINT, .size = 4, .flags = MN_NET,
@@ -203,7 +205,7 @@ static const struct mn_row gen_rows[] = {
 };
 static const struct mn_table gen_table = MN_TABLE(gen_rows, sizeof(struct nfgenmsg));
 
-static uint32_t key_size(uint32_t type)
+static uint32_t type_size(uint32_t type)
 {
 	switch (type) {
 	case 8:
@@ -221,10 +223,34 @@ static uint32_t key_size(uint32_t type)
 	}
 }
 
+// Each part of what is joined has registers of four bytes of its own.
+static uint32_t key_size(uint32_t type)
+{
+	uint32_t size = 0;
+
+	if (type <= MN_JOINED_MASK)
+		return type_size(type);
+	for (; type; type >>= MN_JOINED_BITS)
+		size += (type_size(type & MN_JOINED_MASK) + 3) & ~3U;
+	return size;
+}
+
 static const struct nlattr *set_attr(const struct nlmsghdr *nlh, uint16_t attr)
 {
 	return mn_attr_find(mnl_nlmsg_get_payload_offset(nlh, sizeof(struct nfgenmsg)),
 		mnl_nlmsg_get_payload_len(nlh) - sizeof(struct nfgenmsg), attr);
+}
+
+// What nft keeps in a set's user data: the keys' byte order, without which it prints names of links as "".
+static void put_byte_order(struct nlmsghdr *nlh, uint32_t type)
+{
+	uint8_t userdata[6] = { 0, sizeof(uint32_t) }; // NFTNL_UDATA_SET_KEYBYTEORDER, length
+	uint32_t host = 1;
+
+	if (type != 19 && type != 20 && type != 41) // mark, iface_index, ifname
+		return;
+	memcpy(userdata + 2, &host, sizeof(host));
+	mnl_attr_put(nlh, NFTA_SET_USERDATA, sizeof(userdata), userdata);
 }
 
 // The kernel wants to be told how long a key is, and a number that is unique in the transaction.
@@ -240,6 +266,8 @@ static void finish_set(struct nlmsghdr *nlh, enum mn_verb verb)
 		mnl_attr_put_u32(nlh, NFTA_SET_KEY_LEN, htonl(key_size(ntohl(mnl_attr_get_u32(type)))));
 	if (data && !set_attr(nlh, NFTA_SET_DATA_LEN) && ntohl(mnl_attr_get_u32(data)) != NFT_DATA_VERDICT)
 		mnl_attr_put_u32(nlh, NFTA_SET_DATA_LEN, htonl(key_size(ntohl(mnl_attr_get_u32(data)))));
+	if (type && !set_attr(nlh, NFTA_SET_USERDATA))
+		put_byte_order(nlh, ntohl(mnl_attr_get_u32(type)));
 	if (!set_attr(nlh, NFTA_SET_ID))
 		mnl_attr_put_u32(nlh, NFTA_SET_ID, htonl(++last_id));
 }

@@ -241,8 +241,6 @@ static const struct mn_row rt_rows[] = {
 };
 TABLE(rt);
 
-static const struct mn_table nothing_table = { 0 };
-
 static const struct mn_variant kinds[] = {
 	{ "bitwise", NULL, &bitwise_table },
 	{ "byteorder", NULL, &byteorder_table },
@@ -257,7 +255,7 @@ static const struct mn_variant kinds[] = {
 	{ "masq", NULL, &masq_table },
 	{ "meta", NULL, &meta_table },
 	{ "nat", NULL, &nat_table },
-	{ "notrack", NULL, &nothing_table },
+	{ "notrack", NULL, &mn_nothing_table },
 	{ "payload", NULL, &payload_table },
 	{ "range", NULL, &range_table },
 	{ "redir", NULL, &redir_table },

@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@
 #include "sysctl.h"
 
 #define LOCK_WAIT_MS 10000 // for an address store's lock
+#define SYSCTL_ROUNDS 100  // of writing and looking again
 #define EXEC_OUTPUT 65536  // bytes of what a delegate prints on DEL
 
 static const char *string_of(const cJSON *entry, const char *key)
@@ -130,8 +133,10 @@ static int find_ours(
 
 	*index = 0;
 	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
-	if (ret < 0 || !reply)
+	if (ret < 0)
 		return absent(ret) ? 0 : refused(err, ret, ifname);
+	if (reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
+		return refused(err, -EPROTO, ifname);
 	info = mnl_nlmsg_get_payload(reply);
 	mnl_attr_for_each (attr, reply, sizeof(*info)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFALIAS)
@@ -153,9 +158,17 @@ static int delete_link(struct mn_nl *nl, int index, const char *ifname, struct m
 	return ret < 0 && !absent(ret) ? refused(err, ret, ifname) : 0;
 }
 
-static int undo_link(const cJSON *entry, int netns, struct mn_error *err)
+// The name of a link in an entry; NULL when there is none that a link can have.
+static const char *ifname_of(const cJSON *entry)
 {
 	const char *ifname = string_of(entry, "ifname");
+
+	return ifname && strlen(ifname) < IFNAMSIZ ? ifname : NULL;
+}
+
+static int undo_link(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const char *ifname = ifname_of(entry);
 	struct mn_nl nl = { 0 };
 	int index, ret;
 
@@ -173,7 +186,7 @@ static int undo_link(const cJSON *entry, int netns, struct mn_error *err)
 // A bridge that a failed call has made goes again, unless somebody has joined it meanwhile.
 static int undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 {
-	const char *ifname = string_of(entry, "ifname");
+	const char *ifname = ifname_of(entry);
 	const struct nlmsghdr *refusal = NULL, *port;
 	struct mn_nl nl = { 0 };
 	char buf[256] = { 0 };
@@ -236,7 +249,7 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 		const struct nlmsghdr *answer = NULL;
 		int left = (int)len;
 
-		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mnl_nlmsg_ok(nlh, left);
+		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mn_nl_fits(nlh, left);
 			nlh = mnl_nlmsg_next(nlh, &left)) {
 			nlh->nlmsg_seq = mn_nl_next_seq(&nl);
 			nlh->nlmsg_pid = nl.portid;
@@ -261,16 +274,61 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	return ret;
 }
 
-static int undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
+// Tells whether a set of nf_tables has elements, by a request that lists them. One that is gone has none.
+static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error *err)
 {
-	const char *key = string_of(entry, "key"), *value = string_of(entry, "value");
-	struct mn_sysctl setting = { .key = key, .value = value, .optional = true };
+	auto_free char *request = NULL;
+	const struct nlmsghdr *refusal = NULL, *nlh = NULL;
+	struct mn_nl nl = { 0 };
+	size_t len;
 	int ret;
 
-	if (!key || !value)
+	*in_use = false;
+	if (unhex(hex, &request, &len) < 0 || len < NLMSG_HDRLEN)
+		return bad_entry(err, "sysctl", "unless");
+	ret = mn_nl_open(&nl, NETLINK_NETFILTER, netns, err);
+	if (ret == 0)
+		ret = mn_nl_dump(&nl, request, len, &nl.in, &refusal, err);
+	if (ret == 0 && refusal && !absent(-mn_nl_errno(refusal)))
+		ret = refused(err, -mn_nl_errno(refusal), "nftables set");
+	while (ret == 0 && !refusal && (nlh = mn_nl_next(&nl, &nl.in, nlh, 0, UINT32_MAX))) {
+		const struct nlattr *attr;
+
+		if (nlh->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM))
+			continue;
+		mnl_attr_for_each (attr, nlh, sizeof(struct nfgenmsg))
+			*in_use |= mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS &&
+				mnl_attr_get_payload_len(attr) > 0;
+	}
+	mn_nl_close(&nl);
+	return ret;
+}
+
+// Puts a setting back; with "unless" only when a set that lists who needs it is empty. Others may come and go
+// at this moment without any lock: whoever takes an element out looks again after the write, until what was
+// written is right, and whoever puts one in does so before the setting is made.
+static int undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const cJSON *unless = cJSON_GetObjectItemCaseSensitive(entry, "unless");
+	const char *key = string_of(entry, "key"), *value = string_of(entry, "value");
+	const char *list = string_of(unless, "message"), *kept = string_of(unless, "value");
+	bool needed = false, before;
+	int rounds = SYSCTL_ROUNDS, ret = 0;
+
+	if (!key || !value || (unless && (!list || !kept)))
 		return bad_entry(err, "sysctl", "key");
-	ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
-	mn_sysctl_free(&setting, 1);
+	if (list)
+		ret = set_in_use(list, netns, &needed, err);
+	do {
+		struct mn_sysctl setting = { .key = key, .value = needed ? kept : value, .optional = true };
+
+		before = needed;
+		if (ret == 0)
+			ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
+		mn_sysctl_free(&setting, 1);
+		if (ret == 0 && list)
+			ret = set_in_use(list, netns, &needed, err);
+	} while (ret == 0 && needed != before && --rounds);
 	return ret;
 }
 
@@ -397,6 +455,26 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 	return -EINVAL;
 }
 
+// What undoes one line: nothing, an entry, or a list of entries, all of which are tried, in their order.
+static int undo_line(const cJSON *undo, enum mn_undo_mode mode, struct mn_error *err)
+{
+	const cJSON *entry;
+	int first = 0;
+
+	if (!cJSON_IsArray(undo))
+		return cJSON_IsObject(undo) ? undo_entry(undo, mode, err) : 0;
+	cJSON_ArrayForEach (entry, undo) {
+		struct mn_error one = { 0 };
+		int ret = undo_entry(entry, mode, &one);
+
+		if (ret < 0 && first == 0) {
+			first = ret;
+			*err = one;
+		}
+	}
+	return first;
+}
+
 // Splits text into lines. A line that the end of the file cuts short was never followed by its change.
 static size_t split_lines(char *text, char ***lines)
 {
@@ -429,7 +507,6 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
 		cJSON *line = NULL;
-		const cJSON *entry;
 
 		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0) {
 			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON",
@@ -437,8 +514,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 			one.code = 5;
 			ret = -EINVAL;
 		} else {
-			entry = cJSON_GetObjectItemCaseSensitive(line, "undo");
-			ret = cJSON_IsObject(entry) ? undo_entry(entry, mode, &one) : 0;
+			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, &one);
 		}
 		cJSON_Delete(line);
 		if (ret < 0 && first.errnum == 0)

@@ -22,6 +22,7 @@
 
 static int out = -1; // where the document goes; descriptor 1 itself is standard error
 static const char *command;
+static cJSON *header;	// of the journal that is being undone, if any
 static int64_t started; // mn_record_clock() when the call began
 
 // What the signal handler needs, made beforehand.
@@ -46,12 +47,31 @@ static int write_out(const char *text)
 	return 0;
 }
 
+static const char *header_field(const char *key)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(header, key));
+}
+
+// Reads what the first line of a journal says of its attachment.
+static void read_header(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char line[4096];
+
+	if (file && fgets(line, sizeof(line), file))
+		header = cJSON_Parse(line);
+	if (file)
+		(void)fclose(file);
+}
+
 // Records a call that Lua could not record, as far as the environment tells about it.
 static void record_failure(int code, const char *message)
 {
 	const char *state_dir = getenv("MNCNI_STATE_DIR");
 	struct mn_record record = {
 		.verb = command,
+		.policy = header_field("policy"),
+		.network = header_field("network"),
 		.container = getenv("CNI_CONTAINERID"),
 		.ifname = getenv("CNI_IFNAME"),
 		.netns = getenv("CNI_NETNS"),
@@ -115,16 +135,21 @@ static int undo_main(int argc, char **argv)
 {
 	bool rollback = command && strcmp(command, "ADD") == 0;
 	struct mn_error err = { 0 };
-	char message[256];
+	const char *policy;
+	char message[512];
 
 	if (argc < 5)
 		return 1;
 	out = (int)strtol(argv[3], NULL, 10);
 	started = strtoll(argv[4], NULL, 10);
+	if (argc > 5)
+		read_header(argv[5]);
+	policy = header_field("policy");
 	if (argc > 5 && mn_undo_file(argv[5], rollback, &err) < 0)
 		return print_state_error(NULL, &err);
-	snprintf(message, sizeof(message), "%s; %s",
-		strcmp(argv[2], "time") == 0 ? "the policy did not come to an end in its time and was stopped"
+	snprintf(message, sizeof(message), "%s%.255s%s%s; %s", policy ? "policy \"" : "",
+		policy ? policy : "", policy ? "\": " : "",
+		strcmp(argv[2], "time") == 0 ? "it did not come to an end in its time and was stopped"
 					     : "the call was told to stop before it was finished",
 		argc > 5 ? "what it had done was undone" : "there was nothing to undo");
 	return print_error(MN_CODE_BUDGET, message, NULL);
@@ -165,17 +190,24 @@ static char *read_stdin(size_t *len, bool *truncated)
 	return buf;
 }
 
+static bool is_plain(const char *bytes, size_t len)
+{
+	bool plain = true;
+
+	for (size_t i = 0; i < len && plain; i++)
+		plain = (signed char)bytes[i] > 0;
+	return plain;
+}
+
 // Adds bytes to an object: as a string where they are plain ASCII, else as {"hex": "..."} for the protocol
 // code to judge, because JSON cannot hold everything that a hostile caller may send.
 static bool add_bytes(cJSON *object, const char *key, const char *bytes, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
-	bool plain = true, added;
+	bool added;
 	char *hex;
 
-	for (size_t i = 0; i < len && plain; i++)
-		plain = (signed char)bytes[i] > 0;
-	if (plain)
+	if (is_plain(bytes, len))
 		return cJSON_AddStringToObject(object, key, bytes) != NULL;
 	hex = malloc(2 * len + 1);
 	if (!hex)
@@ -202,7 +234,9 @@ static bool add_environment(cJSON *env)
 
 		for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 			wanted = wanted || strncmp(*entry, passed[i], strlen(passed[i])) == 0;
-		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key))
+		// A name that JSON cannot hold is none of ours.
+		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key) ||
+			!is_plain(*entry, (size_t)(equals - *entry)))
 			continue;
 		memcpy(key, *entry, (size_t)(equals - *entry));
 		key[equals - *entry] = '\0';
@@ -247,8 +281,8 @@ static int print_reply(const char *json)
 	return status;
 }
 
-// Undoes what the call has done.
-static void take_back(void)
+// Undoes what the call has done, unless Lua has seen to it.
+static void undo_rest(void)
 {
 	const char *journal = mn_undo_path();
 	struct mn_error err = { 0 };
@@ -257,33 +291,11 @@ static void take_back(void)
 		fprintf(stderr, "mncni: rollback: %s\n", err.message);
 }
 
-// Lua could not even report (memory, budget): undoes what the call has done, and prints why it ended.
-static int print_failure(const struct mn_state *state, const struct mn_error *err)
-{
-	take_back();
-	return print_state_error(state, err);
-}
-
-// Tells the runtime what came of the call. A result that it does not get is undone: it will not ask for more
-// than a clean-up, if for that. From here on no signal says otherwise.
-static int finish(const char *reply, const sigset_t *signals)
-{
-	int status;
-
-	sigprocmask(SIG_BLOCK, signals, NULL);
-	status = print_reply(reply);
-	if (status != 0 && mn_undo_path()) {
-		take_back();
-		record_failure(CODE_IO, "the result could not be written to standard output and was undone");
-	}
-	return status;
-}
-
 static int cni_main(const char *name)
 {
 	struct sigaction action = { .sa_handler = stopped };
 	struct mn_options options = { .limits.wall_ms = wall_ms(), .alarm_signal = SIGALRM };
-	struct mn_state *state = NULL;
+	static struct mn_state *state; // never freed, and for LeakSanitizer never lost
 	struct mn_error err = { 0 };
 	char *input, *request, *reply = NULL;
 	bool truncated = false;
@@ -308,10 +320,16 @@ static int cni_main(const char *name)
 		return print_state_error(NULL, &err);
 	}
 	module = mn_require(state, "mncni.cni", &err);
-	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
-		status = finish(reply, &action.sa_mask);
-	else
-		status = print_failure(state, &err);
+	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0) {
+		// What the runtime is told holds: too late to stop. What it could not be told must not stay.
+		sigprocmask(SIG_BLOCK, &action.sa_mask, NULL);
+		status = print_reply(reply);
+		if (status != 0)
+			undo_rest();
+	} else { // Lua could not even report (memory, budget)
+		undo_rest();
+		status = print_state_error(state, &err);
+	}
 	free(request);
 	free(reply);
 	// The process ends here: the kernel takes everything back faster than Lua does, a piece at a time.

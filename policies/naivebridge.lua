@@ -18,6 +18,9 @@ policy.options = {
     type = "boolean", auto = function(conf) return not conf.promiscMode end,
     doc = "a pod reaches itself through its service; on unless promiscMode is",
   },
+  macspoofchk = { type = "boolean", default = false, doc = "a pod sends from its own MAC address only" },
+  ipspoofchk = { type = "boolean", default = false, doc = "and from its own addresses only: IPv4, IPv6, ARP, ND" },
+  portIsolation = { type = "boolean", default = false, doc = "pods reach the node, but no other isolated port" },
   promiscMode = { type = "boolean", default = false, doc = "the bridge takes packets for every address" },
   ipMasq = { type = "boolean", doc = "masquerade what leaves the cluster; on unless false" },
   nonMasqueradeCIDRs = {
@@ -38,7 +41,10 @@ function policy.add(pod, conf)
     address = (conf.isGateway or conf.isDefaultGateway) and lease.gateways or nil,
   }
   mncni.bridge.call_iptables()
-  local eth = pod:veth { master = bridge, mtu = mtu, hairpin = conf.hairpinMode }
+  local eth = pod:veth {
+    master = bridge, mtu = mtu, hairpin = conf.hairpinMode, isolated = conf.portIsolation,
+    guard = conf.ipspoofchk and lease or conf.macspoofchk,
+  }
   eth:address(lease)
   eth:routes(lease, { default = conf.isDefaultGateway })
   if conf.ipMasq ~= false then

@@ -67,7 +67,7 @@ end
 -- Keys that the contract itself gives a meaning, and which a policy need not declare.
 local protocol_keys = {
   "cniVersion", "cniVersions", "name", "type", "policy", "ipam", "dns", "args", "runtimeConfig", "capabilities",
-  "prevResult", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments",
+  "limits", "prevResult", "disableCheck", "disableGC", "loadOnlyInlinedPlugins", "cni.dev/valid-attachments",
   "cni.dev/attachments",
 }
 
@@ -112,8 +112,8 @@ local function fresh_journal(call, netns, on_finished)
   end
 end
 
--- Runs body(context, journal); whatever it raises is raised after everything it did has been undone, in reverse. The
--- journal stays the one that the host undoes, until the runtime has the result.
+-- Runs body(); whatever it raises is raised after everything it did has been undone, in reverse. A host that cannot
+-- tell the runtime of the success undoes it too, so the journal stays active.
 local function with_rollback(call, context, journal, body)
   journal:activate(true)
   local ok, err = errors.catch(body)

@@ -69,7 +69,11 @@ local function prepare(context, args)
         bridge = { stp_state = 0, forward_delay = 0 },
       },
     }
-    sysctl(list, ("net/ipv6/conf/%s/accept_ra"):format(args.ifname), "0", true)
+    -- What pods say of routers and routes is not believed (CVE-2020-10749).
+    for _, key in ipairs { "ipv6/conf/%s/accept_ra", "ipv6/conf/%s/autoconf", "ipv6/conf/%s/accept_redirects",
+      "ipv4/conf/%s/accept_redirects" } do
+      sysctl(list, "net/" .. key:format(args.ifname), "0", true)
+    end
   end
   local change = { ifname = args.ifname }
   if not link or not link.up then
@@ -106,6 +110,10 @@ local function prepare(context, args)
       sysctl(list, key, "1")
     end
   end
+  list[#list + 1] = {
+    net = "host", verb = "require", object = "bridge",
+    args = { ifname = args.ifname, promisc = args.promisc, address = args.address },
+  }
   return list
 end
 

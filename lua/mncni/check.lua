@@ -1,9 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- CHECK: compares what the journal says was made with what the kernel has now. Only what we made is looked at, so that
--- what later plugins of a chain add does not matter; where they may change it too (MAC, MTU, addresses), prevResult
--- is believed before the journal.
+-- CHECK: compares what the journal says was made, and what it says the attachment needs of the node, with what the
+-- kernel has now. Nothing else is looked at, so that what later plugins of a chain add does not matter; where they may
+-- change it too (MAC, MTU, addresses), prevResult is believed before the journal.
 
 local core = require "mncni.core"
+local objects = require "mncni.objects"
 
 local check = {}
 
@@ -29,21 +30,30 @@ local function believed(previous, ifname, inside)
   return {}
 end
 
+local function gone(net, name, mac)
+  for link in net.link.list {} do
+    if mac and same(mac, link.address) then
+      differs(name, "it is gone; its MAC address is that of %q now, so it was renamed", link.ifname)
+    end
+  end
+  differs(name, "it is gone")
+end
+
 local function check_link(run, step)
   local net, args = run[step.net], step.args
   local name = ("link %q"):format(args.ifname)
   local link = net.link.get { ifname = args.ifname }
+  local now = believed(run.prev_result, args.ifname, step.net == "pod")
+  local mac, mtu = now.mac or args.address, now.mtu or args.mtu
   if not link then
-    differs(name, "it is gone")
+    gone(net, name, mac)
   end
-  local now = step.shared and {} or believed(run.prev_result, args.ifname, step.net == "pod")
   if args.kind and link.kind ~= args.kind then
     differs(name, "it is of kind %s, and was made as %s", tostring(link.kind), args.kind)
   end
   if args.up and not link.up then
     differs(name, "it is down")
   end
-  local mac, mtu = now.mac or args.address, now.mtu or args.mtu
   if mac and not same(mac, link.address) then
     differs(name, "its MAC address is %s, and should be %s", tostring(link.address), mac)
   end
@@ -52,6 +62,11 @@ local function check_link(run, step)
   end
   if args.master and tostring(link.master) ~= tostring(args.master) then
     differs(name, "its master is %s, and should be %s", tostring(link.master or "none"), tostring(args.master))
+  end
+  for key, label in pairs { ifalias = "alias", group = "group", promisc = "promiscuous mode" } do
+    if args[key] ~= nil and not objects.matches("link", { [key] = args[key] }, link) then
+      differs(name, "its %s is %s, and should be %s", label, tostring(link[key]), tostring(args[key]))
+    end
   end
   for key, want in pairs(args.bridge_slave or {}) do
     local have = (link.bridge_slave or {})[key]
@@ -67,33 +82,56 @@ local function check_link(run, step)
 end
 
 local function check_addr(run, step)
-  for address in run[step.net].addr.list { dev = step.args.dev } do
-    if address.address == step.args.address then
+  local address, dev = step.args.address, step.args.dev
+  local link = math.type(dev) == "integer" and run[step.net].link.get { ifindex = dev }
+  for found in run[step.net].addr.list { dev = dev } do
+    if found.address == address then
       return
     end
   end
-  differs(("address %s"):format(step.args.address), "it is no longer on %s", tostring(step.args.dev))
+  differs(("address %s"):format(address), "it is no longer on %s", tostring(link and link.ifname or dev))
 end
+
+-- What of a route may be compared as it was asked for; the kernel spells the rest in its own way.
+local route_keys = { "gateway", "type", "scope", "metrics", "prefsrc" }
 
 local function check_route(run, step)
   local args = step.args
   local gateway = args.gateway and core.cidr.parse(args.gateway)
   local any = gateway and gateway.family == "inet6" and "::/0" or "0.0.0.0/0"
   local want = core.cidr(args.dst == "default" and any or args.dst)
+  local name, wrong = ("route %s"):format(args.dst), nil
   for route in run[step.net].route.list { dev = args.dev, family = want.family, table = args.table } do
     local dst = core.cidr(route.dst == "default" and (want.family == "inet" and "0.0.0.0/0" or "::/0") or route.dst)
-    if dst == want and (not args.gateway or same(args.gateway, route.gateway))
-      and (not args.metric or args.metric == route.metric) then
-      return
+    if dst == want and (not args.metric or args.metric == route.metric) then
+      wrong = nil
+      for _, key in ipairs(route_keys) do
+        if args[key] ~= nil and not objects.matches("route", { [key] = args[key] }, route) then
+          wrong = key
+        end
+      end
+      if not wrong then
+        return
+      end
     end
   end
-  differs(("route %s"):format(args.dst), "it is gone%s", args.gateway and (" (via " .. args.gateway .. ")") or "")
+  if wrong and wrong ~= "gateway" then
+    differs(name, "its %s is not what it was made with", wrong)
+  end
+  differs(name, "it is gone%s", args.gateway and (" (via " .. args.gateway .. ")") or "")
 end
 
 local function check_sysctl(run, step)
   local have = run[step.net].sysctl.get(step.args.key)
   if have ~= nil and have ~= tostring(step.args.value) then
     differs(("sysctl %s"):format(step.args.key), "it is %s, and should be %s", have, tostring(step.args.value))
+  end
+end
+
+local function check_other(run, step)
+  local ensure = require "mncni.ensure"
+  if not ensure.find(run[step.net], step.object, step.args) then
+    differs(ensure.named(step.object, step.args), "it is gone")
   end
 end
 
@@ -106,22 +144,56 @@ local function check_addresses_of_result(run)
   end
 end
 
-local checks = { link = check_link, route = check_route, sysctl = check_sysctl }
+-- The bridge's MTU follows what other networks on it ask for, and its MAC may be another's choice.
+local function check_bridge(run, args)
+  check_link({ host = run.host, prev_result = {} }, { net = "host", args = {
+    ifname = args.ifname, kind = "bridge", up = true, promisc = args.promisc,
+  } })
+  for _, address in ipairs(args.address or {}) do
+    check_addr(run, { net = "host", args = { dev = args.ifname, address = address } })
+    local key = core.cidr(address).family == "inet" and "net/ipv4/ip_forward" or "net/ipv6/conf/all/forwarding"
+    check_sysctl(run, { net = "host", args = { key = key, value = "1" } })
+  end
+end
+
+local function by_module(name)
+  return function(run, args)
+    require(name).check(run.host, args, differs)
+  end
+end
+
+-- What steps of the verb "require" are about.
+local required = {
+  bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard",
+  localnet = by_module "mncni.localnet",
+}
+
+local checks = {
+  link = check_link, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
+  neigh = check_other, fdb = check_other,
+}
+
+local function check_step(run, step)
+  if step.verb == "require" then
+    local one = required[step.object]
+    if one then
+      one(run, step.args)
+    end
+  elseif step.object == "addr" and step.net == "pod" and run.prev_result.ips then
+    return
+  elseif step.shared and step.object ~= "sysctl" then
+    return -- what a shared object must be like is required
+  elseif checks[step.object] then
+    checks[step.object](run, step)
+  end
+end
 
 -- run{ host = net, pod = net, entries = the journal's, prev_result =, call = } raises code 106 for the first thing
 -- that is not as it was made, and names it.
 function check.run(run)
   for _, entry in ipairs(run.entries) do
-    local step = entry.step
-    local one = step and step.verb ~= "del" and checks[step.object]
-    -- A bridge's MTU follows what other networks on it ask for, and its MAC may be another's choice.
-    if one and step.shared and step.object == "link" then
-      step.args = { ifname = step.args.ifname, kind = step.args.kind, up = step.args.up }
-    end
-    if one then
-      one(run, step)
-    elseif step and step.object == "addr" and (step.shared or not run.prev_result.ips) then
-      check_addr(run, step)
+    if entry.step and entry.step.verb ~= "del" then
+      check_step(run, entry.step)
     end
   end
   check_addresses_of_result(run)

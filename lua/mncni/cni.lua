@@ -211,6 +211,19 @@ local function read_prev_result(call, config)
   end
 end
 
+-- A wrong limit is no reason to keep an attachment.
+local function apply_limits(call, config)
+  if config.limits == nil then
+    return
+  end
+  local ok, err = pcall(require("mncni.limits").apply, config.limits)
+  if not ok and call.command ~= "DEL" then
+    error(err, 0)
+  elseif not ok then
+    call.ignored[#call.ignored + 1] = "limits"
+  end
+end
+
 -- What is not ASCII comes from the host as { hex = "c3a9" }, because JSON cannot hold every byte.
 local function bytes(value)
   if type(value) == "table" then
@@ -240,6 +253,7 @@ local function read_configuration(call, request)
   choose_policy(call, config, called)
   call.annotations = config.runtimeConfig and config.runtimeConfig[netconf.ANNOTATIONS] or {}
   read_prev_result(call, config)
+  apply_limits(call, config)
   if call.command == "GC" then
     call.valid = netconf.valid_attachments(config)
   end

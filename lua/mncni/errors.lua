@@ -63,25 +63,6 @@ local function split_position(text)
   return nil, text
 end
 
--- True for the source of a file of mncni itself, whose lines mean nothing to the writer of a policy.
-local function is_own(source)
-  return source:find("lua/mncni/", 1, true) or source:find("5%.4/mncni/") or source:sub(1, 1) == "="
-end
-
--- File and line of the nearest frame that is a policy's (anything but mncni's own files and C), or nil.
-local function policy_line(level)
-  while true do
-    local frame = debug.getinfo(level, "Sl")
-    if not frame then
-      return nil
-    end
-    if frame.currentline > 0 and not is_own(frame.source) then
-      return frame.short_src, frame.currentline
-    end
-    level = level + 1
-  end
-end
-
 -- Any value as text; __tostring of a policy's making may itself raise.
 local function describe(value)
   if type(value) ~= "table" then
@@ -115,11 +96,15 @@ end
 
 local function from_value(value, traced)
   if value == "not enough memory" then
-    return { code = errors.codes.budget, message = "out of memory: the policy's budget is used up" }
+    local err = { code = errors.codes.budget, message = "out of memory: the policy's budget is used up" }
+    if package.preload["mncni.state"] then -- only the allocator was there
+      err.file, err.line = require("mncni.state").short_at()
+    end
+    return err
   end
   local err = { code = errors.codes.policy }
   if traced then
-    err.file, err.line = policy_line(4)
+    err.file, err.line = core.place()
   end
   if type(value) == "string" then
     from_string(err, value, traced)
@@ -143,7 +128,7 @@ function errors.handler(value)
     return core.error(from_value(value, true))
   end
   if not value.file and not value.where then
-    value.file, value.line = policy_line(3)
+    value.file, value.line = core.place()
   end
   return value
 end

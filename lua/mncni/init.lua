@@ -15,6 +15,7 @@ local parts = {
   help = { "mncni.help" },
   ipam = { "mncni.ipam" },
   json = { "mncni.core", "json" },
+  localnet = { "mncni.localnet" },
   masquerade = { "mncni.masquerade" },
   netns = { "mncni.netns" },
   open = { "mncni.net", "open" },

@@ -20,52 +20,47 @@ local families = {
 local RTN_LOCAL = string.pack("=I4", 2) -- linux/rtnetlink.h
 local SRCNAT = 100 -- NF_IP_PRI_NAT_SRC
 
-local function rule(family)
+local function expressions(family)
   local info = families[family]
   local function address(offset)
     return { kind = "payload", dreg = 1, base = "network", offset = offset, len = info.length }
   end
-  return { "add", "rule", {
-    family = "inet", table = TABLE, chain = CHAIN, comment = COMMENT, expr = {
-      { kind = "meta", key = "nfproto", dreg = 1 },
-      { kind = "cmp", sreg = 1, op = "eq", data = info.number },
-      address(info.source),
-      { kind = "lookup", sreg = 1, set = "masq" .. info.suffix },
-      address(info.destination),
-      { kind = "lookup", sreg = 1, set = "nonmasq" .. info.suffix, invert = true },
-      { kind = "fib", dreg = 1, result = "type", flags = { "daddr" } },
-      { kind = "cmp", sreg = 1, op = "neq", data = RTN_LOCAL },
-      { kind = "masq" },
-    },
-  } }
+  return {
+    { kind = "meta", key = "nfproto", dreg = 1 },
+    { kind = "cmp", sreg = 1, op = "eq", data = info.number },
+    address(info.source),
+    { kind = "lookup", sreg = 1, set = "masq" .. info.suffix },
+    address(info.destination),
+    { kind = "lookup", sreg = 1, set = "nonmasq" .. info.suffix, invert = true },
+    { kind = "fib", dreg = 1, result = "type", flags = { "daddr" } },
+    { kind = "cmp", sreg = 1, op = "neq", data = RTN_LOCAL },
+    { kind = "masq" },
+  }
 end
 
--- Table, chain, sets and rules, in one transaction that may be repeated by anybody at any time.
-local function frame()
-  local batch = {
-    { "replace", "table", { family = "inet", name = TABLE } },
-    { "replace", "chain", {
-      family = "inet", table = TABLE, name = CHAIN, type = "nat", hook = "postrouting", prio = SRCNAT,
-      policy = "accept",
-    } },
-    { "flush", "rule", { family = "inet", table = TABLE, chain = CHAIN } },
+-- Table, chain, sets and rules, as mncni.ruleset takes them.
+local function wanted()
+  local want = {
+    family = "inet", table = TABLE, comment = COMMENT, sets = {}, rules = {},
+    chains = { { name = CHAIN, type = "nat", hook = "postrouting", prio = SRCNAT, policy = "accept" } },
   }
   for _, family in ipairs { "inet", "inet6" } do
     local info = families[family]
     for _, prefix in ipairs { "masq", "nonmasq" } do
-      batch[#batch + 1] = { "replace", "set", {
-        family = "inet", table = TABLE, name = prefix .. info.suffix, type = info.type, flags = { "interval" },
-      } }
+      table.insert(want.sets, { name = prefix .. info.suffix, type = info.type, flags = { "interval" } })
     end
-    batch[#batch + 1] = rule(family)
+    table.insert(want.rules, { chain = CHAIN, expr = expressions(family) })
   end
-  return batch
+  return want
 end
 
+-- Whether all of cidr is in the set: a narrower range that starts alike is not enough.
 local function in_set(host, name, cidr)
-  return host.nft.element.get {
+  local found = host.nft.element.get {
     family = "inet", table = TABLE, name = name, elem = { cidr.network.address },
-  } ~= nil
+  }
+  local range = found and core.cidr.parse(found.elem)
+  return found ~= nil and (not range or range:contains(cidr))
 end
 
 local function add_element(name, cidr)
@@ -112,10 +107,12 @@ end
 local function prepare(context, sources, except)
   local host = context.nets.host
   local framed = rules_present(host)
-  local batch = framed and {} or frame()
+  local batch = framed and {} or require("mncni.ruleset").frame(wanted())
+  local needs = {}
   local function want(prefix, list)
     for _, cidr in ipairs(outermost(list)) do
       local name = prefix .. families[cidr.family].suffix
+      needs[#needs + 1] = { set = name, range = tostring(cidr.network) }
       if not framed or not in_set(host, name, cidr) then
         for _, step in ipairs(swallowed(host, name, cidr)) do
           batch[#batch + 1] = step
@@ -127,10 +124,22 @@ local function prepare(context, sources, except)
   local inside = table.move(except, 1, #except, #sources + 1, table.move(sources, 1, #sources, 1, {}))
   want("masq", sources)
   want("nonmasq", inside)
-  if #batch == 0 then
-    return {}
+  local list = { { net = "host", verb = "require", object = "masquerade", args = { ranges = needs } } }
+  if #batch > 0 then
+    table.insert(list, 1, { net = "host", verb = "batch", object = "nft", args = batch })
   end
-  return { { net = "host", verb = "batch", object = "nft", args = batch } }
+  return list
+end
+
+-- check(host, args, differs): calls differs(object, message, ...) for the first thing that is missing of what an
+-- attachment relies on; args are those of its "require" step.
+function masquerade.check(host, args, differs)
+  require("mncni.ruleset").check(host, wanted(), differs)
+  for _, need in ipairs(args.ranges) do
+    if not in_set(host, need.set, core.cidr(need.range)) then
+      differs(("nft set %q"):format("inet " .. TABLE .. " " .. need.set), "%s is no longer in it", need.range)
+    end
+  end
 end
 
 -- ensure{ sources = list of cidr values, except = list of cidr values or strings } masquerades what the sources send

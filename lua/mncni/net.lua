@@ -180,6 +180,7 @@ local function has(list, name)
   return false
 end
 
+-- Raises for a name that is not among `known`, with the nearest that is.
 local function unknown(what, name, known, level)
   local names = {}
   for key, value in pairs(known) do
@@ -190,6 +191,8 @@ local function unknown(what, name, known, level)
   local hint = near and ("did you mean %q?"):format(near) or "it has " .. table.concat(names, ", ")
   error(("%s has no %q; %s"):format(what, tostring(name), hint), level + 1)
 end
+
+net.unknown = unknown
 
 -- The verbs of one object, each made when first used.
 local function family(self, object, protocol, list)
@@ -296,60 +299,10 @@ function Net:batch(list)
   return self:socket("route"):batch(steps)
 end
 
-local Monitor = {}
-Monitor.__index = Monitor
-Monitor.__name = "mncni.monitor"
-
-local event_meta = {
-  __name = "mncni.event",
-  __tostring = function(event)
-    return require("mncni.print").event(event)
-  end,
-}
-
--- monitor:next([milliseconds]) returns the next event {event = "new"|"del"|"overrun", object, value, nsid, portid,
--- seq}, or nil when the time is over; without a time it waits.
-function Monitor:next(milliseconds)
-  local event = self.source:next(milliseconds)
-  if event then
-    tag(event.object, event.value)
-    setmetatable(event, event_meta)
-  end
-  return event
-end
-
-function Monitor:fd()
-  return self.source:fd()
-end
-
-function Monitor:close()
-  self.source:close()
-end
-Monitor.__close = Monitor.close
-
-function Monitor:__call()
-  return self:next(self.timeout)
-end
-
--- net:monitor{ "link", "route", all_netns = true, timeout = milliseconds } listens from now on, and is both an iterator
--- for `for event in` (which ends only when a timeout is given and passes) and an object with next, fd and close.
--- An event "overrun" means that some were lost: look again at what matters.
+-- net:monitor{ "link", "route", all_netns = true, timeout = milliseconds }: see mncni.monitor.
 function Net:monitor(args)
   check_args("net", "monitor", args)
-  local groups = {}
-  for i, group in ipairs(args) do
-    groups[i] = group
-  end
-  for key in pairs(args) do
-    if math.type(key) ~= "integer" and key ~= "all_netns" and key ~= "timeout" then
-      unknown("monitor", key, { "all_netns", "timeout" }, 2)
-    end
-  end
-  local source = self.backend.monitor {
-    groups = groups, netns = rawget(self, "netns"), all_netns = args.all_netns or false,
-  }
-  local monitor = setmetatable({ source = source, timeout = args.timeout }, Monitor)
-  return monitor, nil, nil, monitor
+  return require("mncni.monitor").open(self, args)
 end
 
 -- Closes the sockets, and the namespace handle if the net opened it. Closing twice is fine.

@@ -143,25 +143,31 @@ local function port_sysctls(context, net, ifname, inside)
 end
 
 -- A veth pair: one end the pod's interface, created inside its namespace, the other on the host.
--- args: master (a bridge, by object or name), mtu, hairpin, isolated (booleans), host_ifname, address (MAC inside).
+-- args: master (a bridge, by object or name), mtu, hairpin, isolated (booleans), host_ifname, address (MAC inside),
+-- guard (true: the pod may send only from its MAC address; a lease: and only from its addresses).
 function Pod:veth(args)
-  arguments.check("pod:veth", args, { "master", "mtu", "hairpin", "isolated", "host_ifname", "address" })
+  arguments.check("pod:veth", args, { "master", "mtu", "hairpin", "isolated", "host_ifname", "address", "guard" })
   local context = self._context
   local host_ifname, host_mac = pod.host_end(self.container, self.ifname)
   host_ifname = args.host_ifname or host_ifname
   local alias = pod.alias(self.network, self.container, self.ifname)
-  local master = args.master
+  local master, address = args.master, args.address or self:wanted_mac()
   local eth = setmetatable({
     kind = "veth", ifname = self.ifname, host_ifname = host_ifname, host_mac = host_mac, mtu = args.mtu, _pod = self,
   }, Eth)
 
+  if args.guard then
+    local guard = require "mncni.guard"
+    address = address or guard.mac(self.container, self.ifname)
+    guard.record(context, { port = host_ifname, mac = address, lease = args.guard })
+  end
   context:record {
     net = "host", verb = "add", object = "link", alias = alias,
     args = {
       ifname = host_ifname, kind = "veth", mtu = args.mtu, address = host_mac, group = steps.GROUP,
       master = type(master) == "table" and master.ifname or master,
       peer = {
-        ifname = self.ifname, mtu = args.mtu, address = args.address or self:wanted_mac(),
+        ifname = self.ifname, mtu = args.mtu, address = address,
         netns = self._call.netns_handle,
       },
     },
@@ -178,7 +184,7 @@ function Pod:veth(args)
     net = "host", verb = "set", object = "link",
     args = {
       ifname = host_ifname, ifalias = alias, up = true,
-      bridge_slave = master and { hairpin = args.hairpin or false, isolated = args.isolated } or nil,
+      bridge_slave = master and { hairpin = args.hairpin or false, isolated = args.isolated or false } or nil,
     },
   }
   context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
@@ -193,10 +199,13 @@ function Eth:address(what)
   for _, entry in ipairs(list) do
     local address = core.cidr(entry.address)
     if address.family == "inet6" then
-      context:record {
-        net = "pod", verb = "set", object = "sysctl",
-        args = { key = ("net/ipv6/conf/%s/disable_ipv6"):format(self.ifname), value = "0" },
-      }
+      -- Without an address that leads anywhere there is nothing to redirect, so a pod of IPv4 is spared the writes.
+      for _, key in ipairs { "accept_redirects", "autoconf", "disable_ipv6" } do
+        context:record {
+          net = "pod", verb = "set", object = "sysctl",
+          args = { key = ("net/ipv6/conf/%s/%s"):format(self.ifname, key), value = "0" },
+        }
+      end
     end
     context:record {
       net = "pod", verb = "add", object = "addr",

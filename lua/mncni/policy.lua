@@ -167,16 +167,15 @@ end
 
 -- Returns the chunk of a policy and its source (path or "built in"), or nil.
 local function find(name)
-  local env = environment()
   local text, path = core.policy.read(name)
   if text then
-    local chunk, message = compile(text, path, env)
+    local chunk, message = compile(text, path, environment())
     if not chunk then
       error(describe(title(name), message), 0)
     end
     return chunk, path
   end
-  return core.policy.builtin(name, env), BUILT_IN
+  return core.policy.builtin(name, _G), BUILT_IN
 end
 
 -- Loads a policy by name and returns its table of hooks, or nil when there is none of that name. Raises as load does.

@@ -542,7 +542,7 @@ local type_numbers = {
 local function type_words(value)
   local number = math.type(value) == "integer" and value
   if not number then
-    return value
+    return type(value) == "table" and table.concat(value, " . ") or value
   end
   local words = {}
   while number > 0 do

@@ -196,7 +196,7 @@ local sets = members("nft_set", "sets", "name (NFTA_SET_NAME)", {
     return made
   end,
   change = function(space, args, have)
-    if args.type and args.type ~= have.type then
+    if args.type and not objects.matches("nft_set", { type = args.type }, have) then
       space:refuse("replace", "nft_set", args, "EEXIST", nil, "name (NFTA_SET_NAME)")
     end
   end,

@@ -6,6 +6,9 @@
 --   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl" or "nft".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
+-- One of nftables may bring send(batch), for a better word on what the kernel refuses.
+-- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
+-- object is then "bridge", "masquerade", "guard" or "localnet", and args what its module wants to know.
 
 local core = require "mncni.core"
 
@@ -53,18 +56,8 @@ end
 
 -- "policies/x.lua:12": the place in the user's file that a step comes from.
 local function where()
-  for level = 3, 16 do
-    local line = debug.getinfo(level, "l")
-    if not line then
-      break
-    end
-    -- Built in, our own files have no lines, and need no look at their names.
-    local file = line.currentline > 0 and debug.getinfo(level, "S")
-    if file and not file.source:find("lua/mncni/", 1, true) then
-      return file.short_src .. ":" .. line.currentline
-    end
-  end
-  return nil
+  local file, line = core.place()
+  return file and file .. ":" .. line
 end
 
 function Context:record(step)
@@ -77,7 +70,7 @@ end
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
   local netns = step.net == "pod" and context.netns or nil
-  if step.shared then
+  if step.shared or verb == "require" or object == "nft" then
     return step.undo
   end
   if object == "link" and verb == "add" then
@@ -93,9 +86,6 @@ local function inverse(context, step)
       return nil
     end
     return { op = "sysctl", key = args.key, value = previous, netns = netns }
-  end
-  if object == "nft" then
-    return step.undo
   end
   local own = context.own[step.net]
   local dev = args.dev or args.ifname
@@ -280,11 +270,12 @@ local function send(context, plain_steps)
   local sender = setmetatable({ batch = {}, held = {} }, Sender)
   for _, step in ipairs(plain_steps) do
     local net = context.nets[step.net]
-    if step.object == "sysctl" then
+    if step.verb == "require" then -- luacheck: ignore 542
+    elseif step.object == "sysctl" then
       sender:add(net, "sysctl", { step.args.key, step.args.value, optional = step.args.optional }, step)
     elseif step.object == "nft" then
       sender:flush()
-      blame(step, net.nft.batch, step.args)
+      blame(step, step.send or net.nft.batch, step.args)
     elseif step.exists_ok then
       -- Somebody else may make the same shared object at this moment; that is as good as ours.
       sender:flush()

@@ -78,15 +78,6 @@ for _, case in ipairs(cases) do
       return outcome
     end
 
-    -- The pod works: as CHECK sees it, and as a packet does.
-    local function true_result(wrong, outcome)
-      local check = world:check(outcome.json)
-      if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
-      local address = outcome.json.ips[1].address:match "^[^/]+"
-      local text, status = world.victim:sh("ping -c 1 -W 1 -I %s 10.88.0.1", address)
-      if status ~= 0 then wrong[#wrong + 1] = "no answer: " .. text end
-    end
-
     local function sweep(name, total, at)
       faults.sweep {
         name = case.name .. ": " .. name, count = total * #errnos, sample = 40, at = at, excused = case.excused,
@@ -106,10 +97,8 @@ for _, case in ipairs(cases) do
           if outcome.passing then
             wrong[#wrong + 1] = "it failed, for " .. outcome.passing .. ": " .. outcome.stdout
           end
-        elseif not outcome.json then
-          wrong[1] = "no result: " .. outcome.stdout
         else
-          true_result(wrong, outcome)
+          world:works(wrong, outcome)
         end
         local del = world:call "DEL"
         if del.status ~= 0 then wrong[#wrong + 1] = "DEL failed: " .. del.stdout .. del.stderr end

@@ -212,6 +212,13 @@ for _, plugin in ipairs(plugins) do
       assert.equal(1, refused { command = "CHECK", stdin = config { cniVersion = "0.3.1" } }.code)
     end)
 
+    it("is not disturbed by a variable whose name is no text", function()
+      -- A shell would not hand it on.
+      write_file(node.dir .. "/odd", ("#!/bin/sh\nexec env 'CNI_\xff=x' '%s'\n"):format(plugin.bin(node)))
+      sh(("chmod 0755 %s/odd"):format(node.dir))
+      add(config(), { bin = node.dir .. "/odd" })
+    end)
+
     it("refuses CNI_ARGS that are malformed or unknown, and ignores these when told to", function()
       assert.matches("invalid pair", refused { command = "ADD", stdin = config(), args = "FOO" }.msg)
       assert.matches("unknown args", refused { command = "ADD", stdin = config(), args = "FOO=1" }.msg)

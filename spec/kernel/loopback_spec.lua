@@ -2,7 +2,7 @@
 local spaces = require "spec.support.netns"
 local core = require "mncni.core"
 
-local bin = (os.getenv "BUILD" or "build") .. "/bin/mncni"
+local bin = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 
 describe("loopback", function()
   local scratch, pod

@@ -5,7 +5,7 @@ local spaces = require "spec.support.netns"
 local core = require "mncni.core"
 local mncni = require "mncni"
 
-local bin = (os.getenv "BUILD" or "build") .. "/bin/mncni"
+local bin = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 
 describe("naivebridge", function()
   local node, scratch, env, pods
@@ -184,6 +184,14 @@ describe("naivebridge", function()
     assert.truthy(rules:find("elements = { 10.0.0.0/8 }", 1, true), rules)
     add { container = "third", ifname = "net1", pod = pods.db, conf = { ipMasq = true } }
     assert.are.equal(rules, in_node "nft list set inet mncni nonmasq4")
+  end)
+
+  it("takes a wider range for new though it starts like one that is there", function()
+    local ipam = { type = "host-local", subnet = "10.0.0.0/24" }
+    add { conf = { ipMasq = true, ipam = ipam } }
+    add { container = "db", pod = pods.db, conf = { ipam = ipam } }
+    local rules = in_node "nft list set inet mncni nonmasq4"
+    assert.truthy(rules:find("elements = { 10.0.0.0/8 }", 1, true), rules)
   end)
 
   it("leaves masquerading alone with ipMasq false", function()

@@ -179,6 +179,20 @@ function World:check(result)
   return self:call("CHECK", { keys = { prevResult = result } })
 end
 
+-- Adds to the list what is not so although an ADD has said it: as CHECK sees it, and as a packet does.
+function World:works(wrong, outcome)
+  if not outcome.json then
+    wrong[#wrong + 1] = "no result: " .. outcome.stdout
+    return
+  end
+  local check = self:check(outcome.json)
+  if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
+  for _, ip in ipairs(outcome.json.ips) do
+    local text, status = self.victim:sh("ping -c 1 -W 1 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
+    if status ~= 0 then wrong[#wrong + 1] = "no answer from the bridge: " .. text end
+  end
+end
+
 function World:links(net)
   local list = {}
   for link in (net or self.host).link.list {} do list[#list + 1] = link end

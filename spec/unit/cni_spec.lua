@@ -457,6 +457,33 @@ describe("a CNI call", function()
     end)
   end)
 
+  describe("with limits", function()
+    it("takes those of its configuration", function()
+      served("ADD", { limits = { memoryMiB = 64, instructions = 1000000, wallMs = 1000 } })
+      served("ADD", { limits = {} })
+    end)
+
+    it("refuses one that is unknown or out of bounds, by name", function()
+      for limits, message in pairs {
+        ['{"wallMS": 1000}'] = 'option "wallMS" of limits: unknown; did you mean "wallMs"?',
+        ['{"memoryMiB": 2048}'] = 'option "memoryMiB" of limits: expected an integer from 4 to 1024, got 2048',
+        ['{"wallMs": 600001}'] = 'option "wallMs" of limits: expected an integer from 100 to 600000, got 600001',
+        ['{"instructions": "many"}'] = 'option "instructions" of limits: expected an integer from 100000 to '
+          .. '1000000000000, got the string "many"',
+        ['"none"'] = 'options of limits: expected an object, got the string "none"',
+      } do
+        local document = refused("ADD", { limits = json.decode(limits) })
+        assert.equal(7, document.code)
+        assert.equal(message, document.msg)
+      end
+    end)
+
+    it("is not kept from a DEL by a wrong one", function()
+      local given = served("DEL", { limits = { wallMs = "soon" } })
+      assert.same({ "limits" }, given.ignored)
+    end)
+  end)
+
   it("is recorded, with what was ignored and how it ended", function()
     answer = function(given)
       given.ignored[#given.ignored + 1] = "bridg"

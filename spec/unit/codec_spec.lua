@@ -243,6 +243,23 @@ describe("the codec", function()
     assert.same({ "eth0" .. ("\0"):rep(12) .. "\10\0\0\1" },
       keys { { key = { { ifname = "eth0" }, { address = "10.0.0.1" } } } })
   end)
+
+  it("joins the types of a set's key, and knows how long it is", function()
+    local function set(type)
+      local bytes = core.encode("add", "nft_set", { family = "bridge", table = "t", name = "s", type = type })
+      local value = core.decode(bytes)[1].value
+      return value.type, value.key_len
+    end
+    local function is(want_type, want_length, given)
+      local type, length = set(given)
+      assert.same({ want_type, want_length }, { type, length })
+    end
+    is({ "ifname", "ether_addr", "ipv4_addr" }, 28, { "ifname", "ether_addr", "ipv4_addr" })
+    is({ "ether_addr", "ipv6_addr" }, 24, { "ether_addr", "ipv6_addr" })
+    is({ "ifname", "ether_addr" }, 24, 41 << 6 | 9)
+    is("ether_addr", 6, { "ether_addr" })
+    is(41 << 6 | 63, 20, 41 << 6 | 63) -- a type that has no name here
+  end)
 end)
 
 describe("a wrong argument", function()
@@ -281,6 +298,8 @@ describe("a wrong argument", function()
     { "a MAC address that is none", "link", { ifname = "x", address = "02:00:00:00:00" }, "expected a MAC address" },
     { "a kind and the data of another", "link", { ifname = "x", kind = "veth", bridge = {} },
       'kind is "veth", so there can be no bridge' },
+    { "a peer beside the data of another kind", "link", { ifname = "x", vxlan = { id = 1 }, peer = { ifname = "y" } },
+      "vxlan and peer exclude each other" },
     { "a peer that shall be up", "link", { ifname = "x", kind = "veth", peer = { ifname = "y", up = true } },
       "a peer cannot be set up while it is created" },
     { "a peer's alias", "link", { ifname = "x", kind = "veth", peer = { ifalias = "y" } },
@@ -292,6 +311,13 @@ describe("a wrong argument", function()
     { "host bits in an element", "nft_element", { family = "ip", table = "t", name = "s", elem = { "10.0.0.1/8" } },
       "bits set behind its prefix length" },
     { "a key that is no name", "link", { "x" }, "keys are names" },
+    { "a joined type that is unknown", "nft_set",
+      { family = "ip", table = "t", name = "s", type = { "ifname", "ipv4" } },
+      '"ipv4" is unknown, the nearest known name is "ipv4_addr" at type (NFTA_SET_KEY_TYPE)' },
+    { "types that are no names", "nft_set", { family = "ip", table = "t", name = "s", type = { { "ifname" } } },
+      "expected a list of names, got a table" },
+    { "more types than can be joined", "nft_set", { family = "ip", table = "t", name = "s",
+      type = { "mark", "mark", "mark", "mark", "mark", "mark" } }, "expected a list of 1 to 5 names, got 6" },
   }
 
   for _, case in ipairs(cases) do

@@ -367,6 +367,7 @@ describe("exec", function()
 
   it("leaves no descriptor open and no zombie", function()
     collectgarbage() -- what other specs left to it
+    collectgarbage()
     local before = descriptors()
     for _ = 1, 10 do
       sh("echo out; exit 1", { stdin = "x" })
