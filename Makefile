@@ -96,7 +96,15 @@ $(PKG_CONFIG_FILE): core/mncni.pc.in Makefile
 $(BUILD)/spec/%: spec/support/%.c $(LIB_STATIC)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore $(LDFLAGS) -o $@ $< $(LIB_STATIC) $(DEPS_LIBS)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore -I$(BUILD)/spec $(LDFLAGS) -o $@ $< $(LIB_STATIC) $(DEPS_LIBS)
+
+# The names of system calls, by number, as the headers have them.
+$(BUILD)/spec/syscalls.h: Makefile
+	$(call say,GEN,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '#include <sys/syscall.h>' | $(CC) $(CPPFLAGS) -E -dM - \
+		| sed -n 's/^#define \(SYS_\([a-z0-9_]*\)\) .*/[\1] = "\2",/p' >$@
+$(BUILD)/spec/inject $(BUILD)/lint/spec/support/inject.tidy: $(BUILD)/spec/syscalls.h
 
 $(BUILD)/spec/embed-static: examples/embed.c $(LIB_STATIC)
 	$(call say,CC,$<)
@@ -178,6 +186,13 @@ check-unit check-kernel: check-%: all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/ring $* $(ARGS)
 .PHONY: check-unit check-kernel
 
+# Faults at every system call and every answer of the kernel; POINT=N looks at one point of what ARGS chooses.
+# check-faults-short looks at a sample, another one each time; SEED=N repeats one.
+check-faults check-faults-short: all $(UNPRELOAD)
+	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" \
+		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(ARGS)
+.PHONY: check-faults check-faults-short
+
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
 LINT_C := $(CORE_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
@@ -187,7 +202,7 @@ TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" 2>$@.log \
+	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" 2>$@.log \
 		|| { cat $@.log; exit 1; }
 	$(Q)touch $@
 

@@ -2,23 +2,19 @@
 #define _GNU_SOURCE
 #include "boot.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <time.h>
 
 #include "cleanup.h"
+#include "io.h"
 
 #define BOOT_PATH "/proc/sys/kernel/random/boot_id"
 
 void mn_boot_read(const char *path, char id[MN_BOOT_ID])
 {
-	auto_close int fd = -1;
+	auto_close int fd = mn_openat(AT_FDCWD, path ? path : BOOT_PATH, O_RDONLY | O_CLOEXEC, 0);
 	ssize_t got;
 
-	do
-		fd = open(path ? path : BOOT_PATH, O_RDONLY | O_CLOEXEC);
-	while (fd < 0 && errno == EINTR);
 	do
 		got = fd < 0 ? 0 : read(fd, id, MN_BOOT_ID - 1);
 	while (got < 0 && errno == EINTR);

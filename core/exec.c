@@ -3,6 +3,7 @@
 #include "exec.h"
 
 #include "cleanup.h"
+#include "io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -84,7 +85,7 @@ static int open_input(const char *input, size_t size)
 	int saved;
 
 	if (!size)
-		return above_stdio(open("/dev/null", O_RDONLY | O_CLOEXEC));
+		return above_stdio(mn_openat(AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0));
 	fd = above_stdio(memfd_create("stdin", MFD_CLOEXEC));
 	while (fd >= 0 && size) {
 		ssize_t put = write(fd, input, size);

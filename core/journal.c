@@ -17,6 +17,7 @@
 #include "cleanup.h"
 #include "exec.h"
 #include "hash.h"
+#include "io.h"
 #include "netns.h"
 
 #define JOURNAL_MAX (1 << 20) // bytes; an ordinary one has about 2 000
@@ -163,19 +164,48 @@ static int lock_until(int fd, int64_t deadline, const char *path, struct mn_erro
 	return 0;
 }
 
-static int open_locked(
-	struct mn_journal *journal, int flags, unsigned int wait_ms, bool *created, struct mn_error *err)
+static const int OPEN_FLAGS = O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
+
+// Makes a journal that is locked before it has its name, so that a failure leaves none. A descriptor or
+// -errno; -EOPNOTSUPP where the file system has no unnamed files.
+static int create_locked(const char *path)
+{
+	char from[sizeof("/proc/self/fd/-2147483648")], dir[MN_PATH_MAX];
+	auto_close int fd = -1;
+	int ret;
+
+	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+	fd = mn_openat(AT_FDCWD, dir, O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return errno == EISDIR ? -EOPNOTSUPP : -errno;
+	do
+		ret = flock(fd, LOCK_EX | LOCK_NB);
+	while (ret < 0 && (errno == EINTR || errno == EWOULDBLOCK));
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	if (ret < 0 || linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+static int open_locked(struct mn_journal *journal, unsigned int wait_ms, bool *created, struct mn_error *err)
 {
 	int64_t deadline = now_ms() + wait_ms;
 
 	for (;;) {
-		auto_close int fd = open(journal->path, flags | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+		auto_close int fd = mn_openat(AT_FDCWD, journal->path, OPEN_FLAGS, 0);
 		bool made = false;
 		int ret;
 
 		if (fd < 0 && errno == ENOENT && created) {
-			fd = open(journal->path,
-				O_CREAT | O_EXCL | O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+			ret = create_locked(journal->path);
+			if (ret >= 0) {
+				journal->fd = ret;
+				*created = true;
+				return 0;
+			}
+			errno = -ret;
+			if (errno == EOPNOTSUPP)
+				fd = mn_openat(AT_FDCWD, journal->path, OPEN_FLAGS | O_CREAT | O_EXCL, 0600);
 			if (fd < 0 && errno == EEXIST)
 				continue;
 			made = fd >= 0;
@@ -205,7 +235,7 @@ int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key
 		ret = make_parents(journal->path, err);
 	if (ret < 0)
 		return ret;
-	return open_locked(journal, 0, wait_ms, create ? created : NULL, err);
+	return open_locked(journal, wait_ms, create ? created : NULL, err);
 }
 
 int mn_journal_open_path(
@@ -214,7 +244,7 @@ int mn_journal_open_path(
 	journal->fd = -1;
 	if (snprintf(journal->path, sizeof(journal->path), "%s", path) >= (int)sizeof(journal->path))
 		return mn_fail(err, ENAMETOOLONG, "open", path, "the path of the journal is too long");
-	return open_locked(journal, 0, wait_ms, NULL, err);
+	return open_locked(journal, wait_ms, NULL, err);
 }
 
 int mn_undo_file(const char *path, bool rollback, struct mn_error *err)

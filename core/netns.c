@@ -3,6 +3,7 @@
 #include "netns.h"
 
 #include "cleanup.h"
+#include "io.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -18,8 +19,11 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #define CODE_NETNS 8 // what a CNI plugin reports for a namespace that is not usable
+#define HOME_TRIES 1000
+#define HOME_PAUSE_NS 1000000
 #define SELF "/proc/thread-self/ns/net"
 
 // The descriptor that leads home from the outermost mn_netns_enter() of this thread, for mn_netns_go_home().
@@ -82,8 +86,12 @@ static int check_nsfs(int fd, const char *object, struct mn_error *err)
 {
 	struct statfs fs;
 	struct stat st;
+	int ret;
 
-	if (fstatfs(fd, &fs) < 0 || fstat(fd, &st) < 0)
+	do
+		ret = fstatfs(fd, &fs);
+	while (ret < 0 && errno == EINTR);
+	if (ret < 0 || fstat(fd, &st) < 0)
 		return netns_code(mn_fail(err, errno, "open", object, "cannot tell what it is"), err);
 	if (fs.f_type == NSFS_MAGIC)
 		return 0;
@@ -142,14 +150,14 @@ int mn_netns_open(const char *path, int *fd, struct mn_error *err)
 
 	*fd = -1;
 	describe(object, sizeof(object), path);
-	handle = open(path, O_PATH | O_CLOEXEC);
+	handle = mn_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
 	if (handle < 0)
 		return open_failed(errno, path, object, err);
 	ret = check_nsfs(handle, object, err);
 	if (ret < 0)
 		return ret;
 	// Known not to be a device or a pipe, it is opened for use, and is looked at again.
-	opened = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	opened = mn_openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 	if (opened < 0)
 		return open_failed(errno, path, object, err);
 	ret = check_nsfs(opened, object, err);
@@ -214,7 +222,7 @@ int mn_netns_open_fd(int from, int *fd, struct mn_error *err)
 
 int mn_netns_current(int *fd, struct mn_error *err)
 {
-	*fd = open(SELF, O_RDONLY | O_CLOEXEC);
+	*fd = mn_openat(AT_FDCWD, SELF, O_RDONLY | O_CLOEXEC, 0);
 	if (*fd < 0)
 		return netns_code(mn_fail(err, errno, "open", SELF, "is /proc mounted?"), err);
 	return 0;
@@ -261,8 +269,12 @@ static void come_home(int home)
 {
 	static const char last_words[] = "mncni: cannot return to the own network namespace, aborting\n";
 
-	if (!setns(home, CLONE_NEWNET))
-		return;
+	// It fails for want of memory alone, which passes.
+	for (int i = 0; i < HOME_TRIES; i++) {
+		if (!setns(home, CLONE_NEWNET))
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = HOME_PAUSE_NS }, NULL);
+	}
 	if (write(STDERR_FILENO, last_words, sizeof(last_words) - 1) < 0)
 		abort();
 	abort();
@@ -296,7 +308,7 @@ static int prepare_directory(struct mn_error *err)
 
 	if (mkdir(MN_NETNS_DIR, 0755) < 0 && errno != EEXIST)
 		return netns_code(mn_fail(err, errno, "create", MN_NETNS_DIR, NULL), err);
-	lock = open(MN_NETNS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	lock = mn_openat(AT_FDCWD, MN_NETNS_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (lock < 0 || flock(lock, LOCK_EX) < 0)
 		return netns_code(mn_fail(err, errno, "lock", MN_NETNS_DIR, NULL), err);
 	if (!mount("", MN_NETNS_DIR, "none", MS_SHARED | MS_REC, NULL))
@@ -343,7 +355,7 @@ int mn_netns_pin(int fd, const char *name, struct mn_error *err)
 	if (ret < 0)
 		return ret;
 	describe(object, sizeof(object), path);
-	file = open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
+	file = mn_openat(AT_FDCWD, path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
 	if (file < 0)
 		return netns_code(
 			mn_fail(err, errno, "create", object, "%s",

@@ -4,6 +4,7 @@
 
 #include "cleanup.h"
 #include "hash.h"
+#include "io.h"
 #include "record_text.h"
 
 #include <errno.h>
@@ -87,10 +88,10 @@ static int lock(int fd)
 static int open_ring(const char *state_dir, bool make, const char *path)
 {
 	int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-	int fd = open(path, flags, 0600);
+	int fd = mn_openat(AT_FDCWD, path, flags, 0600);
 
 	if (fd < 0 && errno == ENOENT && make && (!mkdir(state_dir, 0700) || errno == EEXIST))
-		fd = open(path, flags, 0600);
+		fd = mn_openat(AT_FDCWD, path, flags, 0600);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -268,7 +269,7 @@ int mn_record_read(const char *state_dir, char **lines, unsigned int *count, str
 	*count = 0;
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s", state_dir, MN_RECORD_FILE) >= sizeof(path))
 		return fail(err, ENAMETOOLONG, "read", state_dir);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : fail(err, errno, "open", path);
 	to = *lines = malloc((size_t)RING_SIZE * 2); // the answer, and behind it what it is made from

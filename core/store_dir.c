@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "io.h"
 
 #define TEMPORARY ".mncni.tmp" // only where unnamed files do not exist
 
@@ -48,16 +49,6 @@ int mn_store_fail(
 	if (err)
 		err->code = errnum == ENOENT || errnum == ESTALE ? 11 : 5;
 	return -errnum;
-}
-
-int mn_store_openat(int dir, const char *name, int flags, mode_t mode)
-{
-	int fd;
-
-	do
-		fd = openat(dir, name, flags, mode);
-	while (fd < 0 && errno == EINTR);
-	return fd;
 }
 
 static bool has_dots(const char *path)
@@ -134,14 +125,13 @@ int mn_store_open(struct mn_store *store, const char *dir, unsigned int flags, i
 	}
 	memcpy(store->path, dir, length);
 	store->path[length] = '\0';
-	store->dir =
-		mn_store_openat(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	store->dir = mn_openat(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (store->dir < 0 && errno == ENOENT && flags & MN_STORE_CREATE) {
 		rc = make_directories(store, err);
 		if (rc < 0)
 			return rc;
-		store->dir = mn_store_openat(
-			AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+		store->dir =
+			mn_openat(AT_FDCWD, store->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
 	}
 	if (store->dir < 0)
 		return mn_store_fail(store, errno, "open", NULL, err);
@@ -175,8 +165,7 @@ void mn_store_close(struct mn_store *store)
 
 int mn_store_read(const struct mn_store *store, const char *name, struct mn_file *file, struct mn_error *err)
 {
-	auto_close int fd =
-		mn_store_openat(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	auto_close int fd = mn_openat(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	ssize_t got;
 
 	memset(&file->st, 0, sizeof(file->st));
@@ -240,7 +229,7 @@ static int fill(
 int mn_store_prepare(
 	struct mn_store *store, const char *text, size_t size, uint32_t mark, int *fd, struct mn_error *err)
 {
-	auto_close int file = mn_store_openat(store->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	auto_close int file = mn_openat(store->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 	int rc;
 
 	*fd = -1;
@@ -280,8 +269,7 @@ int mn_store_create(struct mn_store *store, const char *text, size_t size, uint3
 	// What a kill left here may be a second name of a live reservation: never write to it.
 	if (unlinkat(store->dir, TEMPORARY, 0) < 0 && errno != ENOENT)
 		return mn_store_fail(store, errno, "write", TEMPORARY, err);
-	fd = mn_store_openat(
-		store->dir, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = mn_openat(store->dir, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return mn_store_fail(store, errno, "write", TEMPORARY, err);
 	rc = fill(store, fd, text, size, mark, err);
@@ -295,8 +283,7 @@ int mn_store_create(struct mn_store *store, const char *text, size_t size, uint3
 int mn_store_write(struct mn_store *store, const char *name, const char *text, struct mn_error *err)
 {
 	size_t size = strlen(text);
-	auto_close int fd =
-		mn_store_openat(store->dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	auto_close int fd = mn_openat(store->dir, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	auto_close int unnamed = -1;
 	struct stat st;
 	int rc;
@@ -319,7 +306,7 @@ int mn_store_write(struct mn_store *store, const char *name, const char *text, s
 
 int mn_store_names(struct mn_store *store, DIR **names, struct mn_error *err)
 {
-	int fd = mn_store_openat(store->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int fd = mn_openat(store->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	int rc = 0;
 
 	*names = fd < 0 ? NULL : fdopendir(fd);

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "cleanup.h"
+#include "io.h"
 
 static int64_t now_us(void)
 {
@@ -73,11 +74,11 @@ static int open_lock(struct mn_store *store)
 	const int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
 
 	for (int i = 0; i < 100; i++) {
-		int fd = mn_store_openat(store->dir, "lock", flags, 0);
+		int fd = mn_openat(store->dir, "lock", flags, 0);
 
 		if (fd >= 0 || errno != ENOENT)
 			return fd;
-		fd = mn_store_openat(store->dir, "lock", flags | O_CREAT | O_EXCL, 0600);
+		fd = mn_openat(store->dir, "lock", flags | O_CREAT | O_EXCL, 0600);
 		if (fd >= 0) {
 			(void)fchmod(fd, 0600);
 			return fd;

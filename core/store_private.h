@@ -27,9 +27,6 @@ struct mn_file {
 int mn_store_fail(
 	const struct mn_store *store, int errnum, const char *op, const char *name, struct mn_error *err);
 
-// openat() that goes on after a signal.
-int mn_store_openat(int dir, const char *name, int flags, mode_t mode);
-
 // Takes the store's lock within its deadline; the descriptor in *lock holds it until closed.
 int mn_store_lock(struct mn_store *store, int *lock, struct mn_error *err);
 

@@ -3,6 +3,7 @@
 #include "sysctl.h"
 
 #include "cleanup.h"
+#include "io.h"
 #include "netns.h"
 
 #include <errno.h>
@@ -130,7 +131,7 @@ static int read_all(int fd, char **value)
 
 static int read_path(const char *path, char **value)
 {
-	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	auto_close int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 
 	return fd < 0 ? -errno : read_all(fd, value);
 }
@@ -143,7 +144,7 @@ static int open_both(const char *path, int *access)
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]) && fd < 0; i++) {
 		*access = ways[i];
-		fd = open(path, ways[i] | O_CLOEXEC);
+		fd = mn_openat(AT_FDCWD, path, ways[i] | O_CLOEXEC, 0);
 		if (fd < 0 && errno != EACCES && errno != EPERM && errno != EROFS)
 			break;
 	}
@@ -165,7 +166,7 @@ static int write_all(int fd, const char *value)
 
 static int write_path(const char *path, const char *value)
 {
-	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+	auto_close int fd = mn_openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
 
 	return fd < 0 ? -errno : write_all(fd, value);
 }

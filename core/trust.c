@@ -3,6 +3,7 @@
 #include "trust.h"
 
 #include "cleanup.h"
+#include "io.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +76,7 @@ static int restart(struct walk *walk, struct mn_error *err)
 	if (walk->fd >= 0)
 		close(walk->fd);
 	snprintf(walk->at, sizeof(walk->at), "/");
-	walk->fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	walk->fd = mn_openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (walk->fd < 0 || fstat(walk->fd, &st) < 0)
 		return refuse(err, errno, "/", "cannot be opened");
 	return check("/", &st, err);
@@ -131,7 +132,7 @@ static int open_checked(struct walk *walk, const char *name, const char *path, c
 	auto_close int fd = -1;
 	struct stat st;
 
-	fd = openat(walk->fd, name, flags);
+	fd = mn_openat(walk->fd, name, flags, 0);
 	if (fd < 0)
 		return errno == ELOOP || errno == ENOENT ? -EAGAIN
 							 : refuse(err, errno, path, "cannot be read");
@@ -154,7 +155,7 @@ static int step(struct walk *walk, const char *name, bool directory, struct mn_e
 
 	if (join(path, sizeof(path), walk->at, name) < 0)
 		return refuse(err, ENAMETOOLONG, walk->at, "a path that is too long");
-	fd = openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = mn_openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0 && errno == ENOENT && walk->links)
 		return refuse(err, ENOLINK, path, "a symbolic link leads there, and there is nothing");
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -178,7 +179,7 @@ static int step(struct walk *walk, const char *name, bool directory, struct mn_e
 // A parent directory is reached by the kernel's "..", from a descriptor, so at may only be shortened.
 static int step_up(struct walk *walk, struct mn_error *err)
 {
-	int fd = openat(walk->fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = mn_openat(walk->fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	char *slash = strrchr(walk->at, '/');
 	struct stat st;
 
@@ -212,7 +213,7 @@ static int walk_to_end(struct walk *walk, bool directory, struct mn_error *err)
 	if (!directory)
 		return refuse(err, EISDIR, walk->at, "not a regular file");
 	// The path ended in "." or "..", or was "/" itself: the walk stands on the directory, checked.
-	walk->found = openat(walk->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	walk->found = mn_openat(walk->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	return walk->found < 0 ? refuse(err, errno, walk->at, "cannot be read") : 0;
 }
 

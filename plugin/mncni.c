@@ -271,6 +271,8 @@ static int print_reply(const char *json)
 	const cJSON *number = cJSON_GetObjectItemCaseSensitive(reply, "status");
 	int status = cJSON_IsNumber(number) ? number->valueint : 1;
 
+	if (!reply)
+		return print_error(CODE_IO, "no memory for the answer", NULL);
 	if (message)
 		fprintf(stderr, "%s\n", message);
 	if (document && (write_out(document) < 0 || write_out("\n") < 0))
@@ -367,12 +369,19 @@ static int command_main(int argc, char **argv)
 // standard error, because standard output carries the document alone.
 static int prepare_descriptors(void)
 {
-	for (int fd = 0; fd <= 2; fd++) {
+	int fd;
+
+	for (fd = 0; fd <= 2; fd++) {
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) < 0)
 			return -errno;
 	}
 	out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
-	if (out < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+	if (out < 0)
+		return -errno;
+	do
+		fd = dup2(STDERR_FILENO, STDOUT_FILENO);
+	while (fd < 0 && errno == EINTR);
+	if (fd < 0)
 		return -errno;
 	snprintf(out_text, sizeof(out_text), "%d", out);
 	snprintf(started_text, sizeof(started_text), "%lld", (long long)started);
@@ -393,8 +402,10 @@ int main(int argc, char **argv)
 	command = getenv("CNI_COMMAND");
 	if (argc > 1 && strcmp(argv[1], "--undo") == 0)
 		return undo_main(argc, argv);
-	if (prepare_descriptors() < 0)
-		return 1;
+	if (prepare_descriptors() < 0) {
+		out = out < 0 ? STDOUT_FILENO : out;
+		return print_error(CODE_IO, "no descriptors for input and output", strerror(errno));
+	}
 	if (argc > 1 || !command || !*command)
 		return command_main(argc, argv);
 	return cni_main(name);

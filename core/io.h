@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef MNCNI_IO_H
+#define MNCNI_IO_H
+
+#include <errno.h>
+#include <fcntl.h>
+
+// openat(2) that no signal ends.
+static inline int mn_openat(int dir, const char *path, int flags, mode_t mode)
+{
+	int fd;
+
+	do
+		fd = openat(dir, path, flags, mode);
+	while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
+#endif

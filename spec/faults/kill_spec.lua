@@ -1,0 +1,117 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- SIGKILL at every system call, as a runtime does it whose patience ends: whatever is left must be gone after the DEL
+-- that follows, or, when none does, after the garbage collection that finds the namespace gone.
+
+local faults = require "spec.support.faults"
+
+local cases = {
+  faults.case { name = "naivebridge" },
+  faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
+  faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
+  faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
+    ipam = { type = "reference-host-local" }, excused = "^address file" },
+  faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",
+    network = { cniVersion = "1.0.0" } },
+}
+if os.getenv "MNCNI_REFERENCE" == "1" then
+  cases[#cases + 1] = faults.case { name = "the reference bridge and host-local", plugin = "reference-bridge",
+    network = { cniVersion = "1.0.0" }, ipam = { type = "reference-host-local" }, excused = "" }
+end
+
+local function must(outcome)
+  if outcome.status ~= 0 then error(outcome.stdout .. outcome.stderr, 0) end
+  return outcome
+end
+
+-- How many calls a verb makes when nothing disturbs it.
+local function count(world, verb)
+  world:settle()
+  return must(world:call(verb, { inject = {} })).fault.calls
+end
+
+local function kill(whom, point)
+  return { "--kill", whom, "--at", point }
+end
+
+-- Those of a list of lines that say what went wrong in a call that must not fail.
+local function failed(outcome, what)
+  return outcome.status == 0 and {} or { ("%s failed: %s"):format(what, outcome.stdout .. outcome.stderr) }
+end
+
+local function concat(a, b)
+  return table.move(b, 1, #b, #a + 1, a)
+end
+
+for _, case in ipairs(cases) do
+  describe(case.name .. ":", function()
+    local world
+
+    setup(function() world = faults.world(case) end)
+    teardown(function() world:close() end)
+
+    local function sweep(name, total, at)
+      faults.sweep {
+        name = case.name .. ": " .. name, count = total, at = at, excused = case.excused,
+        reset = function() world:begin() end,
+      }
+    end
+
+    -- Who may be killed: where there is but one process, all are the same.
+    local whoms = (case.conf.type == "naivebridge" and case.conf.ipam.type == "host-local") and { "first" }
+      or { "caller", "first", "tree" }
+
+    for _, whom in ipairs(whoms) do
+      it(("ADD killed (%s), then DEL"):format(whom), function()
+        local total = count(world, "ADD")
+        must(world:call "DEL")
+        sweep(("ADD killed (%s), then DEL"):format(whom), total, function(point)
+          world:settle()
+          local outcome = world:call("ADD", { inject = kill(whom, point) })
+          local del = world:call "DEL"
+          return concat(failed(del, "DEL"), world:left()), faults.describe(outcome.fault)
+        end)
+      end)
+
+      it(("ADD, then DEL killed (%s), then DEL"):format(whom), function()
+        must(world:call "ADD")
+        local total = count(world, "DEL")
+        sweep(("ADD, then DEL killed (%s), then DEL"):format(whom), total, function(point)
+          must(world:call "ADD")
+          local outcome = world:call("DEL", { inject = kill(whom, point) })
+          local del = world:call "DEL"
+          return concat(failed(del, "DEL"), world:left()), faults.describe(outcome.fault)
+        end)
+      end)
+    end
+
+    if case.plugin == "naivebridge" and case.conf.ipam.type == "host-local" then
+      it("ADD killed, the namespace removed, then GC", function()
+        local total = count(world, "ADD")
+        must(world:call "DEL")
+        sweep("ADD killed, the namespace removed, then GC", total, function(point)
+          world:settle()
+          local outcome = world:call("ADD", { inject = kill("first", point) })
+          world:end_victim()
+          local gc = world:gc()
+          world:new_victim()
+          return concat(failed(gc, "GC"), world:left()), faults.describe(outcome.fault)
+        end)
+      end)
+
+      it("ADD, the namespace removed, GC killed, then GC", function()
+        must(world:call "ADD")
+        world:end_victim()
+        local total = must(world:gc(false, {})).fault.calls
+        world:new_victim()
+        sweep("ADD, the namespace removed, GC killed, then GC", total, function(point)
+          must(world:call "ADD")
+          world:end_victim()
+          local outcome = world:gc(false, kill("first", point))
+          local gc = world:gc()
+          world:new_victim()
+          return concat(failed(gc, "GC"), world:left()), faults.describe(outcome.fault)
+        end)
+      end)
+    end
+  end)
+end

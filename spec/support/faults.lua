@@ -1,0 +1,346 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Faults for the plugin, and the one oracle for what they leave. A node in the ring's own namespaces, a neighbour that
+-- is attached all the time and must not notice anything, a victim whose calls are disturbed by build/spec/inject.
+--
+--   local world <close> = faults.world(faults.case { name = "naivebridge", ... })
+--   local outcome = world:call("ADD", { inject = { "--kill", "caller", "--at", 117 } })
+--   world:left()                                     -- what is there and should not be, or is missing: a list of lines
+
+local core = require "mncni.core"
+local mncni = require "mncni"
+local spaces = require "spec.support.netns"
+
+local faults = {}
+
+local build = assert(os.getenv "MNCNI_BUILD")
+local tools = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+faults.REFERENCE = "/usr/lib/cni"
+
+local function read(path)
+  local file <close> = io.open(path, "r")
+  return file and file:read "a"
+end
+
+local World = {}
+World.__index = World
+
+-- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
+-- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
+-- excused (a pattern of what the oracle finds that is another program's fault).
+function faults.case(args)
+  local conf = {
+    cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
+    isGateway = true, isDefaultGateway = true, hairpinMode = true,
+    ipam = { type = "host-local", ranges = core.json.array { core.json.array { { subnet = "10.88.0.0/24" } } } },
+  }
+  for key, value in pairs(args.network or {}) do conf[key] = value end
+  for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
+  return { name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused }
+end
+
+-- Both families, for faults.case's ipam.
+faults.dual_stack = {
+  ranges = core.json.array {
+    core.json.array { { subnet = "10.88.0.0/24" } }, core.json.array { { subnet = "fd00:88::/64" } },
+  },
+}
+
+-- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
+function faults.world(case)
+  local world = setmetatable({ case = case, scratch = spaces.must "mktemp -d" }, World)
+  world.state, world.networks = world.scratch .. "/state", world.scratch .. "/networks"
+  spaces.must("mkdir %s/bin %s/policies", world.scratch, world.scratch)
+  for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
+    spaces.must("ln -s $(realpath " .. build .. "/bin/mncni) %s", world.scratch .. "/bin/" .. name)
+  end
+  for _, name in ipairs { "bridge", "host-local" } do
+    spaces.must("ln -s %s %s", faults.REFERENCE .. "/" .. name, world.scratch .. "/bin/reference-" .. name)
+  end
+  case.conf.ipam.dataDir = world.networks
+  spaces.must "ip link add up0 mtu 1450 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
+  spaces.must "ip addr add 192.0.2.10/24 dev up0 && ip route add default via 192.0.2.1"
+  world.host = mncni.open()
+  world:begin()
+  return world
+end
+
+-- Everything is as before the first ADD of the victim; also after a leak.
+function World:begin()
+  self:close_pods()
+  spaces.must("rm -rf %s %s", self.state, self.networks)
+  for _, link in ipairs(self:links()) do
+    if link.kind == "bridge" or link.group == 78 or link.group == 79 then
+      self.host.link.absent { ifname = link.ifname }
+    end
+  end
+  spaces.must "nft flush ruleset"
+  self.victim = spaces.new "victim"
+  if not self.case.cold then
+    self.neighbour = spaces.new "neighbour"
+    local outcome = self:call("ADD", { who = "neighbour" })
+    assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
+  end
+  -- What the first ADD makes for good (the directory, its lock, its stamp) is there before anything is compared.
+  for _, verb in ipairs { "ADD", "DEL" } do
+    local outcome = self:call(verb)
+    assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
+  end
+  self:settle()
+  self.before = self:snapshot()
+end
+
+-- What a cold case begins each ADD without.
+function World:settle()
+  if self.case.cold then
+    self.host.link.absent { ifname = self.case.conf.bridge }
+    self.host.nft.table.absent { family = "inet", name = "mncni" }
+  end
+end
+
+function World:close_pods()
+  for _, who in ipairs { "victim", "neighbour" } do
+    if self[who] then self[who]:close() end
+    self[who] = nil
+  end
+end
+
+-- The victim's namespace goes, as a container's does.
+function World:end_victim()
+  self.victim:close()
+end
+
+-- The victim's namespace is there, without anything in it.
+function World:new_victim()
+  self.victim:close()
+  self.victim = spaces.new "victim"
+end
+
+function World:close()
+  self:close_pods()
+  self.host:close()
+  spaces.must "nft flush ruleset"
+  for _, link in ipairs(spaces.snapshot().links) do
+    if link ~= "lo" then spaces.sh("ip link del %s", link) end
+  end
+  spaces.must("rm -rf %s", self.scratch)
+end
+World.__close = World.close
+
+-- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), container, netns, inject (options of
+-- build/spec/inject), keys (of the configuration), env (more of it). Returns { status, stdout, stderr, json,
+-- fault = what inject reported }.
+function World:call(verb, args)
+  args = args or {}
+  local who = args.who or "victim"
+  local conf = {}
+  for key, value in pairs(self.case.conf) do conf[key] = value end
+  for key, value in pairs(args.keys or {}) do conf[key] = value end
+  local argv, report, errors = {}, self.scratch .. "/report", self.scratch .. "/errors"
+  if args.inject then
+    argv = { build .. "/spec/inject", "--report", report, "--stderr", errors, table.unpack(args.inject) }
+    for i, word in ipairs(argv) do argv[i] = tostring(word) end
+  end
+  argv[#argv + 1] = ("%s/bin/%s"):format(self.scratch, self.case.plugin)
+  local env = {
+    CNI_COMMAND = verb, CNI_CONTAINERID = args.container or who, CNI_IFNAME = "eth0",
+    CNI_NETNS = args.netns or "/run/netns/" .. who, CNI_PATH = self.scratch .. "/bin",
+    MNCNI_STATE_DIR = self.state, MNCNI_POLICY_PATH = self.scratch .. "/policies", PATH = tools,
+  }
+  for key, value in pairs(args.env or {}) do env[key] = value end
+  local outcome = core.exec { argv = argv, env = env, stdin = core.json.encode(conf), timeout = 30000 }
+  local parsed, document = pcall(core.json.decode, outcome.stdout)
+  outcome.json = parsed and document or nil
+  if args.inject then
+    outcome.fault = {}
+    outcome.list, outcome.stderr = read(report), read(errors)
+    local line = (outcome.list or ""):match "[^\n]*\n$"
+    if not line then
+      error(("%s %s: %s, and no report"):format(verb, table.concat(argv, " "),
+        outcome.timed_out and "no end after 30 s" or "it ended"), 0)
+    end
+    for key, value in line:gmatch "(%w+)=(%S+)" do
+      outcome.fault[key] = math.tointeger(value) or value
+    end
+  end
+  return outcome
+end
+
+-- GC as a runtime asks for it, which lists the neighbour, and the victim if it is alive.
+function World:gc(alive, inject)
+  local valid = core.json.array {}
+  if not self.case.cold then valid[1] = { containerID = "neighbour", ifname = "eth0" } end
+  if alive then valid[#valid + 1] = { containerID = "victim", ifname = "eth0" } end
+  return self:call("GC", { keys = { ["cni.dev/valid-attachments"] = valid }, inject = inject })
+end
+
+-- CHECK of the victim with the result of its ADD.
+function World:check(result)
+  return self:call("CHECK", { keys = { prevResult = result } })
+end
+
+-- Adds to the list what is not so although an ADD has said it: as CHECK sees it, and as a packet does.
+function World:works(wrong, outcome)
+  if not outcome.json then
+    wrong[#wrong + 1] = "no result: " .. outcome.stdout
+    return
+  end
+  local check = self:check(outcome.json)
+  if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
+  for _, ip in ipairs(outcome.json.ips) do
+    local text, status = self.victim:sh("ping -c 1 -W 1 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
+    if status ~= 0 then wrong[#wrong + 1] = "no answer from the bridge: " .. text end
+  end
+end
+
+function World:links(net)
+  local list = {}
+  for link in (net or self.host).link.list {} do list[#list + 1] = link end
+  return list
+end
+
+local function names(directory)
+  local text = spaces.sh("cd %s 2>/dev/null && find . -mindepth 1 -not -type d | cut -c3-", directory)
+  local list = {}
+  for name in text:gmatch "[^\n]+" do list[#list + 1] = name end
+  return list
+end
+
+-- One namespace's links, addresses, routes and rules as lines.
+local function network(add, where, net, case)
+  for link in net.link.list {} do
+    if not (case.cold and link.ifname == case.conf.bridge) then
+      add("%s: link %s group %s master %s", where, link.ifname, link.group, link.master)
+    end
+  end
+  for address in net.addr.list {} do
+    -- The kernel's own come and go in their own time, and what is on a shared bridge goes with it.
+    if not address.address:find "^fe80:" and not (case.cold and address.dev == case.conf.bridge) then
+      add("%s: address %s on %s", where, address.address, address.dev)
+    end
+  end
+  for _, family in ipairs { "inet", "inet6" } do
+    for route in net.route.list { family = family } do
+      if route.protocol ~= "kernel" then
+        add("%s: route %s via %s dev %s", where, route.dst, route.gateway, route.dev)
+      end
+    end
+    for rule in net.rule.list { family = family } do add("%s: rule %s %s", where, family, rule.priority) end
+  end
+end
+
+-- Everything there is that an attachment could leave, as a set of lines with how often each is there.
+function World:snapshot()
+  local found = {}
+  local function add(...)
+    local parts = table.pack(...)
+    for i = 2, parts.n do parts[i] = tostring(parts[i]) end
+    local line = parts[1]:format(table.unpack(parts, 2, parts.n))
+    found[line] = (found[line] or 0) + 1
+  end
+  network(add, "node", self.host, self.case)
+  for _, who in ipairs { "victim", "neighbour" } do
+    if self[who] then
+      local inside <close> = mncni.open(self[who].ns)
+      network(add, who, inside, self.case)
+    end
+  end
+  if not self.case.cold then
+    for object in self.host.nft.table.list {} do
+      add("nft: table %s %s", object.family, object.name)
+      for _, kind in ipairs { "chain", "set", "rule" } do
+        for item in self.host.nft[kind].list { family = object.family, table = object.name } do
+          add("nft: %s %s %s of %s", kind, item.name, item.handle, object.name)
+          if kind == "set" then
+            for element in self.host.nft.element.list {
+              family = object.family, table = object.name, name = item.name,
+            } do
+              add("nft: element %s of %s", core.json.encode(element.elem), item.name)
+            end
+          end
+        end
+      end
+    end
+  end
+  for _, name in ipairs(names(self.networks)) do
+    -- The position of the last address is a hint: not part of what is held.
+    if not name:find "/last_reserved_ip" then add("address file %s", name) end
+  end
+  for _, name in ipairs(names(self.state)) do add("state %s", name) end
+  for _, name in ipairs(names "/run/netns") do add("namespace %s", name) end
+  for _, name in ipairs(names "/run/tmp") do
+    if not name:find("^" .. self.scratch:match "[^/]*$":gsub("%.", "%%.")) then add("temporary %s", name) end
+  end
+  for line in io.lines "/proc/locks" do add("lock %s", line:gsub("^%S+", "")) end
+  return found
+end
+
+-- The difference to the beginning: "what is there and was not", "missing: what was there and is not".
+function World:left()
+  local now, list = self:snapshot(), {}
+  for line, count in pairs(now) do
+    if count > (self.before[line] or 0) then list[#list + 1] = line end
+  end
+  for line, count in pairs(self.before) do
+    if count > (now[line] or 0) then list[#list + 1] = "missing: " .. line end
+  end
+  table.sort(list)
+  return list
+end
+
+-- The seed of a short run, which decides which points it looks at; MNCNI_SEED repeats one.
+faults.seed = math.tointeger(os.getenv "MNCNI_SEED" or "") or os.time() % 100000
+faults.full = os.getenv "MNCNI_FAULTS" == "full"
+
+local only = math.tointeger(os.getenv "MNCNI_POINT" or "")
+
+-- Which points of 1 to count are looked at: all of them, or `sample` of them, evenly spread from where the seed says.
+local function points(count, sample)
+  local list = {}
+  if only then return { only } end
+  local stride = faults.full and 1 or math.max(1, count // sample)
+  for point = (faults.full and 1 or 1 + faults.seed % stride), count, stride do list[#list + 1] = point end
+  return list
+end
+
+-- Those of a list of lines that match no pattern.
+local function without(lines, pattern)
+  local rest = {}
+  for _, line in ipairs(lines) do
+    if not (pattern and line:find(pattern)) then rest[#rest + 1] = line end
+  end
+  return rest
+end
+
+-- Looks at every point of a sweep. args: name, count (of points), sample (how many of them the short form looks at),
+-- at = function(point) that returns what was wrong (a list of lines) and what the call was, excused = a pattern of
+-- lines that are another program's fault, reset = function() for after a leak. Prints the figures; raises the leaks at
+-- the end.
+function faults.sweep(args)
+  local list, leaks, excused = points(args.count, args.sample or 12), {}, 0
+  for _, point in ipairs(list) do
+    local all, what = args.at(point)
+    local wrong = without(all, args.excused)
+    if #wrong > 0 then
+      leaks[#leaks + 1] = ("point %d (%s):\n    %s"):format(point, what, table.concat(wrong, "\n    "))
+    elseif #all > 0 then
+      excused = excused + 1
+    end
+    if #all > 0 then args.reset() end
+  end
+  print(("%s: %d of %d points, %d leaks%s%s"):format(args.name, #list, args.count, #leaks,
+    excused > 0 and (" and %d of the reference's"):format(excused) or "",
+    faults.full and "" or ", seed " .. faults.seed))
+  if #leaks > 0 then
+    error(("%s\n  %s\nto repeat one: make check-faults POINT=N ARGS='--filter=\"%s\"'"):format(args.name,
+      table.concat(leaks, "\n  ", 1, math.min(#leaks, 40)), args.name:gsub("%p", ".")), 0)
+  end
+end
+
+-- "recvmsg of process 1, after main"
+function faults.describe(fault)
+  return ("%s of process %s, %s main; exit status %s"):format(fault.call, fault.by,
+    fault.ready == 1 and "after" or "before", fault.status)
+end
+
+return faults
