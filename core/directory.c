@@ -3,13 +3,13 @@
 #include "directory.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
 #include "cleanup.h"
+#include "io.h"
 
 static int unusable(const char *op, const char *path, int errnum, struct mn_error *err)
 {
@@ -32,7 +32,7 @@ int mn_directory_usable(const char *path, struct mn_error *err)
 
 	if ((size_t)snprintf(at, sizeof(at), "%s", path) >= sizeof(at))
 		return unusable("read", path, ENAMETOOLONG, err);
-	while ((fd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 && errno == ENOENT) {
+	while ((fd = mn_openat(AT_FDCWD, at, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0 && errno == ENOENT) {
 		char *slash = strrchr(at, '/');
 
 		if (slash)

@@ -340,7 +340,7 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 
 int mn_journal_peek(const char *path, char **text, struct mn_error *err)
 {
-	auto_close int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	auto_close int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	struct mn_journal journal = { .fd = fd };
 	struct stat st;
 

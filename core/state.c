@@ -30,9 +30,14 @@
 // of who resumed it.
 static void refuse(struct mn_state *state)
 {
+	struct mn_report seen = { 0 };
+
 	state->refused = true;
-	if (state->L && !state->expired)
-		mn_state_locate(state->L, &state->report);
+	// What is ours and needs memory afterwards, to tell of it, does not hide the place.
+	if (state->L && !state->expired && mn_state_locate(state->L, &seen)) {
+		memcpy(state->report.file, seen.file, sizeof(seen.file));
+		state->report.line = seen.line;
+	}
 }
 
 static void *allocate(void *data, void *pointer, size_t old_size, size_t new_size)

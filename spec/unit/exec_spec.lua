@@ -154,7 +154,7 @@ describe("exec", function()
     it("leaves no descriptor open", function()
       local before = descriptors()
       for _ = 1, 20 do pcall(exec, { argv = { "/nonexistent" }, stdin = "x" }) end
-      assert.are.equal(before, descriptors())
+      assert.is_true(descriptors() <= before)
     end)
   end)
 
