@@ -38,7 +38,7 @@ CORE_SRC := $(sort $(wildcard core/*.c))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
 MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
-LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/cmd/*.lua))
+LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/verb/*.lua lua/mncni/cmd/*.lua))
 POLICIES := $(sort $(wildcard policies/*.lua))
 CNI_NAMES := $(POLICIES:policies/%.lua=%)
 EMBED_OBJ := $(BUILD)/obj/embed.o
@@ -231,7 +231,8 @@ include spec/fuzz/rules.mk
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni \
+		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd \
+		$(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb \
 		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BUILD)/bin/mncni $(DESTDIR)$(PREFIX)/sbin/mncni
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
@@ -242,6 +243,8 @@ install: all
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
 	install -m 755 $(LUA_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/core.so
 	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
+	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
+	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
 	install -m 644 deploy/mncni.8 $(DESTDIR)$(PREFIX)/share/man/man8/mncni.8
 

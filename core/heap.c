@@ -8,12 +8,30 @@
 
 #define CHUNK ((size_t)64 << 10)
 
-// Under AddressSanitizer every block is malloc's own, so that it sees each misuse.
-#ifdef __SANITIZE_ADDRESS__
-#define SMALL 0
-#else
-#define SMALL MN_HEAP_SMALL
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define WATCHED
 #endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(WATCHED)
+
+// AddressSanitizer sees each misuse of a block only when that is malloc's own.
+void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t new_size)
+{
+	(void)heap;
+	(void)old_size;
+	if (new_size > 0)
+		return realloc(block, new_size);
+	free(block);
+	return NULL;
+}
+
+void mn_heap_clear(struct mn_heap *heap)
+{
+	(void)heap;
+}
+
+#else
 
 static size_t class_of(size_t size)
 {
@@ -56,7 +74,7 @@ static void give(struct mn_heap *heap, void *block, size_t size)
 
 static void release(struct mn_heap *heap, void *block, size_t size)
 {
-	if (size > SMALL)
+	if (size > MN_HEAP_SMALL)
 		free(block);
 	else
 		give(heap, block, size);
@@ -71,11 +89,12 @@ void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t
 			release(heap, block, old_size);
 		return NULL;
 	}
-	if (new_size > SMALL && (!block || old_size > SMALL))
+	if (new_size > MN_HEAP_SMALL && (!block || old_size > MN_HEAP_SMALL))
 		return realloc(block, new_size);
-	if (block && new_size <= SMALL && old_size <= SMALL && class_of(old_size) == class_of(new_size))
+	if (block && new_size <= MN_HEAP_SMALL && old_size <= MN_HEAP_SMALL &&
+		class_of(old_size) == class_of(new_size))
 		return block;
-	moved = new_size > SMALL ? malloc(new_size) : take(heap, new_size);
+	moved = new_size > MN_HEAP_SMALL ? malloc(new_size) : take(heap, new_size);
 	if (!moved && new_size < old_size)
 		return block; // Lua relies on it that shrinking cannot fail
 	if (moved && block) {
@@ -95,3 +114,5 @@ void mn_heap_clear(struct mn_heap *heap)
 	}
 	memset(heap, 0, sizeof(*heap));
 }
+
+#endif

@@ -87,10 +87,12 @@ static int make_parents(char *path, struct mn_error *err)
 
 int mn_journal_dir(char path[MN_PATH_MAX], const struct mn_journal_key *key, struct mn_error *err)
 {
-	char network[NAME_PART_MAX + 1];
+	char network[NAME_PART_MAX + 1] = "";
 
-	name_part(network, sizeof(network), key->network);
-	if (snprintf(path, MN_PATH_MAX, "%s/attachments/%s", key->state_dir, network) >= MN_PATH_MAX)
+	if (key->network)
+		name_part(network, sizeof(network), key->network);
+	if (snprintf(path, MN_PATH_MAX, "%s/attachments%s%s", key->state_dir, key->network ? "/" : "",
+		    network) >= MN_PATH_MAX)
 		return mn_fail(err, ENAMETOOLONG, "open", key->state_dir,
 			"the path of the state directory is too long");
 	return 0;
@@ -306,9 +308,11 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 
 	if (fstat(journal->fd, &st) < 0)
 		return io_error(err, "read", journal->path, "the journal cannot be read");
-	if (st.st_size > JOURNAL_MAX)
-		return mn_fail(err, EFBIG, "read", journal->path,
-			"the journal is larger than any that mncni writes");
+	if (st.st_size > JOURNAL_MAX) {
+		errno = EFBIG;
+		return io_error(
+			err, "read", journal->path, "the journal is larger than any that mncni writes");
+	}
 	buf = malloc((size_t)st.st_size + 1);
 	if (!buf)
 		return mn_fail(err, ENOMEM, "read", journal->path, "no memory for %lld bytes",
@@ -325,9 +329,29 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 		len += (size_t)n;
 	}
 	buf[len] = '\0';
+	if (strlen(buf) < len) {
+		errno = EINVAL;
+		return io_error(err, "read", journal->path, "it has zero bytes in it, as no journal has");
+	}
 	*text = buf;
 	buf = NULL;
 	return 0;
+}
+
+int mn_journal_peek(const char *path, char **text, struct mn_error *err)
+{
+	auto_close int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	struct mn_journal journal = { .fd = fd };
+	struct stat st;
+
+	if (fd < 0)
+		return io_error(err, "open", path, "the journal cannot be opened");
+	snprintf(journal.path, sizeof(journal.path), "%s", path);
+	if (fstat(fd, &st) < 0)
+		return io_error(err, "read", path, "the journal cannot be read");
+	if (!S_ISREG(st.st_mode))
+		return mn_fail(err, EINVAL, "read", path, "it is no regular file, so no journal");
+	return mn_journal_read(&journal, text, err);
 }
 
 int mn_journal_remove(struct mn_journal *journal, struct mn_error *err)

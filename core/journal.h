@@ -36,7 +36,8 @@ enum mn_undo_mode {
 int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create,
 	unsigned int wait_ms, bool *created, struct mn_error *err);
 
-// Writes the directory that holds the journals of key's network (state_dir and network of key are used).
+// Writes the directory that holds the journals of key's network (state_dir and network of key are used), or,
+// without a network, the one that holds those of all networks.
 int mn_journal_dir(char path[MN_PATH_MAX], const struct mn_journal_key *key, struct mn_error *err);
 
 // Opens a journal by its path, as mn_journal_open without create does.
@@ -45,6 +46,10 @@ int mn_journal_open_path(
 
 // Appends one JSON document as a line, whole or not at all as far as a reader can tell.
 int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_error *err);
+
+// Reads, without the lock and so perhaps while a call writes it, the journal at path into *text (malloc'ed,
+// terminated). -ENOENT when there is none, -EINVAL for what cannot be a journal.
+int mn_journal_peek(const char *path, char **text, struct mn_error *err);
 
 // Reads everything into *text (malloc'ed, terminated).
 int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_error *err);
@@ -58,8 +63,8 @@ const char *mn_journal_active(void);
 void mn_journal_set_active(const struct mn_journal *journal);
 
 // Undoes what the journal lists, last entry first, and removes the journal once all of it is undone. What is
-// gone already is fine. Goes on after a failure; the first one is returned and keeps the journal for a later
-// try.
+// gone already is fine. Of a journal of an earlier boot, only what is kept on disk is undone. Goes on after a
+// failure; the first one is returned and keeps the journal for a later try.
 int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error *err);
 
 #endif

@@ -29,6 +29,8 @@ static const struct {
 	{ "policy", mn_open_policy },
 	{ "place", mn_open_place },
 	{ "record", mn_open_record },
+	{ "boot", mn_open_boot },
+	{ "directory", mn_open_directory },
 };
 
 int luaopen_mncni_core(lua_State *L)

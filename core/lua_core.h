@@ -20,6 +20,7 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 // (core/embed.h).
 #define MN_POLICY_PATH_KEY "mncni.policy_path"
 #define MN_SEALED_KEY "mncni.sealed" // true once the code of a policy is there
+#define MN_GUARD_KEY "mncni.guard"   // a function to call when such code comes, if there is one
 #define MN_EMBEDDED_KEY "mncni.embedded"
 
 // Tells whether a chunk of this source (lua_Debug) is one of mncni's own files, whose lines mean nothing to
@@ -36,6 +37,8 @@ int mn_open_find_program(lua_State *L);
 int mn_open_journal(lua_State *L);
 int mn_open_policy(lua_State *L);
 int mn_open_place(lua_State *L);
+int mn_open_boot(lua_State *L);
+int mn_open_directory(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
 

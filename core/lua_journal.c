@@ -99,21 +99,43 @@ static int read_protected(lua_State *L)
 	return 1;
 }
 
+// Pushes malloc'ed text and frees it.
+static int push_text(lua_State *L, char *text)
+{
+	int status;
+
+	lua_pushcfunction(L, read_protected);
+	lua_pushlightuserdata(L, text);
+	status = lua_pcall(L, 1, 1, 0);
+	free(text);
+	return status == LUA_OK ? 1 : lua_error(L);
+}
+
 // journal:read() returns the whole text, a JSON document a line.
 static int journal_read(lua_State *L)
 {
 	struct mn_journal *journal = check_journal(L);
 	struct mn_error err = { 0 };
 	char *text = NULL;
-	int status;
 
 	if (mn_journal_read(journal, &text, &err) < 0)
 		return mn_lua_raise(L, &err);
-	lua_pushcfunction(L, read_protected);
-	lua_pushlightuserdata(L, text);
-	status = lua_pcall(L, 1, 1, 0);
-	free(text);
-	return status == LUA_OK ? 1 : lua_error(L);
+	return push_text(L, text);
+}
+
+// peek(path) returns the text of a journal without waiting for its lock: what is there now, perhaps while a
+// call writes it. nil when there is none.
+static int journal_peek(lua_State *L)
+{
+	struct mn_error err = { 0 };
+	char *text = NULL;
+
+	if (mn_journal_peek(luaL_checkstring(L, 1), &text, &err) == 0)
+		return push_text(L, text);
+	if (err.errnum != ENOENT)
+		return mn_lua_raise(L, &err);
+	lua_pushnil(L);
+	return 1;
 }
 
 // journal:undo("del" | "rollback") undoes what it lists and removes it; raises the first failure after trying
@@ -174,8 +196,10 @@ static int directory_close(lua_State *L)
 	return 0;
 }
 
+// Pushes the paths of what is in a directory; a directory that is not there has nothing in it.
 static int push_directory(lua_State *L, const char *path)
 {
+	struct mn_error err = { 0 };
 	DIR **dir = lua_newuserdatauv(L, sizeof(DIR *), 0);
 	lua_Integer n = 0;
 
@@ -183,6 +207,11 @@ static int push_directory(lua_State *L, const char *path)
 	luaL_setmetatable(L, DIRECTORY_META);
 	lua_newtable(L);
 	*dir = opendir(path);
+	if (!*dir && errno != ENOENT) {
+		mn_fail(&err, errno, "list", path, "the journals cannot be listed");
+		err.code = 5;
+		return mn_lua_raise(L, &err);
+	}
 	for (struct dirent *entry = *dir ? readdir(*dir) : NULL; entry; entry = readdir(*dir)) {
 		if (entry->d_name[0] == '.')
 			continue;
@@ -195,7 +224,8 @@ static int push_directory(lua_State *L, const char *path)
 	return 1;
 }
 
-// list{state_dir=, network=} returns the paths of all journals of a network.
+// list{state_dir=, network=} returns the paths of all journals of a network; without a network, those of the
+// directories that each hold one network's.
 static int journal_list(lua_State *L)
 {
 	static const char *const known[] = { "state_dir", "network", NULL };
@@ -207,7 +237,8 @@ static int journal_list(lua_State *L)
 	mn_lua_check_keys(L, 1, "journal.list", known);
 	lua_settop(L, 1);
 	key.state_dir = check_field(L, "state_dir");
-	key.network = check_field(L, "network");
+	if (lua_getfield(L, 1, "network") != LUA_TNIL)
+		key.network = check_field(L, "network");
 	if (mn_journal_dir(path, &key, &err) < 0)
 		return mn_lua_raise(L, &err);
 	return push_directory(L, path);
@@ -239,6 +270,7 @@ int mn_open_journal(lua_State *L)
 	static const luaL_Reg functions[] = {
 		{ "open", journal_open },
 		{ "list", journal_list },
+		{ "peek", journal_peek },
 		{ "hash", journal_hash },
 		{ NULL, NULL },
 	};

@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "lua_args.h"
 #include "netns.h"
+#include "survey.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -257,6 +258,55 @@ static int netns_list(lua_State *L)
 	return 1;
 }
 
+static void push_pair(lua_State *L, uint64_t dev, uint64_t ino)
+{
+	lua_pushfstring(L, "%I:%I", (lua_Integer)dev, (lua_Integer)ino);
+}
+
+static int push_survey(lua_State *L)
+{
+	const struct mn_survey *survey = lua_touserdata(L, 1);
+
+	lua_createtable(L, 0, (int)survey->n);
+	for (size_t i = 0; i < survey->n; i++) {
+		push_pair(L, survey->seen[i].dev, survey->seen[i].ino);
+		lua_pushstring(L, survey->seen[i].path);
+		lua_rawset(L, -3);
+	}
+	return 1;
+}
+
+// netns.survey(): a table from the id of every network namespace that a process of /proc or a mount holds to
+// a path that opens it. Raises when it cannot look at all of them.
+static int netns_survey(lua_State *L)
+{
+	struct mn_survey survey;
+	struct mn_error err = { 0 };
+	int ret = mn_survey(&survey, &err), status = LUA_OK;
+
+	if (ret == 0) {
+		lua_pushcfunction(L, push_survey);
+		lua_pushlightuserdata(L, &survey);
+		status = lua_pcall(L, 1, 1, 0);
+	}
+	mn_survey_free(&survey);
+	if (ret < 0)
+		mn_lua_raise(L, &err);
+	return status == LUA_OK ? 1 : lua_error(L);
+}
+
+// netns.view(): the id of the process namespace that the caller is in, whose processes survey() sees.
+static int netns_view(lua_State *L)
+{
+	struct mn_error err = { 0 };
+	uint64_t dev, ino;
+
+	if (mn_survey_view(&dev, &ino, &err) < 0)
+		mn_lua_raise(L, &err);
+	push_pair(L, dev, ino);
+	return 1;
+}
+
 static int netns_fd(lua_State *L)
 {
 	lua_pushinteger(L, check_open(L, 1));
@@ -270,7 +320,7 @@ static void push_id(lua_State *L, int fd)
 
 	if (mn_netns_id(fd, &dev, &ino, &err) < 0)
 		mn_lua_raise(L, &err);
-	lua_pushfstring(L, "%I:%I", (lua_Integer)dev, (lua_Integer)ino);
+	push_pair(L, dev, ino);
 }
 
 static int netns_id(lua_State *L)
@@ -346,6 +396,8 @@ static const luaL_Reg functions[] = {
 	{ "pin", netns_pin },
 	{ "remove", netns_remove },
 	{ "list", netns_list },
+	{ "survey", netns_survey },
+	{ "view", netns_view },
 	{ NULL, NULL },
 };
 

@@ -211,6 +211,19 @@ static int socket_fd(lua_State *L)
 	return 1;
 }
 
+// sock:cookie(): what tells the socket's namespace from every other of this boot, past ones too; nil where
+// the kernel (before 5.14) has no such number.
+static int socket_cookie(lua_State *L)
+{
+	uint64_t cookie;
+
+	if (mn_nl_cookie(&mn_lua_check_socket(L, 1)->nl, &cookie) < 0)
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, (lua_Integer)cookie);
+	return 1;
+}
+
 static int check_protocol(lua_State *L, const char *name)
 {
 	if (strcmp(name, "route") == 0)
@@ -253,6 +266,7 @@ int mn_open_socket(lua_State *L)
 		{ "batch", mn_socket_batch },
 		{ "dump", mn_socket_dump },
 		{ "fd", socket_fd },
+		{ "cookie", socket_cookie },
 		{ "close", socket_close },
 		{ NULL, NULL },
 	};

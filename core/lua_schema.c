@@ -145,6 +145,10 @@ static bool add_field(void *arg, const struct mn_row *row, const char *key)
 		lua_pushboolean(L, 1);
 		lua_setfield(L, -2, "readonly");
 	}
+	if (row->flags & MN_JOINED) {
+		lua_pushboolean(L, 1);
+		lua_setfield(L, -2, "joined");
+	}
 	// A peer is a link again: its fields are the link's, told once.
 	if (inner && inner == &mn_link_table) {
 		set_string(L, "of", "link");

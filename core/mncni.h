@@ -68,7 +68,8 @@ struct mn_options {
 	// the checks in a finalizer (__gc). For these, alarm_signal (SIGALRM, say) is sent to the thread that
 	// made the state when wall_ms and grace_ms have passed: a POSIX timer, si_code SI_TIMER, alarm_data
 	// in si_value.sival_ptr. 0 arms no timer. The program installs the handler; without one the signal's
-	// default ends the process.
+	// default ends the process. With an alarm, what is built in runs unchecked, and faster, until the
+	// first file of a policy is read.
 	//
 	// In the handler the state is in the middle of something: of this library only mn_state_stop() may be
 	// called, of libc only what signal-safety(7) lists, and Lua not at all. It may
@@ -105,7 +106,8 @@ int mn_state_renew(struct mn_state *state);
 int mn_state_limit(struct mn_state *state, const struct mn_limits *limits);
 
 // Stops the script at its next thousandth instruction: the call under way, and each later one, fails with
-// code 101. May be called in a signal handler and from any thread.
+// code 101. May be called in a signal handler and from any thread. What is built in goes on where an alarm
+// watches over it (see alarm_signal).
 void mn_state_stop(struct mn_state *state);
 
 // Loads a built-in module ("mncni.cni"), or a Lua file beside the user's policies. Returns a handle for

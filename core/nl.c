@@ -114,6 +114,13 @@ int mn_nl_fd(const struct mn_nl *nl)
 	return nl->socket ? mnl_socket_get_fd(nl->socket) : -1;
 }
 
+int mn_nl_cookie(const struct mn_nl *nl, uint64_t *cookie)
+{
+	socklen_t size = sizeof(*cookie);
+
+	return getsockopt(mn_nl_fd(nl), SOL_SOCKET, SO_NETNS_COOKIE, cookie, &size) < 0 ? -errno : 0;
+}
+
 uint32_t mn_nl_next_seq(struct mn_nl *nl)
 {
 	if (++nl->seq == 0)

@@ -52,6 +52,10 @@ int mn_nl_join(struct mn_nl *nl, unsigned int group, struct mn_error *err);
 void mn_nl_close(struct mn_nl *nl);
 int mn_nl_fd(const struct mn_nl *nl);
 
+// The cookie of the socket's namespace: unlike an inode's number never used twice in one boot. -errno on
+// kernels before 5.14.
+int mn_nl_cookie(const struct mn_nl *nl, uint64_t *cookie);
+
 // The sequence number for the next request.
 uint32_t mn_nl_next_seq(struct mn_nl *nl);
 

@@ -17,8 +17,9 @@
 #define INTERVAL 1000	      // instructions between two looks
 #define MAX_WALL_MS 86400000U // keeps sums of times in range
 
-// Garbage is collected once a state holds this many bytes: most calls of a plugin end before that.
-#define COLLECT_FROM ((size_t)2 << 20)
+// Kibibytes that Lua may allocate before it collects garbage for the first time: most calls of a plugin end
+// before that.
+#define COLLECT_AFTER 2048
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
@@ -29,9 +30,14 @@
 // of who resumed it.
 static void refuse(struct mn_state *state)
 {
+	struct mn_report seen = { 0 };
+
 	state->refused = true;
-	if (state->L && !state->expired)
-		mn_state_locate(state->L, &state->report);
+	// What is ours and needs memory afterwards, to tell of it, does not hide the place.
+	if (state->L && !state->expired && mn_state_locate(state->L, &seen)) {
+		memcpy(state->report.file, seen.file, sizeof(seen.file));
+		state->report.line = seen.line;
+	}
 }
 
 static void *allocate(void *data, void *pointer, size_t old_size, size_t new_size)
@@ -136,10 +142,6 @@ void mn_state_charge(lua_State *L, uint64_t instructions)
 	struct mn_state *state = mn_state_of(L);
 	char reason[80];
 
-	if (!state->collects && state->used > COLLECT_FROM) {
-		state->collects = true;
-		lua_gc(L, LUA_GCRESTART);
-	}
 	if (!state->expired) {
 		state->left -= instructions < state->left ? instructions : state->left;
 		if (!is_finished(state, reason, sizeof(reason)))
@@ -218,12 +220,24 @@ static void set_limits(struct mn_state *state, const struct mn_options *options)
 	state->cap = limits->memory;
 }
 
+// Begins to count instructions.
+static int guard(lua_State *L)
+{
+	lua_sethook(L, on_count, LUA_MASKCOUNT, INTERVAL);
+	return 0;
+}
+
+// Counting costs a call for every instruction. Where an alarm watches over what is built in, it begins with
+// the first code that is not.
 static int open_libraries(lua_State *L)
 {
 	const struct mn_options *options = lua_touserdata(L, 1);
 
 	mn_state_open_libraries(L, options->policy_path);
-	lua_sethook(L, on_count, LUA_MASKCOUNT, INTERVAL);
+	if (!options->alarm_signal)
+		return guard(L);
+	lua_pushcfunction(L, guard);
+	lua_setfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY);
 	return 0;
 }
 
@@ -265,7 +279,7 @@ int mn_state_new(struct mn_state **result, const struct mn_options *options, str
 	}
 	*(struct mn_state **)lua_getextraspace(state->L) = state;
 	lua_setwarnf(state->L, warn, &inside_warning);
-	lua_gc(state->L, LUA_GCSTOP);
+	lua_gc(state->L, LUA_GCSTEP, -COLLECT_AFTER); // as if so much had been freed
 	ret = arm(state, options);
 	if (ret < 0)
 		mn_fail(err, -ret, "state", NULL, "no timer for signal %d", options->alarm_signal);

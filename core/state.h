@@ -32,7 +32,6 @@ struct mn_state {
 	size_t used;		 // bytes
 	size_t cap;		 // limits.memory, and a little more while an error is being reported
 	bool refused;		 // an allocation failed since the call began
-	bool collects;		 // the garbage collector runs
 	uint64_t left;		 // instructions
 	struct timespec began;	 // the period
 	struct timespec deadline;

@@ -13,6 +13,7 @@
 #ifndef MNCNI_STORE_H
 #define MNCNI_STORE_H
 
+#include "boot.h"
 #include "error.h"
 #include "range.h"
 
@@ -24,8 +25,8 @@ struct mn_store {
 	int dir; // -1 when closed
 	int deadline_ms;
 	char path[MN_STORE_PATH_MAX];
-	char boot[64];	// this boot's id; empty when the kernel does not tell
-	uint32_t mark;	// its number, 0 when the kernel does not tell
+	char boot[MN_BOOT_ID]; // this boot's id; empty when the kernel does not tell
+	uint32_t mark;	       // its number, 0 when the kernel does not tell
 	bool hint_lost; // last_reserved_ip could not be written; the caller's own memory counts instead
 };
 

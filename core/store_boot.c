@@ -8,12 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "boot.h"
 #include "cleanup.h"
-#include "io.h"
 
 #define STAMP ".mncni"
 #define FORMAT 1
-#define BOOT_PATH "/proc/sys/kernel/random/boot_id"
 #define BATCH 32 // files handled while the lock is held once
 
 // FNV-1a, folded into the range of a time stamp's nanoseconds and never 0.
@@ -35,11 +34,10 @@ uint32_t mn_store_mark(const struct stat *st)
 
 void mn_store_read_boot(struct mn_store *store, const char *boot_path)
 {
-	auto_close int fd = mn_openat(AT_FDCWD, boot_path ? boot_path : BOOT_PATH, O_RDONLY | O_CLOEXEC, 0);
-	ssize_t got = fd < 0 ? -1 : read(fd, store->boot, sizeof(store->boot) - 1);
-
-	store->boot[got > 0 ? got : 0] = '\0';
-	store->boot[strcspn(store->boot, " \t\r\n")] = '\0';
+	if (boot_path)
+		mn_boot_read(boot_path, store->boot);
+	else
+		memcpy(store->boot, mn_boot_id(), sizeof(store->boot));
 	store->mark = mark_of(store->boot);
 }
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "boot.h"
 #include "cleanup.h"
 #include "exec.h"
 #include "json.h"
@@ -41,6 +42,22 @@ static int bad_entry(struct mn_error *err, const char *op, const char *what)
 	return -EINVAL;
 }
 
+// Tells whether an open namespace has the cookie that was recorded with it, as far as that can be told: the
+// number of an inode, and a path, may be those of another one by now.
+static bool has_cookie(int fd, const cJSON *cookie)
+{
+	struct mn_error ignored = { 0 };
+	struct mn_nl nl = { 0 };
+	uint64_t found;
+	bool same;
+
+	if (!cJSON_IsNumber(cookie) || mn_nl_open(&nl, NETLINK_ROUTE, fd, &ignored) < 0)
+		return true;
+	same = mn_nl_cookie(&nl, &found) < 0 || found == (uint64_t)cookie->valuedouble;
+	mn_nl_close(&nl);
+	return same;
+}
+
 // Opens the namespace that an entry names. 1: it is gone, and with it all that was in it. An entry without
 // one means the caller's own, *fd -1. A path that leads to another namespace than the one recorded proves
 // nothing about that one's contents, but there is nothing of ours behind it.
@@ -62,7 +79,8 @@ static int open_netns(const cJSON *entry, int *fd, struct mn_error *err)
 		return 1;
 	ret = mn_netns_id(*fd, &dev, &ino, err);
 	snprintf(found, sizeof(found), "%" PRIu64 ":%" PRIu64, dev, ino);
-	if (ret < 0 || strcmp(found, id) != 0) {
+	if (ret < 0 || strcmp(found, id) != 0 ||
+		!has_cookie(*fd, cJSON_GetObjectItemCaseSensitive(netns, "cookie"))) {
 		close(*fd);
 		*fd = -1;
 		return ret < 0 ? ret : 1;
@@ -135,7 +153,7 @@ static int find_ours(
 	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
 	if (ret < 0)
 		return absent(ret) ? 0 : refused(err, ret, ifname);
-	if (reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
+	if (!reply || reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
 		return refused(err, -EPROTO, ifname);
 	info = mnl_nlmsg_get_payload(reply);
 	mnl_attr_for_each (attr, reply, sizeof(*info)) {
@@ -229,14 +247,78 @@ static int unhex(const char *hex, char **bytes, size_t *len)
 	return 0;
 }
 
-// Sends requests that were encoded when the change was made; what they remove may be gone already.
+static bool is_frame(const struct nlmsghdr *nlh)
+{
+	return nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN || nlh->nlmsg_type == NFNL_MSG_BATCH_END;
+}
+
+// Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
+// removes was not there.
+static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
+{
+	struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
+	const struct nlmsghdr *answer = NULL;
+	uint32_t first = 0, last = 0;
+	int left = (int)len, ret;
+
+	for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mn_nl_fits(nlh, left);
+		nlh = mnl_nlmsg_next(nlh, &left)) {
+		nlh->nlmsg_seq = mn_nl_next_seq(nl);
+		nlh->nlmsg_pid = nl->portid;
+		first = first ? first : nlh->nlmsg_seq;
+		if (nl->protocol == NETLINK_NETFILTER && is_frame(nlh))
+			continue;
+		nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
+		last = nlh->nlmsg_seq;
+	}
+	*gone = false;
+	ret = last ? mn_nl_exchange(nl, &request, last, &nl->in, err) : bad_entry(err, "netlink", "message");
+	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
+		int errnum = mn_nl_errno(answer);
+
+		if (absent(-errnum))
+			*gone = true;
+		else if (errnum)
+			ret = refused(err, -errnum, "netlink request");
+	}
+	return ret;
+}
+
+// Sends each part of a transaction of nf_tables as one of its own; all are tried.
+static int send_one_by_one(struct mn_nl *nl, char *bytes, size_t len, struct mn_error *err)
+{
+	const struct nlmsghdr *begin = (const struct nlmsghdr *)bytes, *nlh = begin;
+	auto_free char *one = calloc(3, MNL_ALIGN(len)); // a frame is no longer than all of it
+	int left = (int)len, first = 0;
+	bool gone;
+
+	if (!one)
+		return mn_fail(err, ENOMEM, "undo", "netlink request", "no memory");
+	for (; mn_nl_fits(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+		size_t size = MNL_ALIGN(begin->nlmsg_len);
+		int ret;
+
+		if (is_frame(nlh))
+			continue;
+		memcpy(one, begin, begin->nlmsg_len);
+		memcpy(one + size, nlh, nlh->nlmsg_len);
+		size += MNL_ALIGN(nlh->nlmsg_len);
+		memcpy(one + size, begin, begin->nlmsg_len); // an end is like a beginning but for its type
+		((struct nlmsghdr *)(one + size))->nlmsg_type = NFNL_MSG_BATCH_END;
+		ret = send_requests(nl, one, size + begin->nlmsg_len, &gone, err);
+		first = first ? first : ret;
+	}
+	return first;
+}
+
+// Sends requests that were encoded when the change was made; what they remove may be gone already. A
+// transaction does nothing at all then, so what is left of it goes piece by piece.
 static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 {
 	const char *hex = string_of(entry, "message"), *protocol = string_of(entry, "protocol");
 	auto_free char *bytes = NULL;
 	struct mn_nl nl = { 0 };
-	uint32_t first = 0, last = 0;
-	bool netfilter;
+	bool netfilter, gone = false;
 	size_t len;
 	int ret;
 
@@ -244,32 +326,10 @@ static int undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 		return bad_entry(err, "netlink", "message");
 	netfilter = strcmp(protocol, "netfilter") == 0;
 	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
-	if (ret == 0) {
-		struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
-		const struct nlmsghdr *answer = NULL;
-		int left = (int)len;
-
-		for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mn_nl_fits(nlh, left);
-			nlh = mnl_nlmsg_next(nlh, &left)) {
-			nlh->nlmsg_seq = mn_nl_next_seq(&nl);
-			nlh->nlmsg_pid = nl.portid;
-			first = first ? first : nlh->nlmsg_seq;
-			if (netfilter &&
-				(nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN ||
-					nlh->nlmsg_type == NFNL_MSG_BATCH_END))
-				continue;
-			nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
-			last = nlh->nlmsg_seq;
-		}
-		ret = last ? mn_nl_exchange(&nl, &request, last, &nl.in, err)
-			   : bad_entry(err, "netlink", "message");
-		while (ret == 0 && (answer = mn_nl_next(&nl, &nl.in, answer, first, last))) {
-			int errnum = mn_nl_errno(answer);
-
-			if (errnum && !absent(-errnum))
-				ret = refused(err, -errnum, "netlink request");
-		}
-	}
+	if (ret == 0)
+		ret = send_requests(&nl, bytes, len, &gone, err);
+	if (ret == 0 && netfilter && gone)
+		ret = send_one_by_one(&nl, bytes, len, err);
 	mn_nl_close(&nl);
 	return ret;
 }
@@ -418,7 +478,23 @@ static int undo_exec(const cJSON *entry, struct mn_error *err)
 	return ret;
 }
 
-static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_error *err)
+// Tells from the first line whether an earlier boot wrote the journal: what it lists in the kernel is gone,
+// and what stands in its place by now is somebody else's.
+static bool of_earlier_boot(const char *line)
+{
+	cJSON *head = NULL;
+	const char *boot;
+	bool earlier;
+
+	if (mn_json_parse(line, strlen(line), &head, NULL) < 0)
+		return false;
+	boot = string_of(head, "boot");
+	earlier = boot && *mn_boot_id() && strcmp(boot, mn_boot_id()) != 0;
+	cJSON_Delete(head);
+	return earlier;
+}
+
+static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, struct mn_error *err)
 {
 	static const struct {
 		const char *op;
@@ -439,7 +515,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 		return undo_lease(entry, err);
 	if (strcmp(op, "exec") == 0)
 		return undo_exec(entry, err);
-	if (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK)
+	if (earlier || (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK))
 		return 0;
 	ret = open_netns(entry, &netns, err);
 	if (ret != 0)
@@ -456,16 +532,16 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, struct mn_erro
 }
 
 // What undoes one line: nothing, an entry, or a list of entries, all of which are tried, in their order.
-static int undo_line(const cJSON *undo, enum mn_undo_mode mode, struct mn_error *err)
+static int undo_line(const cJSON *undo, enum mn_undo_mode mode, bool earlier, struct mn_error *err)
 {
 	const cJSON *entry;
 	int first = 0;
 
 	if (!cJSON_IsArray(undo))
-		return cJSON_IsObject(undo) ? undo_entry(undo, mode, err) : 0;
+		return cJSON_IsObject(undo) ? undo_entry(undo, mode, earlier, err) : 0;
 	cJSON_ArrayForEach (entry, undo) {
 		struct mn_error one = { 0 };
-		int ret = undo_entry(entry, mode, &one);
+		int ret = undo_entry(entry, mode, earlier, &one);
 
 		if (ret < 0 && first == 0) {
 			first = ret;
@@ -495,6 +571,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	auto_free char *text = NULL;
 	auto_free char **lines = NULL;
 	struct mn_error first = { 0 };
+	bool earlier;
 	size_t n;
 	int ret;
 
@@ -504,17 +581,18 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	n = split_lines(text, &lines);
 	if (!lines)
 		return mn_fail(err, ENOMEM, "undo", journal->path, "no memory");
+	earlier = n > 0 && of_earlier_boot(lines[0]);
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
 		cJSON *line = NULL;
 
-		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0) {
-			mn_fail(&one, EINVAL, "undo", journal->path, "line %zu of the journal is not JSON",
-				n + 1);
+		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0 || !cJSON_IsObject(line)) {
+			mn_fail(&one, EINVAL, "undo", journal->path,
+				"line %zu of the journal is no JSON object", n + 1);
 			one.code = 5;
 			ret = -EINVAL;
 		} else {
-			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, &one);
+			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, earlier, &one);
 		}
 		cJSON_Delete(line);
 		if (ret < 0 && first.errnum == 0)

@@ -341,13 +341,19 @@ static int command_main(int argc, char **argv)
 {
 	cJSON *words = cJSON_CreateStringArray((const char *const *)argv + 1, argc > 1 ? argc - 1 : 0);
 	char *request = cJSON_PrintUnformatted(words);
+	// A subcommand looks at the whole node, and a person waits for it.
+	struct mn_options options = {
+		.limits.memory = (size_t)512 << 20,
+		.limits.instructions = UINT64_C(100000000000),
+		.limits.wall_ms = 3600000,
+	};
 	struct mn_state *state = NULL;
 	struct mn_error err = { 0 };
 	char *reply = NULL;
 	int module = 0, status = 1;
 
 	cJSON_Delete(words);
-	if (request && mn_state_new(&state, NULL, &err) == 0)
+	if (request && mn_state_new(&state, &options, &err) == 0)
 		module = mn_require(state, "mncni.command", &err);
 	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
 		status = print_reply(reply);

@@ -38,8 +38,8 @@ function policy.check(request, conf, lease)
 end
 
 -- Raises code 50 when no address is free.
-function policy.status(conf)
-  mncni.store.status(conf, range_sets(conf))
+function policy.status(conf, request)
+  mncni.store.status(conf, range_sets(conf), request)
 end
 
 -- Frees what no attachment of valid holds.

@@ -53,4 +53,11 @@ function policy.add(pod, conf)
   return pod:result { bridge, eth, lease, dns = conf.dns }
 end
 
+function policy.status(conf)
+  if not conf.ipam then
+    error(mncni.error { code = 50, object = "ipam", message = "the configuration has no \"ipam\" section" })
+  end
+  mncni.bridge.status { ifname = conf.bridge }
+end
+
 return policy

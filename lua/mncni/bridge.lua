@@ -7,6 +7,13 @@ local steps = require "mncni.steps"
 
 local bridge = {}
 
+local CALL_IPTABLES = "net/bridge/bridge-nf-call-iptables"
+
+local function without_br_netfilter(key)
+  return key:gsub("/", ".") .. " is not there: services may not work between pods of one node; "
+    .. "load the module br_netfilter"
+end
+
 -- 0a:58 and four bytes of the address, so that a bridge keeps its MAC while ports come and go, and has the same one
 -- after a reboot (a locally administered address, IEEE 802 bit 0x02; kubenet's choice of prefix).
 local function pinned_mac(address)
@@ -112,7 +119,7 @@ local function prepare(context, args)
   end
   list[#list + 1] = {
     net = "host", verb = "require", object = "bridge",
-    args = { ifname = args.ifname, promisc = args.promisc, address = args.address },
+    args = { ifname = args.ifname, promisc = args.promisc or nil, address = args.address },
   }
   return list
 end
@@ -136,6 +143,24 @@ function bridge.ensure(args)
   return made
 end
 
+-- status{ ifname = } raises code 51 when something that is no bridge has the name: no pod is attached to it, new or old.
+-- Says what ensure and call_iptables would say, and changes nothing.
+function bridge.status(args)
+  arguments.check("bridge.status", args, { "ifname" })
+  local host <close> = require("mncni.net").open()
+  local link = host.link.get { ifname = args.ifname }
+  if link and link.kind ~= "bridge" then
+    error(core.error {
+      code = 51, object = ("link %q"):format(args.ifname),
+      message = ("it is %s, not a bridge, so that no pod can be attached to it"):format(
+        link.kind and ("a " .. link.kind) or "a device of the machine"),
+    }, 0)
+  end
+  if host.sysctl.get(CALL_IPTABLES) == nil then
+    io.stderr:write("mncni: ", without_br_netfilter(CALL_IPTABLES), "\n")
+  end
+end
+
 -- Hands bridged packets to iptables and ip6tables, which kube-proxy's rules need (kubenet did the same). Where
 -- br_netfilter is not loaded this is said and goes on: without kube-proxy nobody misses it.
 function bridge.call_iptables()
@@ -143,13 +168,12 @@ function bridge.call_iptables()
     shared = true,
     prepare = function(context)
       local list = {}
-      for _, key in ipairs { "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables" } do
+      for _, key in ipairs { CALL_IPTABLES, "net/bridge/bridge-nf-call-ip6tables" } do
         local now = context.nets.host.sysctl.get(key)
         if now == "0" then
           sysctl(list, key, "1", true)
         elseif now == nil then
-          context:warn(key:gsub("/", ".") .. " is not there: services may not work between pods of one node; "
-            .. "load the module br_netfilter")
+          context:warn(without_br_netfilter(key))
           break
         end
       end

@@ -3,8 +3,8 @@
 -- Source: CNI specification 1.1.0, section 2 "Execution Protocol", and what libcni's own checks refuse.
 
 local core = require "mncni.core"
-local errors = require "mncni.errors"
 local netconf = require "mncni.netconf"
+local raised = require "mncni.raised"
 local record = require "mncni.record"
 local results = require "mncni.result"
 
@@ -269,28 +269,6 @@ local function encode(document)
   return core.json.encode(document, { pretty = true })
 end
 
-local handlers = {}
-
-function handlers.ADD(call, attachment)
-  return attachment.add(call)
-end
-
-function handlers.DEL(call, attachment)
-  attachment.del(call)
-end
-
-function handlers.CHECK(call, attachment)
-  attachment.check(call)
-end
-
-function handlers.STATUS(call, attachment)
-  attachment.status(call)
-end
-
-function handlers.GC(call, attachment)
-  attachment.gc(call, call.valid)
-end
-
 local function prepare(call, request)
   read_environment(call, call.env)
   read_configuration(call, request)
@@ -298,7 +276,7 @@ end
 
 -- What is wrong with a request has no line of Lua to tell; a fault of this code has.
 local function without_place(value)
-  return core.is_error(value) and value or errors.handler(value)
+  return core.is_error(value) and value or raised.handler(value)
 end
 
 -- Returns true and the document for stdout, or false and what was raised.
@@ -310,8 +288,8 @@ local function serve(call, request)
   if not ok then
     return false, err
   end
-  return errors.catch(function()
-    return handlers[call.command](call, require "mncni.attachment")
+  return raised.catch(function()
+    return require("mncni.verb." .. call.command:lower()).run(call)
   end)
 end
 
@@ -351,6 +329,7 @@ function cni.run(request)
   local ok, stdout = serve(call, request)
   local err
   if not ok then
+    local errors = require "mncni.errors"
     err = errors.convert(stdout)
     stdout = errors.document(err, results.supported(call.version) and call.version or NEWEST)
   end

@@ -1,11 +1,15 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The command line: mncni SUBCOMMAND ..., each subcommand a module mncni.cmd.NAME with run(words) and a summary.
+-- The command line: mncni SUBCOMMAND ..., each subcommand a module mncni.cmd.NAME with run(words).
 
 local core = require "mncni.core"
 
 local command = {}
 
-local subcommands = { "version" }
+-- In the order in which they are told: name, and what it does. All but version are modules mncni.cmd.NAME.
+local subcommands = {
+  { "gc", "removes attachments that are proven dead; mncni gc --help" },
+  { "version", "prints the version" },
+}
 
 local function about()
   local lines = {
@@ -20,7 +24,9 @@ local function about()
     lines[#lines + 1] = ("  %-16s %s"):format(policy.name, policy.source)
   end
   lines[#lines + 1] = ""
-  lines[#lines + 1] = "mncni version            prints the version"
+  for _, subcommand in ipairs(subcommands) do
+    lines[#lines + 1] = ("mncni %-18s %s"):format(table.unpack(subcommand))
+  end
   return table.concat(lines, "\n")
 end
 
@@ -36,7 +42,14 @@ function command.run(words)
   if name == "version" or name == "--version" then
     return { status = 0, stdout = core.version }
   end
-  local nearest = core.nearest(name, subcommands)
+  local known = {}
+  for i, subcommand in ipairs(subcommands) do
+    known[i] = subcommand[1]
+    if known[i] == name then
+      return require("mncni.cmd." .. name).run(table.move(words, 2, #words, 1, {}))
+    end
+  end
+  local nearest = core.nearest(name, known)
   return {
     status = 2,
     stderr = ("mncni: there is no subcommand %q%s; \"mncni help\" lists them"):format(

@@ -121,36 +121,16 @@ local function from_value(value, traced)
   return err
 end
 
--- A handler for xpcall: turns what was raised into an error object with its code, and notes the Lua file and
--- line, which are gone once the stack is unwound.
-function errors.handler(value)
-  if not core.is_error(value) then
-    return core.error(from_value(value, true))
-  end
-  if not value.file and not value.where then
-    value.file, value.line = core.place()
-  end
-  return value
-end
-
--- Lua calls no handler when memory runs out.
-local function objectified(ok, ...)
-  if ok or core.is_error((...)) then
-    return ok, ...
-  end
-  return false, core.error(from_value((...), false))
-end
-
--- pcall(fn, ...) whose error is always an error object made by errors.handler.
-function errors.catch(fn, ...)
-  return objectified(xpcall(fn, errors.handler, ...))
+-- An error object of any raised value. traced: the stack is still that of the raise.
+function errors.object(value, traced)
+  return core.error(from_value(value, traced))
 end
 
 -- What a runtime is told about a raised value of any type: { code, msg, details or nil }. Never raises.
 -- Error objects keep their code; without one, what has an errno is the kernel's word (102), the rest a policy's (100).
 function errors.convert(value)
   if not core.is_error(value) then
-    value = core.error(from_value(value, false))
+    value = errors.object(value, false)
   end
   local code = valid_code(value.code) or (value.errno and errors.codes.kernel) or errors.codes.policy
   local ok, msg = pcall(tostring, value)

@@ -174,9 +174,12 @@ local function frame(context)
   end } }
 end
 
--- record(context, { port =, mac =, lease = a lease, or true for any address }) guards a port. To be recorded before
--- the link itself: its elements then stand before it and go after it.
+-- record(context, { port =, bridge =, mac =, lease = a lease, or true for any address }) guards a port. To be recorded
+-- before the link itself: its elements then stand before it and go after it.
 function guard.record(context, args)
+  if not args.bridge then
+    error(core.error { op = "pod:veth", message = "guard needs a bridge as master: it is a port that is guarded" }, 0)
+  end
   if not args.mac:match "^%x%x:%x%x:%x%x:%x%x:%x%x:%x%x$" then
     error(core.error { code = 7, object = "MAC address", message = ("%q is none"):format(args.mac) }, 0)
   end
@@ -192,6 +195,15 @@ function guard.record(context, args)
   context:record { shared = true, prepare = frame }
   context:record { net = "host", verb = "batch", object = "nft", args = batch, undo = ruleset.undo(list) }
   context:record { net = "host", verb = "require", object = "guard", args = needs }
+end
+
+-- teach(context, { port =, mac = }) tells the bridge where the MAC address is, for good: to be recorded once the port is
+-- there, which must not learn. The bridge learns from frames to the link-local groups 01:80:c2:00:00:0x too, which no
+-- chain sees; and what another port claims does not move an entry that is sticky.
+function guard.teach(context, args)
+  context:record { net = "host", verb = "add", object = "fdb", args = {
+    dev = args.port, mac = args.mac, state = { "noarp" }, flags = { "master", "sticky" },
+  } }
 end
 
 -- check(host, args, differs): see mncni.masquerade.

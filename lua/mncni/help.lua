@@ -137,7 +137,7 @@ local function keys_of(fields, path, out)
   local indent = (" "):rep(width + 3)
   for _, key in ipairs(sorted(fields)) do
     local row = fields[key]
-    local kind = (row.type or "value") .. range(row) .. (row.readonly and ", read only" or "")
+    local kind = (row.joined and "name or names" or row.type or "value") .. range(row) .. (row.readonly and ", read only" or "")
     if row.of then
       kind = ("keys of %q"):format(row.of)
     elseif row.fields then

@@ -12,6 +12,7 @@ local mncni = {
 local parts = {
   bridge = { "mncni.bridge" },
   cidr = { "mncni.core", "cidr" },
+  collect = { "mncni.collect" },
   help = { "mncni.help" },
   ipam = { "mncni.ipam" },
   json = { "mncni.core", "json" },

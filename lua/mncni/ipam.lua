@@ -266,47 +266,13 @@ function ipam.routes(given)
   return routes
 end
 
--- The dns part of a result from the text of a resolv.conf: { nameservers, domain, search, options }, each nil when the
--- text has none.
-function ipam.resolv_conf(text)
-  local dns = {}
-  local function add(key, values)
-    dns[key] = dns[key] or core.json.array {}
-    table.move(values, 1, #values, #dns[key] + 1, dns[key])
-  end
-  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
-    local words = {}
-    for word in line:gmatch("%S+") do
-      words[#words + 1] = word
-    end
-    local keyword = words[1]
-    if keyword and #words > 1 and not keyword:find("^[#;]") then
-      table.remove(words, 1)
-      if keyword == "nameserver" then
-        add("nameservers", { words[1] })
-      elseif keyword == "domain" then
-        dns.domain = words[1]
-      elseif keyword == "search" then
-        add("search", words)
-      elseif keyword == "options" then
-        add("options", words)
-      end
-    end
-  end
-  return dns
-end
-
--- The same of the file at path; an empty table when path is nil. Raises code 7 when it cannot be read.
+-- The dns part of a result from the resolv.conf at path; an empty table when path is nil. Raises code 7 when it cannot be
+-- read.
 function ipam.dns(path)
   if path == nil or path == "" then
     return {}
   end
-  local file <close>, why = io.open(path, "r")
-  local text = file and file:read(1 << 20)
-  if not file or not text and file:read(0) then
-    invalid("ipam.resolvConf", "cannot be read: %s", why or path)
-  end
-  return ipam.resolv_conf(text or "")
+  return require("mncni.resolv_conf").read(path)
 end
 
 return ipam

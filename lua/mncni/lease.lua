@@ -46,7 +46,8 @@ function lease.policy(call, ipam)
 end
 
 -- What an IPAM hook is asked: who wants addresses, and which. journal:undo(entry) must be called before anything
--- durable happens; held are the addresses that this attachment already has.
+-- durable happens; held are the addresses that this attachment already has. collect() removes dead attachments of the
+-- network, for a range that is exhausted.
 function lease.request(call, context, held)
   local config = call.config
   local runtime = config.runtimeConfig or {}
@@ -66,6 +67,7 @@ function lease.request(call, context, held)
     network = call.network, container = call.container, ifname = call.ifname, args = call.args,
     annotations = call.annotations, wanted = wanted, ranges = runtime.ipRanges, held = held,
     journal = { undo = function(_, entry) context:undo(entry) end },
+    collect = function() require("mncni.collect").relieve(call.state_dir, call.network) end,
   }
 end
 
@@ -151,18 +153,23 @@ function lease.status(call, ipam)
   if not policy then
     require("mncni.delegate").run(call, policy_name(ipam), "STATUS")
   elseif policy.status then
-    policy.status(conf)
+    policy.status(conf, {
+      reclaimable = function(dir) return require("mncni.collect").reclaimable(call.state_dir, call.network, dir) end,
+    })
   end
 end
 
--- Releases what belongs to no attachment of valid ({ { containerID, ifname }, ... }).
+-- Releases what belongs to no attachment of valid ({ { containerID, ifname }, ... }). Returns the list of what an IPAM
+-- policy says it has freed, { address, container, ifname }, or nil.
 function lease.gc(call, ipam, valid)
   local policy, conf = lease.policy(call, ipam)
   if not policy then
     require("mncni.delegate").run(call, policy_name(ipam), "GC")
+    return nil
   elseif policy.gc then
-    policy.gc(valid, conf)
+    return policy.gc(valid, conf)
   end
+  return nil
 end
 
 return lease

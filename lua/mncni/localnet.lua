@@ -66,8 +66,10 @@ function localnet.ensure(args)
   local bridge = type(args.bridge) == "table" and args.bridge.ifname or args.bridge
   local port = type(args.port) == "table" and args.port.host_ifname or args.port
   local want, key = wanted(bridge), ("net/ipv4/conf/%s/route_localnet"):format(bridge)
-  local undo = ruleset.undo { element(bridge, port) }
-  undo[2] = { op = "sysctl", key = key, value = "0", unless = { message = list_of(bridge), value = "1" } }
+  local undo = core.json.array {
+    ruleset.undo { element(bridge, port) },
+    { op = "sysctl", key = key, value = "0", unless = { message = list_of(bridge), value = "1" } },
+  }
   steps.apply { shared = true, prepare = function(context)
     if ruleset.present(context.nets.host, want) then
       return {}

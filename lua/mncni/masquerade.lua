@@ -17,7 +17,9 @@ local families = {
   inet6 = { number = "\10", source = 8, destination = 24, length = 16, type = "ipv6_addr", suffix = "6" },
 }
 
-local RTN_LOCAL = string.pack("=I4", 2) -- linux/rtnetlink.h
+-- linux/rtnetlink.h. The node itself sees pods as they are, and so do pods that receive a multicast or broadcast, which
+-- br_netfilter shows to these rules on its way across the bridge.
+local RTN_UNICAST = string.pack("=I4", 1)
 local SRCNAT = 100 -- NF_IP_PRI_NAT_SRC
 
 local function expressions(family)
@@ -33,7 +35,7 @@ local function expressions(family)
     address(info.destination),
     { kind = "lookup", sreg = 1, set = "nonmasq" .. info.suffix, invert = true },
     { kind = "fib", dreg = 1, result = "type", flags = { "daddr" } },
-    { kind = "cmp", sreg = 1, op = "neq", data = RTN_LOCAL },
+    { kind = "cmp", sreg = 1, op = "eq", data = RTN_UNICAST },
     { kind = "masq" },
   }
 end

@@ -112,6 +112,8 @@ local function check_args(object, verb, args)
   end
 end
 
+net.check_args = check_args
+
 local function request(verb)
   return function(self, object, wire)
     return function(args)
@@ -210,40 +212,6 @@ local function family(self, object, protocol, list)
   })
 end
 
--- net.nft: table, chain, rule, set and element with their verbs; batch{ {verb, object, args}, ... } is one atomic
--- transaction; add, del, get and list also take the object's name first: nft.add("element", {...}).
-local function nft_family(self)
-  local nft = {}
-  for object, list in pairs(nftables) do
-    nft[object] = family(self, object, "netfilter", list)
-  end
-  for _, verb in ipairs { "add", "del", "get", "list" } do
-    nft[verb] = function(object, args)
-      if not nftables[object] then
-        unknown("nft", object, nftables, 2)
-      end
-      return nft[object][verb](args)
-    end
-  end
-  function nft.batch(list)
-    check_args("nft", "batch", list)
-    local steps = {}
-    for i, step in ipairs(list) do
-      local object = tostring(step[2]):gsub("^nft_", "")
-      if not nftables[object] then
-        unknown("nft", object, nftables, 2)
-      end
-      steps[i] = { step[1], "nft_" .. object, step[3] }
-    end
-    return self:socket("netfilter"):batch(steps)
-  end
-  return setmetatable(nft, {
-    __index = function(_, name)
-      unknown("nft", name, nft, 2)
-    end,
-  })
-end
-
 -- net.sysctl: get(key) -> string or nil, set(key, value) -> previous, changed, batch{ {key, value}, ... }, in the
 -- net's namespace.
 local function sysctl_family(self)
@@ -335,7 +303,7 @@ function meta.__index(self, key)
   elseif rtnetlink[key] then
     value = family(self, key, "route", rtnetlink[key])
   elseif key == "nft" then
-    value = nft_family(self)
+    value = require("mncni.net_nft")(self, nftables, family)
   elseif key == "sysctl" then
     value = sysctl_family(self)
   elseif fields[key] or type(key) ~= "string" then

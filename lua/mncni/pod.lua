@@ -24,18 +24,23 @@ local digits = "abcdefghijklmnopqrstuvwxyz234567"
 
 -- The name of the host's end of a pod's link: the same for the same container and interface, 15 bytes long.
 -- Two attachments that collide (one in 2^55) are told apart by the alias, and the second ADD is refused.
--- Its MAC address comes from the same hash: locally administered and unicast (IEEE 802: bits 0x02 and 0x01 of byte 1).
-function pod.host_end(container, ifname)
+function pod.host_ifname(container, ifname)
   local hash = core.journal.hash(container .. "\n" .. ifname)
-  local mac = ("%02x:%02x:%02x:%02x:%02x:%02x"):format((hash >> 40 & 0xfc) | 0x02, hash >> 32 & 0xff, hash >> 24 & 0xff,
-    hash >> 16 & 0xff, hash >> 8 & 0xff, hash & 0xff)
   local name = {}
   for i = 1, 11 do
     local digit = hash & 31
     name[i] = digits:sub(digit + 1, digit + 1)
     hash = hash >> 5
   end
-  return "veth" .. table.concat(name), mac
+  return "veth" .. table.concat(name)
+end
+
+-- Its MAC address, by the same hash: locally administered and unicast (IEEE 802: bits 0x02 and 0x01 of byte 1). Given
+-- and not left to the kernel, it need not be asked for.
+local function host_mac(container, ifname)
+  local hash = core.journal.hash(container .. "\n" .. ifname)
+  local bytes = string.pack(">I6", hash & 0xfcffffffffff | 0x020000000000)
+  return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(bytes:byte(1, 6))
 end
 
 -- The alias of a pod's link, which names the attachment: proof of ownership for undo and GC.
@@ -148,23 +153,23 @@ end
 function Pod:veth(args)
   arguments.check("pod:veth", args, { "master", "mtu", "hairpin", "isolated", "host_ifname", "address", "guard" })
   local context = self._context
-  local host_ifname, host_mac = pod.host_end(self.container, self.ifname)
-  host_ifname = args.host_ifname or host_ifname
+  local host_ifname = args.host_ifname or pod.host_ifname(self.container, self.ifname)
+  local mac = host_mac(self.container, self.ifname)
   local alias = pod.alias(self.network, self.container, self.ifname)
   local master, address = args.master, args.address or self:wanted_mac()
   local eth = setmetatable({
-    kind = "veth", ifname = self.ifname, host_ifname = host_ifname, host_mac = host_mac, mtu = args.mtu, _pod = self,
+    kind = "veth", ifname = self.ifname, host_ifname = host_ifname, host_mac = mac, mtu = args.mtu, _pod = self,
   }, Eth)
 
   if args.guard then
     local guard = require "mncni.guard"
     address = address or guard.mac(self.container, self.ifname)
-    guard.record(context, { port = host_ifname, mac = address, lease = args.guard })
+    guard.record(context, { port = host_ifname, bridge = master, mac = address, lease = args.guard })
   end
   context:record {
     net = "host", verb = "add", object = "link", alias = alias,
     args = {
-      ifname = host_ifname, kind = "veth", mtu = args.mtu, address = host_mac, group = steps.GROUP,
+      ifname = host_ifname, kind = "veth", mtu = args.mtu, address = mac, group = steps.GROUP,
       master = type(master) == "table" and master.ifname or master,
       peer = {
         ifname = self.ifname, mtu = args.mtu, address = address,
@@ -179,13 +184,15 @@ function Pod:veth(args)
   }
   port_sysctls(context, "host", host_ifname)
   port_sysctls(context, "pod", self.ifname, true)
+  local port = master and { hairpin = args.hairpin or false, isolated = args.isolated or false } or nil
+  if args.guard then
+    require("mncni.guard").teach(context, { port = host_ifname, mac = address })
+    port.learning = false
+  end
   -- The kernel ignores an alias in the request that creates a link, and the port exists only after it.
   context:record {
     net = "host", verb = "set", object = "link",
-    args = {
-      ifname = host_ifname, ifalias = alias, up = true,
-      bridge_slave = master and { hairpin = args.hairpin or false, isolated = args.isolated or false } or nil,
-    },
+    args = { ifname = host_ifname, ifalias = alias, up = true, bridge_slave = port },
   }
   context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
   return eth

@@ -313,10 +313,21 @@ local function is_interval(set)
   return false
 end
 
+-- The bytes of a key that is given in parts, as the codec joins them.
+local function joined(key)
+  local message = core.encode("new", "nft_element", {
+    family = "inet", table = "t", name = "s", elem = { { key = key } },
+  })
+  return core.decode(message)[1].value.elem[1].key
+end
+
 -- An element as the set keeps it: { elem = text, comment, timeout, data }, with first and last address when it is one.
 local function element_of(given)
   local made = type(given) == "table" and model.copy(given) or { val = tostring(given) }
   made.elem, made.val = made.val or made.key, nil
+  if type(made.elem) == "table" then
+    made.elem = joined(made.elem)
+  end
   local from, to = tostring(made.elem):match("^([^-]+)-([^-]+)$")
   local first = core.cidr.parse(from or tostring(made.elem))
   if first then

@@ -214,6 +214,11 @@ local function read_dns(given, refuse)
   return next(dns) and dns or nil
 end
 
+-- For mncni.result_old.
+result.readers = {
+  absent = absent, object = object, network = network, host = host, routes = read_routes, dns = read_dns,
+}
+
 local function read(document, refuse, lenient)
   object(document, "the result", refuse)
   local interfaces = read_interfaces(document.interfaces, refuse)
@@ -223,25 +228,6 @@ local function read(document, refuse, lenient)
     routes = read_routes(document.routes, refuse, lenient),
     dns = read_dns(document.dns, refuse),
   }
-end
-
--- 0.1.0 and 0.2.0 have one address of each family, with the routes of that family.
-local function read_old(document, refuse)
-  local canonical = { interfaces = {}, ips = {}, routes = {}, dns = read_dns(document.dns, refuse) }
-  for _, key in ipairs { "ip4", "ip6" } do
-    local entry = document[key]
-    if not absent(entry) then
-      object(entry, key, refuse)
-      canonical.ips[#canonical.ips + 1] = {
-        address = network(entry.ip, key .. ".ip", refuse),
-        gateway = host(entry.gateway, key .. ".gateway", refuse),
-      }
-      for _, route in ipairs(read_routes(entry.routes, refuse, false, key .. ".")) do
-        canonical.routes[#canonical.routes + 1] = { dst = route.dst, gw = route.gw }
-      end
-    end
-  end
-  return canonical
 end
 
 -- The canonical form of a result that another plugin or the runtime handed over (decoded JSON). Its own cniVersion
@@ -259,7 +245,7 @@ function result.canonical(document, version, args)
     refuse("cniVersion", "%s is none of %s", shown(own), table.concat(result.versions, ", "))
   end
   if rank[own] < rank["0.3.0"] then
-    return read_old(document, refuse)
+    return require("mncni.result_old").read(document, refuse)
   end
   return read(document, refuse, false)
 end
@@ -272,32 +258,6 @@ end
 
 local function family(address)
   return core.cidr(address).family
-end
-
-local function old_shape(canonical, version)
-  local document = { cniVersion = version, dns = canonical.dns }
-  local configs = {}
-  for _, ip in ipairs(canonical.ips or {}) do
-    local key = family(ip.address) == "inet" and "ip4" or "ip6"
-    if not configs[key] then
-      configs[key] = { ip = ip.address, gateway = ip.gateway }
-    end
-  end
-  if not next(configs) then
-    error(core.error {
-      code = 1, message = "cannot convert: no valid IP addresses",
-      details = ("cniVersion %s has no result without an address; 0.3.0 and later have"):format(version),
-    }, 0)
-  end
-  for _, route in ipairs(canonical.routes or {}) do
-    local config = configs[family(route.dst) == "inet" and "ip4" or "ip6"]
-    if config then
-      config.routes = config.routes or core.json.array {}
-      config.routes[#config.routes + 1] = { dst = route.dst, gw = route.gw }
-    end
-  end
-  document.ip4, document.ip6 = configs.ip4, configs.ip6
-  return document
 end
 
 -- A marked copy of a list through `fn`; nil when it is empty, so that the key is left out.
@@ -313,7 +273,7 @@ end
 -- json.encode. Raises code 1 for a result without addresses below 0.3.0, which cannot say so.
 function result.convert(canonical, version)
   if rank[version] < rank["0.3.0"] then
-    return old_shape(canonical, version)
+    return require("mncni.result_old").convert(canonical, version)
   end
   local newest = rank[version] >= rank["1.1.0"]
   local numbered = rank[version] < rank["1.0.0"]

@@ -92,17 +92,14 @@ local function hex(bytes)
 end
 ruleset.hex = hex
 
--- undo(elements) returns what the journal needs to take each of them ({ family, table, name, elem = { one } }) out
--- again: in a transaction of its own, for a transaction does nothing at all if one element is gone already.
+-- undo(elements) returns what the journal needs to take them ({ family, table, name, elem }) out again.
 function ruleset.undo(elements)
-  local list = {}
-  for i, element in ipairs(elements) do
-    list[i] = {
-      op = "netlink", protocol = "netfilter",
-      message = hex(mark(0x10) .. core.encode("del", "nft_element", element) .. mark(0x11)),
-    }
+  local parts = { mark(0x10) }
+  for _, element in ipairs(elements) do
+    parts[#parts + 1] = core.encode("del", "nft_element", element)
   end
-  return core.json.array(list)
+  parts[#parts + 1] = mark(0x11)
+  return { op = "netlink", protocol = "netfilter", message = hex(table.concat(parts)) }
 end
 
 return ruleset

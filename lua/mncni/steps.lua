@@ -36,7 +36,7 @@ function steps.within(context, fn, ...)
   return fn(...)
 end
 
--- new{ host = net, pod = net or nil, journal = object with append(text) or nil, netns = { path =, id = } or nil }
+-- new{ host = net, pod = net or nil, journal = object with append(text) or nil, netns = { path =, id =, cookie = } or nil }
 function steps.new(args)
   return setmetatable({
     nets = { host = args.host, pod = args.pod },

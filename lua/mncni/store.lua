@@ -87,13 +87,30 @@ function Lease:holds(address)
   }
 end
 
+-- Has dead attachments removed, once, when there is no address left. Returns whether it is worth another try.
+function Lease:collect()
+  if self.collected or not self.request.collect then
+    return false
+  end
+  self.collected = true
+  local ok, err = pcall(self.request.collect)
+  if not ok then
+    io.stderr:write("mncni: gc: ", tostring(err), "\n")
+  end
+  return true
+end
+
 -- The address that set number `number` would give now. lost is one that others were quicker to take.
 function Lease:plan(number, lost)
   if self.assigned[number] then
     return tostring(self.assigned[number])
   end
   local set = self.sets[number]
-  return self.handle:plan { ranges = ranges_of(set), index = number - 1, lost = lost } or exhausted(self.handle, set)
+  local address = self.handle:plan { ranges = ranges_of(set), index = number - 1, lost = lost }
+  if not address and self:collect() then
+    return self:plan(number, lost)
+  end
+  return address or exhausted(self.handle, set)
 end
 
 -- Reserves the planned address of a set, or, when somebody else was quicker, the next one.
@@ -106,12 +123,13 @@ function Lease:publish(number, address)
       self.got[number] = core.cidr(address)
       return
     end
-    if self.assigned[number] then
+    if not self.assigned[number] then
+      address = self:plan(number, address)
+      self:journal { address }
+    elseif not self:collect() then
       fail(104, self.handle:path(), "requested IP address %s is not available in range set %s", address,
         ipam.describe(self.sets[number]))
     end
-    address = self:plan(number, address)
-    self:journal { address }
   end
 end
 
@@ -205,19 +223,35 @@ function store.check(request, conf, sets, lease)
   end
 end
 
+-- Whether one of the addresses is in the set.
+local function any_in(set, addresses)
+  for _, text in ipairs(addresses) do
+    if ipam.find(set, core.cidr(text):with_prefix()) then
+      return true
+    end
+  end
+  return false
+end
+
 -- Raises code 50 when a lease would fail now: a set without a free address, or a directory that cannot be written.
--- Takes no lock and changes nothing.
-function store.status(conf, sets)
+-- Where given, request.reclaimable(directory) tells which addresses a collection would free. Takes no lock and changes
+-- nothing.
+function store.status(conf, sets, request)
+  local usable, why = pcall(core.directory.usable, store.path(conf))
+  if not usable then
+    fail(50, store.path(conf), "%s", tostring(why))
+  end
   local handle <close> = store.open(conf)
   if not handle then
     return
   end
-  local writable, why = pcall(handle.writable, handle)
+  local writable, reason = pcall(handle.writable, handle)
   if not writable then
-    fail(50, handle:path(), "%s", tostring(why))
+    fail(50, handle:path(), "%s", tostring(reason))
   end
   for number, set in ipairs(sets) do
-    if not handle:has_room { ranges = ranges_of(set), index = number - 1 } then
+    if not handle:has_room { ranges = ranges_of(set), index = number - 1 }
+      and not (request and request.reclaimable and any_in(set, request.reclaimable(handle:path()))) then
       local taken, size = handle:count { ranges = ranges_of(set) }
       fail(50, handle:path(), "no IP addresses available in range set: %s; %d of %d are taken", ipam.describe(set),
         taken, size)

@@ -5,6 +5,8 @@
 ---@class mncni.core
 ---@field netns mncni.core.netns
 ---@field sysctl mncni.core.sysctl
+---@field boot mncni.core.boot
+---@field directory mncni.core.directory
 local core = {}
 
 --- A handle of a network namespace. Two open handles are equal when they hold the same namespace. `<close>` closes it.
@@ -65,6 +67,16 @@ function netns.remove(name_or_path) end
 ---@return string[]
 function netns.list() end
 
+--- Every network namespace that a thread of /proc or a mount of one's mount namespace holds: its id, as handle:id()
+--- tells it, and a path that opens it. What only a descriptor or a socket holds is not seen. Raises rather than leave
+--- out a process that it may not look at.
+---@return table<string, string>
+function netns.survey() end
+
+--- The id of the process namespace that the caller is in, whose processes survey() sees.
+---@return string
+function netns.view() end
+
 --- Settings below /proc/sys/net inside a namespace; nil stands for the caller's own. Keys are written as sysctl(8)
 --- takes them: "net/ipv4/ip_forward" or "net.ipv4.ip_forward"; where the first separator is a dot, dots and slashes
 --- change places (an interface eth0.100 is net/ipv4/conf/eth0.100/... or net.ipv4.conf.eth0/100....). What is not
@@ -93,6 +105,25 @@ function sysctl.set(handle, key, value) end
 ---@param settings { [1]: string, [2]: string|integer|boolean }[]
 ---@return { key: string, previous: string?, changed: boolean }[]
 function sysctl.batch(handle, settings) end
+
+---@class mncni.core.boot
+local boot = {}
+
+--- The kernel's boot id; nil when it cannot be told.
+---@return string?
+function boot.id() end
+
+--- Whole seconds since the boot, time asleep included, whatever the wall clock was set to.
+---@return integer
+function boot.clock() end
+
+---@class mncni.core.directory
+local directory = {}
+
+--- Raises code 5 with what would stop files from being made in a directory, or, while that is not there, in the
+--- nearest one above it. Changes nothing.
+---@param path string
+function directory.usable(path) end
 
 ---@class mncni.ExecArguments
 ---@field argv string[] complete; the program first, looked for in PATH of its environment when it has no "/"

@@ -6,6 +6,7 @@
 #include "fuzz.h"
 #include "json.h"
 #include "kernel.h"
+#include "lua_core.h"
 #include "netns.h"
 #include "state.h"
 
@@ -92,12 +93,13 @@ static void make_pod(void)
 	close(fd);
 }
 
+static const struct mn_limits limits = {
+	.memory = MN_DEFAULT_MEMORY, .instructions = 50000000, .wall_ms = 20000
+};
+
 static void new_state(void)
 {
-	struct mn_options options = {
-		.limits = { .instructions = 50000000, .wall_ms = 20000 },
-		.policy_path = policies,
-	};
+	struct mn_options options = { .limits = limits, .policy_path = policies };
 	struct mn_error err;
 
 	mn_state_free(state);
@@ -105,6 +107,15 @@ static void new_state(void)
 	fuzz_trace_lua(state->L);
 	module = mn_require(state, "mncni.cni", &err);
 	fuzz_require(module > 0, "%s", err.message);
+}
+
+// As a process that was just started: no policy has been loaded, no limit changed.
+static void renew(void)
+{
+	if (mn_state_limit(state, &limits) < 0 || mn_state_renew(state) < 0)
+		new_state();
+	lua_pushnil(state->L);
+	lua_setfield(state->L, LUA_REGISTRYINDEX, MN_SEALED_KEY);
 }
 
 void fuzz_cni_open(void)
@@ -175,8 +186,7 @@ static bool run(const char *verb, const cJSON *request)
 	int ret;
 
 	fuzz_require(text != NULL, "no memory");
-	if (mn_state_renew(state) < 0)
-		new_state();
+	renew();
 	fuzz_kernel(NULL, 0, true);
 	ret = mn_call(state, module, "run", text, &reply, &err);
 	if (ret == 0)

@@ -41,17 +41,17 @@ $(FUZZ_BUILD)/bin/%: $(FUZZ_BUILD)/obj/spec/fuzz/%.o $(FUZZ_LIB)
 
 # Each target for FUZZ_SECONDS; what is found and not yet fixed ends it with a failure.
 check-fuzz: deps-fuzz
-	+$(Q)$(MAKE) --no-print-directory $(FUZZ_BIN)
+	+$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(FUZZ_BIN)
 	$(Q)FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_BUILD="$(FUZZ_BUILD)" spec/support/ring fuzz run $(FUZZ_TARGETS)
 
 # Every input of the corpus once.
 check-fuzz-corpus: deps-fuzz
-	+$(Q)$(MAKE) --no-print-directory $(FUZZ_BIN)
+	+$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(FUZZ_BIN)
 	$(Q)FUZZ_BUILD="$(FUZZ_BUILD)" spec/support/ring fuzz replay $(FUZZ_TARGETS)
 
 # The fewest inputs, of the corpus and of what check-fuzz found, that cover the same, into FUZZ_BUILD/merged.
 fuzz-merge: deps-fuzz
-	+$(Q)$(MAKE) --no-print-directory $(FUZZ_BIN)
+	+$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(FUZZ_BIN)
 	$(Q)FUZZ_BUILD="$(FUZZ_BUILD)" spec/support/ring fuzz merge $(FUZZ_TARGETS)
 
 deps-fuzz: deps-build

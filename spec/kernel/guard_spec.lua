@@ -130,6 +130,12 @@ describe("a pod's port", function()
     { "a broadcast", function()
       return ether(0x0800, frames.ipv4(web.address, "10.244.1.255"), { to = BROADCAST })
     end },
+    { "a broadcast to whoever hears it", function()
+      return ether(0x0800, frames.ipv4(web.address, "255.255.255.255"), { to = BROADCAST })
+    end },
+    { "a multicast", function()
+      return ether(0x0800, frames.ipv4(web.address, "224.0.0.251"), { to = "01:00:5e:00:00:fb" })
+    end },
     { "gratuitous ARP", function()
       return ether(0x0806, frames.arp { op = 1, from_mac = web.mac, from = web.address, to_mac = BROADCAST,
         to = web.address }, { to = BROADCAST })
@@ -217,6 +223,33 @@ describe("a pod's port", function()
       { to = gateway, from = FORGED })))
     assert.is_true(reaches_node(ether(0x0800, frames.ipv4(web.address, "10.244.1.1"), { to = gateway })))
   end)
+
+  for option, conf in pairs { macspoofchk = { macspoofchk = true }, ipspoofchk = { ipspoofchk = true } } do
+    it("with " .. option .. " teaches the bridge nothing, not even by frames that it keeps to itself", function()
+      start(conf)
+      for last = 0, 15 do
+        arrives(ether(0x0800, frames.ipv4(db.address, db.address), {
+          to = ("01:80:c2:00:00:%02x"):format(last), from = last % 2 == 0 and FORGED or db.mac,
+        }))
+      end
+      local known = node:sh("bridge fdb show dev " .. web.port)
+      assert.falsy(known:find(FORGED, 1, true), known)
+      assert.falsy(known:find(db.mac, 1, true), known)
+      assert_reachable()
+    end)
+
+    it("with " .. option .. " is not taken over by another port", function()
+      start(conf)
+      local function db_sends(text)
+        return frames.ether { to = "02:00:00:00:00:55", from = text and db.mac or web.mac, type = 0x0800,
+          payload = frames.ipv4(db.address, "10.244.1.255", text) }
+      end
+      frames.arrives { frame = db_sends(), from = node.pods.db, to = node.pods.web, mark = db_sends }
+      local known = node:sh("bridge fdb show br cbr0 | grep " .. web.mac)
+      assert.truthy(known:find(("%s dev %s "):format(web.mac, web.port), 1, true), known)
+      assert_reachable()
+    end)
+  end
 
   it("with portIsolation reaches the node but no other isolated pod", function()
     node = plugin.node { pods = { "web", "db" } }
@@ -310,6 +343,36 @@ describe("a pod's port", function()
       assert.truthy(node:sh("nft list table bridge mncni"):find("goto check_ip6", 1, true))
     end)
 
+    it("is one of many that come and go at once", function()
+      node.space:must "nft flush ruleset"
+      for i = 1, 20 do
+        spaces.new("many" .. i)
+      end
+      local file <close> = assert(io.open(node.scratch .. "/conf", "w"))
+      file:write(core.json.encode { cniVersion = "1.1.0", name = "testnet", type = "naivebridge", ipspoofchk = true,
+        ipam = { type = "host-local", dataDir = node.scratch .. "/networks", subnet = "10.244.1.0/24" } })
+      file:flush()
+      local function all(command)
+        node.space:must([[
+          export CNI_COMMAND=%s CNI_IFNAME=eth0 CNI_PATH=%s MNCNI_STATE_DIR=%s/state
+          for i in $(seq 20); do
+            CNI_CONTAINERID=many$i CNI_NETNS=/run/netns/many$i %s/bin/naivebridge <%s/conf & pids="$pids $!"
+          done
+          for pid in $pids; do wait $pid || exit 1; done]],
+          command, node.scratch, node.scratch, node.scratch, node.scratch)
+      end
+      local function count(pattern)
+        return select(2, node:sh("nft list table bridge mncni"):gsub(pattern, ""))
+      end
+      all "ADD"
+      assert.are.equal(20, count " : jump check_all")
+      assert.are.equal(1, count "iifname vmap @ports")
+      assert.are.equal(19, count '"mncni: guard"')
+      all "DEL"
+      assert.are.equal(0, count " : jump check_all")
+      assert.are.equal(19, count '"mncni: guard"')
+    end)
+
     it("is looked at by CHECK", function()
       local args = { container = "third", conf = { ipspoofchk = true } }
       local result, third = node:add(args)
@@ -328,6 +391,8 @@ describe("a pod's port", function()
         { "nft flush chain bridge mncni check_ip6", 'nft chain "bridge mncni check_ip6"' },
         { "nft flush ruleset", "nft chain" },
         { "bridge link set dev %PORT isolated on", "isolated is true" },
+        { "bridge link set dev %PORT learning on", "learning is true" },
+        { "bridge fdb del %MAC dev %PORT master", 'fdb "%MAC"' },
       } do
         assert.is_nil(node:check(args, result))
         local command, message = mutation[1]:gsub("%%(%u+%d?)", names), mutation[2]:gsub("%%(%u+%d?)", names)

@@ -186,6 +186,17 @@ describe("naivebridge", function()
     assert.are.equal(rules, in_node "nft list set inet mncni nonmasq4")
   end)
 
+  it("masquerades IPv6 likewise", function()
+    local outside = spaces.new "outside"
+    in_node "ip link set up1 netns outside; ip addr add 2001:db8::10/64 dev up0 nodad"
+    outside:sh("ip link set up1 up; ip addr add 2001:db8::1/64 dev up1 nodad")
+    add { conf = { ipam = { type = "host-local",
+      ranges = { { { subnet = "10.244.1.0/24" } }, { { subnet = "fd00:10:244:1::/64" } } } } } }
+    assert.truthy(pods.web:sh("ping -c 1 -W 2 2001:db8::1"):find("1 received", 1, true))
+    in_node "nft flush ruleset"
+    assert.falsy(pods.web:sh("ping -c 1 -W 1 2001:db8::1"):find("1 received", 1, true))
+  end)
+
   it("takes a wider range for new though it starts like one that is there", function()
     local ipam = { type = "host-local", subnet = "10.0.0.0/24" }
     add { conf = { ipMasq = true, ipam = ipam } }

@@ -306,7 +306,7 @@ describe("a network namespace", function()
       file:flush()
       local lua = os.getenv("RING_LUA"):gsub("LD_PRELOAD=", "ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=")
       local output, status = spaces.sh(
-        "LUA_CPATH=%s strace -qq -o /dev/null -e trace=setns -e inject=setns:error=EPERM:when=2 " .. lua
+        "LUA_CPATH=%s strace -qq -o /dev/null -e trace=setns -e inject=setns:error=EPERM:when=2+ " .. lua
           .. " /run/tmp/abort.lua %s; rm /run/tmp/abort.lua", package.cpath, space.path)
       assert.truthy(output:find("inside", 1, true))
       assert.truthy(output:find("aborting", 1, true), output)
@@ -363,6 +363,45 @@ describe("a network namespace", function()
       assert.has_error(function() netns.pin("web", "x") end)
       assert.has_error(function() netns.current().run(io.stdout, print) end)
       assert.has_error(function() netns.current():run "print" end)
+    end)
+  end)
+
+  describe("in a survey", function()
+    local function opens(id, path)
+      local handle <close> = netns.open { path = path }
+      return handle:id() == id
+    end
+
+    it("is there while a process or a mount has it, in any mount namespace, and each path opens its own", function()
+      local space = spaces.new "a name"
+      local id = space.ns:id()
+      for found, path in pairs(netns.survey()) do
+        assert.is_true(opens(found, path), path)
+      end
+      assert.truthy(netns.survey()[id])
+
+      local directory = spaces.must "mktemp -d"
+      local pipe = assert(io.popen(("exec unshare -m sh -c 'touch %s/x && mount --bind \"%s\" %s/x && echo $$ && "
+        .. "exec sleep 60'"):format(directory, space.path, directory)))
+      local pid = pipe:read "l"
+      spaces.must("ip netns del %s", space.name)
+      assert.are.equal(("/proc/%s/task/%s/root%s/x"):format(pid, pid, directory), netns.survey()[id])
+      assert.is_true(opens(id, netns.survey()[id]))
+      os.execute("kill " .. pid)
+      pipe:close()
+      assert.is_nil(netns.survey()[id]) -- our descriptor is not looked for
+      spaces.must("rm -r %s", directory)
+    end)
+
+    it("is not left out for want of permission: there is no survey then", function()
+      local out = spaces.sh("setpriv --reuid 65534 --clear-groups " .. os.getenv "RING_LUA"
+        .. [[ -e 'print(pcall(require "mncni.core".netns.survey))']])
+      assert.truthy(out:find("false", 1, true) and out:find("EACCES", 1, true), out)
+    end)
+
+    it("sees what the process namespace that it names has", function()
+      local stat = spaces.must "stat -L -c %d:%i /proc/self/ns/pid"
+      assert.are.equal(stat, netns.view())
     end)
   end)
 end)

@@ -11,23 +11,25 @@ describe("a CNI call", function()
     os.remove(directory)
     calls = {}
     answer = '{"cniVersion": "1.1.0", "interfaces": [{"name": "eth0"}]}'
-    package.loaded["mncni.attachment"] = setmetatable({}, {
-      __index = function(_, verb)
-        return function(call, ...)
-          calls[#calls + 1] = { verb = verb, call = call, ... }
+    for _, verb in ipairs { "add", "del", "check", "status", "gc" } do
+      package.loaded["mncni.verb." .. verb] = {
+        run = function(call)
+          calls[#calls + 1] = { verb = verb, call = call, call.valid }
           if type(answer) == "function" then
             return answer(call)
           end
-          return answer
-        end
-      end,
-    })
+          return verb == "add" and answer or nil
+        end,
+      }
+    end
     cni = require "mncni.cni"
     record = require "mncni.record"
   end)
 
   after_each(function()
-    package.loaded["mncni.attachment"] = nil
+    for _, verb in ipairs { "add", "del", "check", "status", "gc" } do
+      package.loaded["mncni.verb." .. verb] = nil
+    end
     os.execute(("rm -rf '%s'"):format(directory))
   end)
 

