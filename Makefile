@@ -141,7 +141,7 @@ deps-test: deps-build
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
-RINGS := lint check-unit check-kernel check-fuzz-corpus check-containerd
+RINGS := lint check-unit check-kernel check-fuzz-corpus check-faults-short check-containerd
 
 # Set-up comes first and by itself: what follows is decided by what is installed.
 test: deps-test

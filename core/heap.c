@@ -41,10 +41,10 @@ static size_t class_of(size_t size)
 static void *take(struct mn_heap *heap, size_t size)
 {
 	size_t class = class_of(size), room = (class + 1) * MN_HEAP_STEP;
-	void *block = heap->free[class];
+	struct mn_heap_block *block = heap->free[class];
 
 	if (block) {
-		memcpy(&heap->free[class], block, sizeof(void *));
+		heap->free[class] = block->next;
 		return block;
 	}
 	if ((size_t)(heap->end - heap->at) < room) {
@@ -54,21 +54,20 @@ static void *take(struct mn_heap *heap, size_t size)
 
 		if (chunk == MAP_FAILED)
 			return NULL;
-		memcpy(chunk, &heap->chunks, sizeof(void *));
-		heap->chunks = chunk;
+		((struct mn_heap_block *)chunk)->next = heap->chunks;
+		heap->chunks = (struct mn_heap_block *)chunk;
 		heap->at = chunk + MN_HEAP_STEP;
 		heap->end = chunk + CHUNK;
 	}
-	block = heap->at;
 	heap->at += room;
-	return block;
+	return heap->at - room;
 }
 
-static void give(struct mn_heap *heap, void *block, size_t size)
+static void give(struct mn_heap *heap, struct mn_heap_block *block, size_t size)
 {
 	size_t class = class_of(size);
 
-	memcpy(block, &heap->free[class], sizeof(void *));
+	block->next = heap->free[class];
 	heap->free[class] = block;
 }
 
@@ -107,9 +106,9 @@ void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t
 void mn_heap_clear(struct mn_heap *heap)
 {
 	while (heap->chunks) {
-		void *chunk = heap->chunks;
+		struct mn_heap_block *chunk = heap->chunks;
 
-		memcpy(&heap->chunks, chunk, sizeof(void *));
+		heap->chunks = chunk->next;
 		munmap(chunk, CHUNK);
 	}
 	memset(heap, 0, sizeof(*heap));

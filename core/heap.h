@@ -10,10 +10,15 @@
 #define MN_HEAP_STEP 16u   // bytes; each size class holds blocks of one multiple of it
 #define MN_HEAP_SMALL 1024 // bytes of the largest block that is taken from a chunk
 
+// What a block is while nobody uses it, and how a chunk begins.
+struct mn_heap_block {
+	struct mn_heap_block *next;
+};
+
 struct mn_heap {
-	void *free[MN_HEAP_SMALL / MN_HEAP_STEP];
+	struct mn_heap_block *free[MN_HEAP_SMALL / MN_HEAP_STEP];
 	char *at, *end; // what is left of the newest chunk
-	void *chunks;	// linked through their first word
+	struct mn_heap_block *chunks;
 };
 
 // As realloc(3), for blocks of this heap, with the size that the block has now. NULL when memory is short:

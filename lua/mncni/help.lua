@@ -137,8 +137,8 @@ local function keys_of(fields, path, out)
   local indent = (" "):rep(width + 3)
   for _, key in ipairs(sorted(fields)) do
     local row = fields[key]
-    local kind = (row.joined and "name or names" or row.type or "value") .. range(row)
-      .. (row.readonly and ", read only" or "")
+    local sort = row.joined and "name or names" or row.type or "value"
+    local kind = sort .. range(row) .. (row.readonly and ", read only" or "")
     if row.of then
       kind = ("keys of %q"):format(row.of)
     elseif row.fields then

@@ -11,12 +11,14 @@ usage: make bench ARGS="[OPTION...]"
   --pods N           pods that are there at the same time (default 50)
   --rounds N         how often they come and go (default 4)
   --masquerade       with ipMasq
+  --reserved N       addresses that are taken beforehand, of a /16 (default 0)
+  --at-once          all pods of a round are added, and deleted, at the same time
   --trace-only       no times: only what one ADD does]]
 
 local build = assert(os.getenv "MNCNI_BUILD")
 local options = {
   plugin = build .. "/bench/cni/naivebridge", reference = "/usr/lib/cni/bridge", pods = 50, rounds = 4,
-  masquerade = false, ["trace-only"] = false,
+  masquerade = false, reserved = 0, ["at-once"] = false, ["trace-only"] = false,
 }
 
 local function fail(...)
@@ -107,6 +109,18 @@ local function job(label, who, verb, pod)
   return table.concat({ label, who.program, who.input, table.unpack(environment(who, verb, pod)) }, "\t")
 end
 
+-- Fills the range of a contestant from its start, in the name of containers that are somewhere else.
+local function reserve(who)
+  local dir = ("%s/networks/bench%d"):format(scratch, who.number)
+  run("mkdir -p " .. dir)
+  local last
+  for i = 1, options.reserved do
+    last = ("10.%d.%d.%d"):format(100 + who.number, (i + 1) // 256, (i + 1) % 256)
+    write(dir .. "/" .. last, ("reserved-%d\r\neth0"):format(i))
+  end
+  if last then write(dir .. "/last_reserved_ip.0", last) end
+end
+
 -- Calls of every pod, the contestants in turns, and who begins changes with each pod.
 local function jobs_for(verb, pods)
   local list = {}
@@ -134,6 +148,26 @@ local function measure(jobs, samples)
   if not pipe:close() then fail "a run failed: see above" end
 end
 
+-- One contestant after the other, each with all its pods at the same time; who begins changes with the round.
+local function measure_at_once(verb, pods, samples, round)
+  for turn = 1, #contestants do
+    local who = contestants[(round + turn) % #contestants + 1]
+    local list = {}
+    for i, pod in ipairs(pods) do list[i] = job(who.label .. " " .. verb, who, verb, pod) end
+    write(scratch .. "/jobs", table.concat(list, "\n") .. "\n")
+    local pipe = assert(io.popen(("%s/bench/spawn at-once <%s/jobs"):format(build, scratch)))
+    for line in pipe:lines() do
+      local label, wall, user, system = line:match "^(.-)\t(%d+)\t(%d+)\t(%d+)$"
+      label = label == "total" and who.label .. " " .. verb .. " total" or label
+      samples[label] = samples[label] or { user = {}, system = {} }
+      table.insert(samples[label], math.tointeger(wall))
+      table.insert(samples[label].user, math.tointeger(user))
+      table.insert(samples[label].system, math.tointeger(system))
+    end
+    if not pipe:close() then fail "a run failed: see above" end
+  end
+end
+
 -- The value below which this part of the samples lies, in milliseconds.
 local function quantile(samples, part)
   table.sort(samples)
@@ -159,8 +193,18 @@ local function report(samples)
       row(("%s %s (%s)"):format(verb, who.label, who.kind), samples[who.label .. " " .. verb])
     end
   end
-  row("starting /bin/true", samples.exec)
+  if samples.exec then row("starting /bin/true", samples.exec) end
   print()
+  for _, verb in ipairs(options["at-once"] and { "ADD", "DEL" } or {}) do
+    local rate = {}
+    for _, who in ipairs(contestants) do
+      local label = ("%s %s"):format(who.label, verb)
+      rate[#rate + 1] = options.pods / quantile(samples[label .. " total"], .5) * 1000
+      print(("%s %s (%s): %.0f a second, p99 %.1f ms"):format(verb, who.label, who.kind, rate[#rate],
+        quantile(samples[label], .99)))
+    end
+    print(("%s: %.1f times the reference's throughput"):format(verb, rate[1] / rate[2]))
+  end
   for _, verb in ipairs { "ADD", "DEL" } do
     local ours, theirs = samples["plugin " .. verb], samples["reference " .. verb]
     print(("%s: %.3f of the reference at the median (%.1f times as fast), %.3f at p90"):format(verb,
@@ -217,17 +261,25 @@ for _, who in ipairs(contestants) do run("test -x " .. who.program) end
 local warm = new_pod "warm"
 for _, verb in ipairs { "ADD", "DEL", "ADD" } do measure(jobs_for(verb, { warm }), {}) end -- bridges are there now
 
+for _, who in ipairs(contestants) do reserve(who) end
+
 local samples = {}
 for round = 1, options["trace-only"] and 0 or options.rounds do
   local pods = {}
   for i = 1, options.pods do pods[i] = new_pod(("r%dp%d"):format(round, i)) end
-  measure(jobs_for("ADD", pods), samples)
-  measure(jobs_for("DEL", pods), samples)
+  for _, verb in ipairs { "ADD", "DEL" } do
+    if options["at-once"] then
+      measure_at_once(verb, pods, samples, round)
+    else
+      measure(jobs_for(verb, pods), samples)
+    end
+  end
   for _, pod in ipairs(pods) do remove_pod(pod) end
 end
 if not options["trace-only"] then
-  print(("%d pods at a time, %d rounds, %s masquerading, state on tmpfs, kernel %s"):format(
-    options.pods, options.rounds, options.masquerade and "with" or "without", run("uname -r"):gsub("%s", "")))
+  print(("%d pods at a time%s, %d rounds, %s masquerading, %d addresses reserved, state on tmpfs, kernel %s"):format(
+    options.pods, options["at-once"] and " and at once" or "", options.rounds,
+    options.masquerade and "with" or "without", options.reserved, (run("uname -r"):gsub("%s", ""))))
   report(samples)
 end
 

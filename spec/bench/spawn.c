@@ -5,10 +5,13 @@
 // where the rest is the complete environment. For each a line "LABEL<tab>WALL<tab>USER<tab>SYSTEM" is
 // printed, in microseconds: from just before the start until the program has been waited for, and what it and
 // its children used of the processors. The first run that fails ends the whole, with what it printed.
+// With the argument "at-once" all runs are started before the first is waited for; a last line "total" has
+// the time from the first start to the last end.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +23,7 @@
 #include <unistd.h>
 
 #define MAX_ENV 64
+#define MAX_AT_ONCE 1000
 
 struct run {
 	char *label, *program, *input;
@@ -75,65 +79,123 @@ static int64_t in_us(const struct timeval *time)
 	return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
 }
 
-// Runs one program; output is an empty file for its stdout. Returns the microseconds, or -1 when it failed.
-static int64_t time_one(const struct run *run, int output, struct rusage *used)
+static pid_t start(const struct run *run, int output)
 {
 	posix_spawn_file_actions_t files;
 	char *argv[] = { run->program, NULL };
-	int64_t before, after;
-	int input, status;
+	int input = open(run->input, O_RDONLY | O_CLOEXEC);
 	pid_t pid;
 
-	input = open(run->input, O_RDONLY | O_CLOEXEC);
 	if (input < 0)
 		die(run->label, run->input);
 	if (posix_spawn_file_actions_init(&files) ||
 		posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO) ||
 		posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO))
 		die(run->label, "posix_spawn");
-	before = now_us();
 	errno = posix_spawn(&pid, run->program, &files, NULL, argv, (char *const *)run->env);
 	if (errno)
 		die(run->label, run->program);
-	if (wait4(pid, &status, 0, used) != pid)
-		die(run->label, "wait");
-	after = now_us();
 	posix_spawn_file_actions_destroy(&files);
 	close(input);
-	if (!status)
-		return after - before;
-	print_failure(run, output, status);
-	return -1;
+	return pid;
 }
 
-int main(void)
+static void print_times(const struct run *run, int64_t took, const struct rusage *used)
 {
-	int output = memfd_create("stdout", MFD_CLOEXEC);
+	printf("%s\t%lld\t%lld\t%lld\n", run->label, (long long)took, (long long)in_us(&used->ru_utime),
+		(long long)in_us(&used->ru_stime));
+}
+
+static int empty_file(void)
+{
+	int fd = memfd_create("stdout", MFD_CLOEXEC);
+
+	if (fd < 0)
+		die("stdout", "memfd_create");
+	return fd;
+}
+
+static bool parse_line(char *line, struct run *run)
+{
+	if (parse(line, run))
+		return true;
+	fprintf(stderr, "spawn: a line needs a label, a program and a file for stdin\n");
+	return false;
+}
+
+static int one_by_one(void)
+{
+	int output = empty_file(), failed = 0;
 	char *line = NULL;
 	size_t room = 0;
-	int failed = 0;
 
-	if (output < 0)
-		die("stdout", "memfd_create");
 	while (!failed && getline(&line, &room, stdin) > 0) {
-		struct run run;
 		struct rusage used;
-		int64_t took;
+		struct run run;
+		int64_t before;
+		int status;
 
-		if (!parse(line, &run)) {
-			fprintf(stderr, "spawn: a line needs a label, a program and a file for stdin\n");
-			failed = 1;
-			break;
-		}
+		if (!parse_line(line, &run))
+			return 1;
 		if (ftruncate(output, 0) < 0 || lseek(output, 0, SEEK_SET) < 0)
 			die(run.label, "stdout");
-		took = time_one(&run, output, &used);
-		failed = took < 0;
-		if (!failed)
-			printf("%s\t%lld\t%lld\t%lld\n", run.label, (long long)took,
-				(long long)in_us(&used.ru_utime), (long long)in_us(&used.ru_stime));
+		before = now_us();
+		if (wait4(start(&run, output), &status, 0, &used) < 0)
+			die(run.label, "wait");
+		if (status == 0)
+			print_times(&run, now_us() - before, &used);
+		else
+			print_failure(&run, output, status);
+		failed = status != 0;
 	}
 	free(line);
 	close(output);
 	return failed;
+}
+
+static int at_once(void)
+{
+	static struct job {
+		struct run run;
+		int output;
+		int64_t begun;
+		pid_t pid;
+	} jobs[MAX_AT_ONCE];
+	size_t count = 0, room = 0;
+	char *line = NULL;
+	int failed = 0;
+
+	while (count < MAX_AT_ONCE && getline(&line, &room, stdin) > 0) {
+		if (!parse_line(line, &jobs[count].run))
+			return 1;
+		jobs[count++].output = empty_file();
+		line = NULL; // the job keeps it
+		room = 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		jobs[i].begun = now_us();
+		jobs[i].pid = start(&jobs[i].run, jobs[i].output);
+	}
+	for (size_t left = count; left > 0; left--) {
+		struct rusage used;
+		int status;
+		pid_t pid = wait4(-1, &status, 0, &used);
+
+		for (size_t i = 0; i < count; i++) {
+			if (jobs[i].pid != pid)
+				continue;
+			if (status == 0)
+				print_times(&jobs[i].run, now_us() - jobs[i].begun, &used);
+			else
+				print_failure(&jobs[i].run, jobs[i].output, status);
+			failed = failed || status != 0;
+		}
+	}
+	printf("total\t%lld\t0\t0\n", count ? (long long)(now_us() - jobs[0].begun) : 0);
+	return failed;
+}
+
+int main(int argc, char **argv)
+{
+	return argc > 1 && strcmp(argv[1], "at-once") == 0 ? at_once() : one_by_one();
 }

@@ -15,7 +15,7 @@ local function with_functions(declared, depth)
   for _, option in pairs(declared) do
     if type(option) == "table" and option ~= json.null and depth < 20 then
       local auto = option.auto
-      if auto ~= nil and auto ~= json.null and not option.type ~= nil then
+      if auto ~= nil and auto ~= json.null then
         option.auto = function() return auto end
       end
       with_functions(option.fields, depth + 1)

@@ -188,7 +188,8 @@ function World:works(wrong, outcome)
   local check = self:check(outcome.json)
   if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
   for _, ip in ipairs(outcome.json.ips) do
-    local text, status = self.victim:sh("ping -c 1 -W 1 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
+    -- The first question for a neighbour may be lost while the bridge gets ready; it is asked again after a second.
+    local text, status = self.victim:sh("ping -c 1 -W 5 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
     if status ~= 0 then wrong[#wrong + 1] = "no answer from the bridge: " .. text end
   end
 end

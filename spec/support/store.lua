@@ -43,13 +43,16 @@ function support.names(dir, addresses_only)
   return names
 end
 
+-- How an interpreter that loads the module is started; under strace nothing can look for leaks.
+local interpreter = (os.getenv "RING_LUA" or "lua5.4"):gsub("LD_PRELOAD=", "ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=")
+
 -- Starts Lua code in a process of its own, with arguments; returns a shell fragment.
 function support.lua(code, ...)
   local arguments = {}
   for i, argument in ipairs { ... } do
     arguments[i] = ("'%s'"):format(argument)
   end
-  return ("lua5.4 -e '%s' - %s </dev/null"):format(code:gsub("'", "'\\''"), table.concat(arguments, " "))
+  return ("%s -e '%s' - %s </dev/null"):format(interpreter, code:gsub("'", "'\\''"), table.concat(arguments, " "))
 end
 
 -- Runs the reference plugin with a configuration; its answer and its exit status.

@@ -251,7 +251,7 @@ describe("finding a policy", function()
       "MNCNI_POLICY_PATH=" .. runner.quote(path),
       "LUA_PATH='lua/?.lua;lua/?/init.lua'",
       "LUA_CPATH=" .. runner.quote(runner.build .. "/lib/lua/5.4/?.so"),
-      "lua5.4 -e " .. runner.quote("local policy = require 'mncni.policy'\n" .. source),
+      (os.getenv "RING_LUA" or "lua5.4") .. " -e " .. runner.quote("local policy = require 'mncni.policy'\n" .. source),
     }
     local out, err = sh(table.concat(words, " "))
     return out .. err
@@ -378,7 +378,7 @@ describe("the form of a policy", function()
   it("holds for every policy that is built in, which nobody looks at again when it runs", function()
     local names = runner.sh "ls policies"
     for name in names:gmatch "([^\n]+)%.lua" do
-      local out, err = runner.sh(("MNCNI_POLICY_PATH=policies ${LUA:-lua5.4} -e %s"):format(
+      local out, err = runner.sh(("MNCNI_POLICY_PATH=policies %s -e %s"):format(os.getenv "RING_LUA" or "lua5.4",
         runner.quote(("print(require('mncni.policy').load('%s') ~= nil)"):format(name))))
       assert.are.equal("true\n", out, err)
     end

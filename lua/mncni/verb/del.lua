@@ -17,6 +17,12 @@ local function is_damaged(journal)
   return not ok
 end
 
+-- Whether not even its first line is whole.
+local function is_empty(journal)
+  local ok, text = pcall(journal.read, journal)
+  return ok and not text:find("\n", 1, true)
+end
+
 -- Gives back what a missing or damaged journal leaves open, by the name of the attachment: the link on the host, and
 -- the addresses. Raises the first failure after both were tried.
 local function del_by_name(call)
@@ -60,6 +66,10 @@ function del.run(call)
   local journal <close> = attachment.journal(call, false)
   if not journal then
     try(del_by_name, call)
+  elseif is_empty(journal) then
+    -- An ADD that ended before it began; or somebody's loss, so that nothing but the name is left to go by.
+    try(del_by_name, call)
+    try(journal.remove, journal)
   else
     local ok, err = pcall(journal.undo, journal, "del")
     if not ok and is_damaged(journal) then
