@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // nf_tables: tables, chains, rules, sets and their elements. Keys are those of `nft -j`.
-#include "schema.h"
+#include "tab_nft.h"
 
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
@@ -18,22 +18,6 @@
 #define TEXT(a, k, more) \
 	{ \
 		MN_A(a), .key = (k), .type = MN_STRING, .max = 255, .flags = (more) \
-	}
-#define NUMBER(a, k, more) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_UINT, .size = 4, .flags = MN_NET | (more) \
-	}
-#define BIG(a, k, more) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_UINT, .size = 8, .flags = MN_NET | (more) \
-	}
-#define ONE_OF(a, k, n) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_ENUM, .size = 4, .flags = MN_NET, .names = (n) \
-	}
-#define SOME_OF(a, k, n) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_BITS, .size = 4, .flags = MN_NET, .names = (n) \
 	}
 #define PAD(a) \
 	{ \

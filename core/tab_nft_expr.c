@@ -1,30 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expressions of nf_tables rules, one row table each.
-#include "schema.h"
+#include "tab_nft.h"
 
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 
-#define NUMBER(a, k) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_UINT, .size = 4, .flags = MN_NET \
-	}
-#define BIG(a, k) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_UINT, .size = 8, .flags = MN_NET \
-	}
 #define REG(a, k) \
 	{ \
 		MN_A(a), .key = (k), .type = MN_UINT, .size = 4, .flags = MN_NET, .max = NFT_REG32_15 \
-	}
-#define ONE_OF(a, k, n) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_ENUM, .size = 4, .flags = MN_NET, .names = (n) \
-	}
-#define SOME_OF(a, k, n) \
-	{ \
-		MN_A(a), .key = (k), .type = MN_BITS, .size = 4, .flags = MN_NET, .names = (n) \
 	}
 #define INVERT(a) \
 	{ \
@@ -43,12 +27,12 @@ static const struct mn_name payload_bases[] = { { "link", NFT_PAYLOAD_LL_HEADER 
 static const struct mn_row payload_rows[] = {
 	REG(NFTA_PAYLOAD_DREG, "dreg"),
 	ONE_OF(NFTA_PAYLOAD_BASE, "base", payload_bases),
-	NUMBER(NFTA_PAYLOAD_OFFSET, "offset"),
-	NUMBER(NFTA_PAYLOAD_LEN, "len"),
+	NUMBER(NFTA_PAYLOAD_OFFSET, "offset", 0),
+	NUMBER(NFTA_PAYLOAD_LEN, "len", 0),
 	REG(NFTA_PAYLOAD_SREG, "sreg"),
-	NUMBER(NFTA_PAYLOAD_CSUM_TYPE, "csum_type"),
-	NUMBER(NFTA_PAYLOAD_CSUM_OFFSET, "csum_offset"),
-	NUMBER(NFTA_PAYLOAD_CSUM_FLAGS, "csum_flags"),
+	NUMBER(NFTA_PAYLOAD_CSUM_TYPE, "csum_type", 0),
+	NUMBER(NFTA_PAYLOAD_CSUM_OFFSET, "csum_offset", 0),
+	NUMBER(NFTA_PAYLOAD_CSUM_FLAGS, "csum_flags", 0),
 };
 TABLE(payload);
 
@@ -95,7 +79,7 @@ static const struct mn_row lookup_rows[] = {
 	{ MN_A(NFTA_LOOKUP_SET), .key = "set", .type = MN_STRING, .max = 255 },
 	REG(NFTA_LOOKUP_SREG, "sreg"),
 	REG(NFTA_LOOKUP_DREG, "dreg"),
-	NUMBER(NFTA_LOOKUP_SET_ID, "set_id"),
+	NUMBER(NFTA_LOOKUP_SET_ID, "set_id", 0),
 	INVERT(NFTA_LOOKUP_FLAGS),
 };
 TABLE(lookup);
@@ -155,8 +139,8 @@ static const struct mn_row immediate_rows[] = {
 TABLE(immediate);
 
 static const struct mn_row counter_rows[] = {
-	BIG(NFTA_COUNTER_BYTES, "bytes"),
-	BIG(NFTA_COUNTER_PACKETS, "packets"),
+	BIG(NFTA_COUNTER_BYTES, "bytes", 0),
+	BIG(NFTA_COUNTER_PACKETS, "packets", 0),
 	{ MN_A(NFTA_COUNTER_PAD), .type = MN_SKIP },
 };
 TABLE(counter);
@@ -167,7 +151,7 @@ static const struct mn_name bitwise_ops[] = { { "bool", NFT_BITWISE_BOOL }, { "l
 static const struct mn_row bitwise_rows[] = {
 	REG(NFTA_BITWISE_SREG, "sreg"),
 	REG(NFTA_BITWISE_DREG, "dreg"),
-	NUMBER(NFTA_BITWISE_LEN, "len"),
+	NUMBER(NFTA_BITWISE_LEN, "len", 0),
 	DATA(NFTA_BITWISE_MASK, "mask"),
 	DATA(NFTA_BITWISE_XOR, "xor"),
 	ONE_OF(NFTA_BITWISE_OP, "op", bitwise_ops),
@@ -182,8 +166,8 @@ static const struct mn_row byteorder_rows[] = {
 	REG(NFTA_BYTEORDER_SREG, "sreg"),
 	REG(NFTA_BYTEORDER_DREG, "dreg"),
 	ONE_OF(NFTA_BYTEORDER_OP, "op", byteorder_ops),
-	NUMBER(NFTA_BYTEORDER_LEN, "len"),
-	NUMBER(NFTA_BYTEORDER_SIZE, "size"),
+	NUMBER(NFTA_BYTEORDER_LEN, "len", 0),
+	NUMBER(NFTA_BYTEORDER_SIZE, "size", 0),
 };
 TABLE(byteorder);
 
@@ -213,10 +197,10 @@ static const struct mn_row reject_rows[] = {
 TABLE(reject);
 
 static const struct mn_row limit_rows[] = {
-	BIG(NFTA_LIMIT_RATE, "rate"),
-	BIG(NFTA_LIMIT_UNIT, "unit"),
-	NUMBER(NFTA_LIMIT_BURST, "burst"),
-	NUMBER(NFTA_LIMIT_TYPE, "type"),
+	BIG(NFTA_LIMIT_RATE, "rate", 0),
+	BIG(NFTA_LIMIT_UNIT, "unit", 0),
+	NUMBER(NFTA_LIMIT_BURST, "burst", 0),
+	NUMBER(NFTA_LIMIT_TYPE, "type", 0),
 	INVERT(NFTA_LIMIT_FLAGS),
 	{ MN_A(NFTA_LIMIT_PAD), .type = MN_SKIP },
 };
@@ -225,10 +209,10 @@ TABLE(limit);
 static const struct mn_row log_rows[] = {
 	{ MN_A(NFTA_LOG_GROUP), .key = "group", .type = MN_UINT, .size = 2, .flags = MN_NET },
 	{ MN_A(NFTA_LOG_PREFIX), .key = "prefix", .type = MN_STRING, .max = 127 },
-	NUMBER(NFTA_LOG_SNAPLEN, "snaplen"),
+	NUMBER(NFTA_LOG_SNAPLEN, "snaplen", 0),
 	{ MN_A(NFTA_LOG_QTHRESHOLD), .key = "queue-threshold", .type = MN_UINT, .size = 2, .flags = MN_NET },
-	NUMBER(NFTA_LOG_LEVEL, "level"),
-	NUMBER(NFTA_LOG_FLAGS, "flags"),
+	NUMBER(NFTA_LOG_LEVEL, "level", 0),
+	NUMBER(NFTA_LOG_FLAGS, "flags", 0),
 };
 TABLE(log);
 

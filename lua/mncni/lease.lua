@@ -102,6 +102,15 @@ local function check_shape(name, result)
   return result
 end
 
+-- The addresses of a CNI result, as a lease has them.
+local function addresses_of(result)
+  local addresses = {}
+  for i, ip in ipairs(result.ips or {}) do
+    addresses[i] = { address = ip.address, gateway = ip.gateway }
+  end
+  return addresses
+end
+
 -- Takes addresses for the attachment that call makes. Returns { addresses, routes, dns }.
 function lease.acquire(call, context, ipam, held)
   local name = policy_name(ipam)
@@ -110,10 +119,7 @@ function lease.acquire(call, context, ipam, held)
     return check_shape(name, policy.lease(lease.request(call, context, held), conf))
   end
   local result = require("mncni.delegate").run(call, name, "ADD", { context = context })
-  local addresses = {}
-  for i, ip in ipairs(result.ips or {}) do
-    addresses[i] = { address = ip.address, gateway = ip.gateway }
-  end
+  local addresses = addresses_of(result)
   if #addresses == 0 then
     error(core.error {
       code = 105, object = ("ipam %q"):format(name), message = "the IPAM plugin answered without any address",
@@ -139,11 +145,7 @@ function lease.check(call, context, ipam)
     require("mncni.delegate").run(call, policy_name(ipam), "CHECK")
   elseif policy.check then
     local previous = call.prev_result or {}
-    local addresses = {}
-    for i, ip in ipairs(previous.ips or {}) do
-      addresses[i] = { address = ip.address, gateway = ip.gateway }
-    end
-    policy.check(lease.request(call, context), conf, { addresses = addresses, routes = previous.routes })
+    policy.check(lease.request(call, context), conf, { addresses = addresses_of(previous), routes = previous.routes })
   end
 end
 
