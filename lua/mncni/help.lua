@@ -3,10 +3,12 @@
 --
 --   mncni.help()                  the topics
 --   mncni.help "link"             the verbs and keys of a family; "link.bridge" what is below a key
+--   mncni.help "pod"              what a policy may use: mncni.help_policy
 --   mncni.help(host.link.add)     the same, of the verb's family
 
 local core = require "mncni.core"
 local net = require "mncni.net"
+local policies = require "mncni.help_policy"
 
 local help = {}
 
@@ -48,7 +50,7 @@ local longer = {
     "Keys are written with slashes or dots: net/ipv4/ip_forward, net.ipv4.ip_forward.",
   },
   monitor = {
-    "Groups: link addr route rule neigh nsid nft. Options: all_netns = true,",
+    "Groups: link addr route rule neigh fdb nsid nft. Options: all_netns = true,",
     "timeout = milliseconds. Each event has event (new, del, overrun), object, value",
     "and, of another namespace, nsid. An overrun means that some were lost.",
   },
@@ -58,14 +60,15 @@ local longer = {
   },
   netns = {
     "open(path, name, pid or {fd=})  current()  create([name])  list()",
-    "pin(ns, path)  remove(name or path)",
+    "pin(ns, path)  remove(name or path)  survey()  view()",
     "A handle has run(fn, ...) id() fd() path() close(), and the families of a net.",
   },
   cidr = {
     "Fields: family prefix address network bytes",
-    "Methods: contains overlaps nth hosts size next last is_host",
+    "Methods: contains overlaps nth hosts size next last is_host with_prefix",
+    "cidr.parse(text) returns nil and why instead of a raise; cidr.is(value)",
   },
-  json = { "decode(text)  encode(value, {pretty=true})  null  array(t)" },
+  json = { "decode(text)  encode(value, {pretty=true})  null  array(t)  is_array(value)" },
   try = {
     "try(f, ...) returns what f returns, or nil and the error object when the kernel",
     "refused. Programming mistakes are raised all the same.",
@@ -97,7 +100,13 @@ end
 local function topics()
   local out = { "help(topic), where topic is", "" }
   for _, name in ipairs(order) do
-    out[#out + 1] = ("  %-9s %s"):format(name, about[name][1])
+    out[#out + 1] = ("  %-10s %s"):format(name, about[name][1])
+  end
+  out[#out + 1] = ""
+  out[#out + 1] = "or, of policies,"
+  out[#out + 1] = ""
+  for _, name in ipairs(policies.order) do
+    out[#out + 1] = ("  %-10s %s"):format(name, policies.topics[name][1])
   end
   out[#out + 1] = ""
   out[#out + 1] = "Begin with: mncni = require \"mncni\"; host = mncni.open()"
@@ -214,15 +223,19 @@ function help.text(topic)
   local out
   if topic == "nft" then
     out = nft_text()
+  elseif policies.topics[topic] then
+    local text = policies.topics[topic]
+    out = { ("%s: %s"):format(topic, text[1]), "  " .. text[2], "", table.unpack(text, 3) }
   elseif longer[topic] then
     out = { ("%s: %s"):format(topic, about[topic][1]), "  " .. about[topic][2], "", table.unpack(longer[topic]) }
   else
     out = family_text(topic)
   end
   if not out then
-    local near = core.nearest(topic, order)
+    local known = table.move(policies.order, 1, #policies.order, #order + 1, { table.unpack(order) })
+    local near = core.nearest(topic, known)
     return ("There is no help on %q%s"):format(topic, near and ("; did you mean %q?"):format(near)
-      or ". The topics are: " .. table.concat(order, " "))
+      or ". The topics are: " .. table.concat(known, " "))
   end
   return table.concat(out, "\n")
 end

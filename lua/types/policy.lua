@@ -115,8 +115,8 @@ function pod:warn(message) end
 ---@return string?
 function pod:wanted_mac() end
 
----A net whose changes (add, append, replace, set and del of the family) are recorded; get and list are answered at once,
----as the kernel is then. There is no ensure and no absent: what is shared is for the modules.
+---A net whose changes (add, append, replace, set and del of the family) are recorded; get and list are answered at
+---once, as the kernel is then. There is no ensure and no absent: what is shared is for the modules.
 ---@class mncni.RecordedNet
 ---@field link mncni.LinkVerbs
 ---@field addr mncni.AddrVerbs

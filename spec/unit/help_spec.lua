@@ -54,7 +54,39 @@ describe("help", function()
     end
   end)
 
+  it("tells every function of what a policy uses", function()
+    local function tells(topic, names)
+      local text = help.text(topic)
+      topic = topic or "the topics"
+      for line in text:gmatch "[^\n]+" do
+        assert.is_true(#line <= 80, topic .. ": " .. line)
+      end
+      for _, name in ipairs(names) do
+        assert.is_truthy(text:find("%f[%w_]" .. name .. "%f[^%w_]"), ("%s of %s"):format(name, topic))
+      end
+    end
+    for topic, hidden in pairs {
+      bridge = "", masquerade = "check", localnet = "check", ipam = "", store = "", collect = "remove log",
+      recorded = "", cidr = "", json = "", netns = "", policy = "",
+    } do
+      local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }
+      for name in pairs(mncni[topic]) do
+        names[#names + 1] = not (" " .. hidden .. " "):find(" " .. name .. " ", 1, true) and name or nil
+      end
+      tells(topic, names)
+    end
+    for name in pairs(core.netns) do
+      tells("netns", { name })
+    end
+    tells("error", { "error", "is_error", "code" })
+    tells("pod", {
+      "lease", "veth", "interface", "delegate", "result", "commit", "warn", "wanted_mac", "address", "routes",
+    })
+    tells(nil, { "pod", "policy", "options", "route_mtu", "open" })
+  end)
+
   it("names the nearest topic", function()
+    assert.matches('did you mean "bridge"%?', help.text "bridg")
     assert.matches('did you mean "route"%?', help.text "rotue")
     assert.matches("topics are: link", help.text "frobnicate")
     assert.matches("given a number", help.text(1))
