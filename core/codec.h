@@ -42,11 +42,6 @@ size_t mn_encode(struct mn_encoder *e);
 int mn_encode_refuse(struct mn_encoder *e, const struct mn_row *row, const char *message, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 
-// Raises that no row of the table, with the variant that kind selects, has the key, and names the nearest
-// one.
-void mn_encode_refuse_key(struct mn_encoder *e, const struct mn_table *table, const char *kind,
-	const char *key) __attribute__((noreturn));
-
 // Building blocks for lua_encode.c and lua_encode_value.c. The pointer is good until the next of these calls.
 void *mn_encode_put(struct mn_encoder *e, uint16_t attr, size_t len);
 size_t mn_encode_nest(struct mn_encoder *e, uint16_t attr);
