@@ -4,6 +4,7 @@
 -- A pod adds nothing to it; only a range or destination that is new to the node does.
 
 local core = require "mncni.core"
+local arguments = require "mncni.arguments"
 local steps = require "mncni.steps"
 
 local masquerade = {}
@@ -147,6 +148,7 @@ end
 -- ensure{ sources = list of cidr values, except = list of cidr values or strings } masquerades what the sources send
 -- to anywhere but sources, except and the node itself. The sets are the node's: what several networks ask for adds up.
 function masquerade.ensure(args)
+  arguments.check("masquerade.ensure", args, { "sources", "except" })
   local function cidrs(list)
     local result = {}
     for i, item in ipairs(list or {}) do

@@ -6,29 +6,29 @@
 --   world.host.link.add { ifname = "cbr0", kind = "bridge", up = true }
 --   print(table.concat(world.lines(), "\n"))       --> ip link add dev cbr0 up type bridge
 --
--- A fixture is a JSON file, or the same as a Lua table: an object whose keys are the names of namespaces. `host` and
--- `pod` are made in any case; `lo`, down, in each. A namespace may have, all optional:
---
---   "links"      list of objects with the keys of link.add; an ifindex is given out where it is missing. Links without
---                a "kind" stand for hardware. A veth names its other end as "peer": {"ifname", "netns": "pod"}.
---   "addresses"  list of {"dev", "address", ...} as for addr.add; the connected route comes by itself
---   "routes"     list of {"dst", "gateway", "dev", "metric", "protocol", ...} as `ip -json route` prints them
---   "rules"      list of {"priority", "table", ...}; the kernel's own three are always there
---   "neighbours" list of {"dev", "dst", "lladdr", ...}
---   "sysctls"    object of key -> value. A key that is not there does not exist, as bridge-nf-call-iptables without
---                br_netfilter. "net/ipv4/conf/default/KEY" gives every link a "net/ipv4/conf/LINK/KEY".
---   "nft"        list of steps {"verb", "object", "args"} as for nft.batch
---
--- A handle of mncni.netns is here a marker: world.netns.open "pod", or world.pod itself, serve as `netns` in arguments.
+-- What a fixture may have is told in mncni.recorded_fixture. A handle of mncni.netns is here a marker: world.netns.open
+-- "pod", or world.pod itself, serve as `netns` in arguments.
 
 local core = require "mncni.core"
-local model = require "mncni.recorded_route"
+local fixtures = require "mncni.recorded_fixture"
+local model = require "mncni.recorded_model"
 local nft = require "mncni.recorded_nft"
 local net = require "mncni.net"
 local objects = require "mncni.objects"
 local print_lines = require "mncni.print"
 
 local recorded = {}
+
+local neighbours = require "mncni.recorded_neigh"
+
+-- Object -> its verbs over the model.
+local verbs_of = {
+  link = require "mncni.recorded_link", addr = require "mncni.recorded_addr", route = require "mncni.recorded_route",
+  rule = require "mncni.recorded_rule", neigh = neighbours.neigh, fdb = neighbours.fdb, nsid = neighbours.nsid,
+}
+for object, verbs in pairs(nft.objects) do
+  verbs_of[object] = verbs
+end
 
 -- asm-generic/errno-base.h and errno.h, as far as the model refuses with them.
 local numbers = {
@@ -111,7 +111,7 @@ Socket.__index = Socket
 local reading = { get = true }
 
 function Socket:request(verb, object, args)
-  local verbs = model.objects[object] or nft.objects[object]
+  local verbs = verbs_of[object]
   local act = verbs and verbs[verb]
   if not act then
     error(core.error {
@@ -158,7 +158,7 @@ end
 
 function Socket:dump(object, filter)
   check_keys(self.space, "list", object, filter or {})
-  local list = (model.objects[object] or nft.objects[object]).dump(self.space)
+  local list = verbs_of[object].dump(self.space)
   local i = 0
   return function()
     repeat
@@ -261,7 +261,7 @@ function World:record(space, verb, object, args)
   local netns = space.name ~= "host" and space.name or nil
   local shown = args
   for _, key in ipairs { "dev", "master" } do
-    local link = math.type(args[key]) == "integer" and model.objects.link.get(space, { ifindex = args[key] })
+    local link = math.type(args[key]) == "integer" and verbs_of.link.get(space, { ifindex = args[key] })
     if link then
       shown = shown == args and model.copy(args) or shown
       shown[key] = link.ifname
@@ -270,71 +270,6 @@ function World:record(space, verb, object, args)
   for _, line in ipairs(print_lines.commands(verb, object, shown, netns)) do
     table.insert(self.log, { netns = space.name, verb = verb, object = object, args = args, line = line })
   end
-end
-
--- What conf/default says is so for every link that has no value of its own.
-local function inherited(space, key)
-  local tree, name, rest = key:match("^(net/ipv[46]/%a+/)([^/]+)/(.+)$")
-  if not tree or name == "all" or name == "default" then
-    return nil
-  end
-  for _, link in ipairs(space.links) do
-    if link.ifname == name then
-      return space.sysctls[tree .. "default/" .. rest]
-    end
-  end
-  return nil
-end
-
-local function sysctl_key(key)
-  return key:find("/") and key or (key:gsub("%.", "/"))
-end
-
-local function sysctl_text(value)
-  if type(value) == "boolean" then
-    return value and "1" or "0"
-  end
-  return tostring(value)
-end
-
-local function make_sysctl(world)
-  local sysctl = {}
-  function sysctl.get(netns, key)
-    local space = world:space_of(netns)
-    key = sysctl_key(key)
-    return space.sysctls[key] or inherited(space, key)
-  end
-  function sysctl.set(netns, key, value)
-    local space = world:space_of(netns)
-    key = sysctl_key(key)
-    local previous = sysctl.get(netns, key)
-    if not previous then
-      error(core.error {
-        op = "set", object = "sysctl " .. key, netns = space.name, errno = numbers.ENOENT,
-      }, 0)
-    end
-    value = sysctl_text(value)
-    if value == previous then
-      return previous, false
-    end
-    space.sysctls[key] = value
-    world:record(space, "set", "sysctl", { key = key, value = value })
-    return previous, true
-  end
-  function sysctl.batch(netns, list)
-    local space, done = world:space_of(netns), {}
-    local before = model.copy(space.sysctls)
-    for i, item in ipairs(list) do
-      local ok, previous, changed = pcall(sysctl.set, netns, item[1], item[2])
-      if not ok then
-        space.sysctls, previous.index = before, i
-        error(previous, 0)
-      end
-      done[i] = { key = sysctl_key(item[1]), previous = previous, changed = changed }
-    end
-    return done
-  end
-  return sysctl
 end
 
 local function make_backend(world)
@@ -356,7 +291,7 @@ local function make_backend(world)
     current = function()
       return world.spaces[world.current].marker
     end,
-    sysctl = make_sysctl(world),
+    sysctl = require("mncni.recorded_sysctl").over(world),
   }
 end
 
@@ -398,88 +333,6 @@ local function add_lo(space)
   space.last_index = math.max(space.last_index, 1)
 end
 
--- A link of the fixture that has no kind is hardware: it is simply there.
-local function load_link(space, given)
-  if given.kind then
-    for _, have in ipairs(space.links) do
-      if have.ifname == given.ifname then
-        return -- the other end of a veth, made with its peer
-      end
-    end
-    local args = model.copy(given)
-    if args.peer and args.peer.netns then
-      args.peer.netns = space.world:space_of(args.peer.netns).marker
-    end
-    model.objects.link.add(space, args)
-    return
-  end
-  local link = model.copy(given)
-  link.up, link.space, link.group = false, space, link.group or 0
-  link.mtu = link.mtu or (link.ifname == "lo" and 65536 or 1500)
-  link.address = link.address or "00:00:00:00:00:00"
-  link.txqlen = link.txqlen or 1000
-  if link.ifname == "lo" then
-    for i, have in ipairs(space.links) do
-      if have.ifname == "lo" then
-        table.remove(space.links, i)
-      end
-    end
-    link.ifindex = 1
-  end
-  link.ifindex = space:next_index(link.ifindex)
-  table.insert(space.links, link.ifname == "lo" and 1 or #space.links + 1, link)
-  if given.up then
-    model.objects.link.set(space, { ifname = given.ifname, up = true })
-  end
-end
-
-local known_parts = {
-  links = true, addresses = true, routes = true, rules = true, neighbours = true, sysctls = true, nft = true,
-}
-
-local function load_space(space, given)
-  for part in pairs(given) do
-    if not known_parts[part] then
-      error(core.error {
-        op = "load", object = "fixture", code = 7,
-        message = ("unknown part %q of namespace %q"):format(part, space.name),
-      }, 0)
-    end
-  end
-  for key, value in pairs(given.sysctls or {}) do
-    space.sysctls[sysctl_key(key)] = sysctl_text(value)
-  end
-  for _, link in ipairs(given.links or {}) do
-    load_link(space, link)
-  end
-  for _, addr in ipairs(given.addresses or {}) do
-    local ok, err = pcall(model.objects.addr.add, space, addr)
-    if not ok and err.name ~= "EEXIST" then
-      error(err, 0)
-    end
-  end
-  for _, route in ipairs(given.routes or {}) do
-    local ok, err = pcall(model.objects.route.add, space, route)
-    if not ok and not (err.name == "EEXIST" and route.protocol == "kernel") then
-      error(err, 0)
-    end
-  end
-  for _, rule in ipairs(given.rules or {}) do
-    model.objects.rule.add(space, rule)
-  end
-  for _, neigh in ipairs(given.neighbours or {}) do
-    model.objects.neigh.add(space, neigh)
-  end
-  for _, step in ipairs(given.nft or {}) do
-    nft.objects["nft_" .. step.object][step.verb](space, step.args)
-  end
-end
-
-local function read_fixture(path)
-  local file <close> = assert(io.open(path, "r"))
-  return core.json.decode(file:read("a"))
-end
-
 -- new([fixture]) makes a world from a fixture: the path of a JSON file, or the same as a table. It has
 --   host, pod, and any other namespace of the fixture as nets, also in the table `namespaces`
 --   lines()          what was changed since it was made, as command lines, oldest first
@@ -490,7 +343,7 @@ end
 -- Raises when the fixture does not fit the model (an address on a device that is not there, ...).
 function recorded.new(fixture)
   if type(fixture) == "string" then
-    fixture = read_fixture(fixture)
+    fixture = fixtures.read(fixture)
   end
   fixture = fixture or {}
   local world = setmetatable({
@@ -512,7 +365,7 @@ function recorded.new(fixture)
     add_lo(add_space(world, name))
   end
   for _, name in ipairs(names) do
-    load_space(world.spaces[name], fixture[name] or {})
+    fixtures.load(world.spaces[name], fixture[name] or {}, verbs_of)
   end
   world.quiet = false
 
@@ -556,7 +409,7 @@ function recorded.new(fixture)
       for i = #space.links, 1, -1 do
         local link = space.links[i]
         if link and link.peer then
-          model.objects.link.del(space, { ifname = link.ifname })
+          verbs_of.link.del(space, { ifname = link.ifname })
         end
       end
       world.spaces[space.name], world.namespaces[space.name] = nil, nil

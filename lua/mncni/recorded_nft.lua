@@ -3,7 +3,7 @@
 -- looking at packets. Refusals are those of net/netfilter/nf_tables_api.c.
 
 local core = require "mncni.core"
-local model = require "mncni.recorded_route"
+local model = require "mncni.recorded_model"
 local objects = require "mncni.objects"
 
 local nft = { objects = {} }

@@ -336,6 +336,7 @@ function Context:warn(message)
 end
 
 local verbs = { add = true, append = true, replace = true, set = true, del = true }
+local looks = { get = true, list = true }
 local families = { link = true, addr = true, route = true, rule = true, neigh = true, fdb = true }
 
 -- A net whose changes are recorded as steps of context and whose look-ups (get, list) are answered at once:
@@ -358,8 +359,11 @@ function Context:recorder(name)
       end
       return setmetatable({}, {
         __index = function(_, verb)
-          if not verbs[verb] then
+          if looks[verb] then
             return self.nets[name][family][verb]
+          elseif not verbs[verb] then
+            error(("a pod's %s records add, append, replace, set and del of %s, and looks by get and list; "
+              .. "there is no %q"):format(name == "pod" and "inside" or "host", family, tostring(verb)), 2)
           end
           return function(args)
             self:record { net = name, verb = verb, object = family, args = args }

@@ -18,10 +18,14 @@ local core = {}
 ---@field extack? string the kernel's own words
 ---@field attribute? string the netlink attribute the kernel points at
 ---@field code? integer CNI error code, where the place of failure knows it
----@field details? string
+---@field details? string what a runtime is told beside the message
 ---@field offset? integer of JSON that does not decode: byte from 0
 ---@field line? integer from 1
 ---@field column? integer in characters, from 1
+---@field index? integer of a batch: which step was refused, from 1
+---@field field? string of ensure: which field cannot be made so
+---@field have? any of ensure
+---@field want? any of ensure
 
 --- Turns the table it is given into an error object, for error() to raise.
 ---@param fields mncni.Error

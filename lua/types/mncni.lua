@@ -2,28 +2,20 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Signatures for editors (LuaCATS). Never loaded at run time.
 
----@class mncni
----@field error fun(fields: table): mncni.Error
----@field cidr mncni.CidrModule
----@field json mncni.Json
----@field netns mncni.NetnsModule
+---@class mncni What require "mncni" gives. A part is loaded when it is first used.
+---@field cidr mncni.core.cidr
+---@field json mncni.core.json
+---@field netns mncni.core.netns
+---@field bridge mncni.BridgeModule
+---@field masquerade mncni.MasqueradeModule
+---@field localnet mncni.LocalnetModule
+---@field ipam mncni.IpamModule
+---@field store mncni.StoreModule
+---@field collect mncni.CollectModule
+---@field pod mncni.PodModule
+---@field policy mncni.PolicyModule
+---@field recorded mncni.RecordedModule
 local mncni = {}
-
----@class mncni.Error An error object. tostring gives one line that a person can act on.
----@field op? string the verb: "add"
----@field object? string what it was about: "link cbr0"
----@field netns? string path or name of the namespace
----@field errno? integer
----@field name? string "EEXIST"
----@field message? string
----@field extack? string the kernel's own words
----@field attribute? string the attribute that the kernel points at: "IFLA_MTU"
----@field code? integer CNI error code, where the place knows one
----@field details? string
----@field index? integer of a batch: which step was refused
----@field field? string of ensure: which field cannot be made so
----@field have? any of ensure
----@field want? any of ensure
 
 ---Opens a network namespace: the caller's, or that of a handle, net, path, name or process id.
 ---@param what? mncni.Netns|mncni.Net|string|integer|{path?: string, name?: string, pid?: integer, fd?: integer}
@@ -36,6 +28,12 @@ function mncni.open(what) end
 ---@return mncni.Error? err
 function mncni.try(f, ...) end
 
+---Turns the table it is given into an error object, for error() to raise. Without a code a
+---runtime is told 102 where it has an errno, else 100; 7 is for what the configuration should say otherwise.
+---@param fields mncni.Error
+---@return mncni.Error
+function mncni.error(fields) end
+
 ---Tells whether a value is an error object.
 ---@param value any
 ---@return boolean
@@ -45,7 +43,7 @@ function mncni.is_error(value) end
 ---@return integer
 function mncni.route_mtu() end
 
----Prints help on a topic, a family ("link", "link.bridge") or a verb (host.link.add).
+---Prints help on a topic, a family ("link", "link.bridge") or a verb (host.link.add); without one, the topics.
 ---@param topic? string|function
 function mncni.help(topic) end
 
@@ -76,12 +74,16 @@ function net:monitor(args) end
 ---Closes the sockets. Closing twice is fine.
 function net:close() end
 
----@class mncni.Verbs Verbs take one table of arguments and raise a mncni.Error when the kernel refuses.
+---Each family has those of the verbs that its kind of object knows; help "rule" tells which. They take one table of
+---arguments and raise a mncni.Error when the kernel refuses.
+---@class mncni.Verbs
 ---@field add fun(args: table): true
 ---@field replace fun(args: table): true
 ---@field set fun(args: table): true
 ---@field append fun(args: table): true
+---@field insert fun(args: table): true
 ---@field del fun(args: table): true
+---@field flush fun(args: table): true
 ---@field get fun(args: table): table?
 ---@field list fun(filter?: table): fun(): table?
 ---@field ensure fun(want: table): table, boolean
@@ -174,6 +176,10 @@ function net:close() end
 ---@field set mncni.Verbs
 ---@field element mncni.Verbs
 ---@field batch fun(steps: { [1]: string, [2]: string, [3]: table }[]): true one transaction, all or nothing
+---@field add fun(object: string, args: table): true as nft[object].add(args)
+---@field del fun(object: string, args: table): true
+---@field get fun(object: string, args: table): table?
+---@field list fun(object: string, filter?: table): fun(): table?
 
 ---@class mncni.Sysctl
 ---@field get fun(key: string): string?
@@ -205,118 +211,5 @@ function monitor:next(milliseconds) end
 function monitor:fd() end
 
 function monitor:close() end
-
----@class mncni.NetnsModule
-local netns = {}
-
----@param what string|integer|{path?: string, name?: string, pid?: integer, fd?: integer}
----@return mncni.Netns
-function netns.open(what) end
-
----@return mncni.Netns
-function netns.current() end
-
----@param name? string pinned in /run/netns under this name; without one it lives as long as the handle
----@return mncni.Netns
-function netns.create(name) end
-
----@param ns mncni.Netns
----@param path string
-function netns.pin(ns, path) end
-
----@param name_or_path string
-function netns.remove(name_or_path) end
-
----@return string[]
-function netns.list() end
-
----@class mncni.Netns: mncni.Net A handle of a network namespace; it answers to the families of a net as well.
-local handle = {}
-
----Calls fn inside the namespace and returns its results.
----@generic T
----@param fn fun(...): T
----@return T
-function handle:run(fn, ...) end
-
----@return integer
-function handle:fd() end
-
----@return string "device:inode"
-function handle:id() end
-
----@return string? as given when it was opened
-function handle:path() end
-
-function handle:close() end
-
----@class mncni.CidrModule
----@overload fun(text: string): mncni.Cidr
-local cidr_module = {}
-
----@param text string
----@return mncni.Cidr? value
----@return string? message
-function cidr_module.parse(text) end
-
----@class mncni.Cidr An address with a prefix length; immutable.
----@field family "inet"|"inet6"
----@field prefix integer
----@field address string
----@field network mncni.Cidr
----@field bytes string 4 or 16 raw bytes
-local cidr = {}
-
----@param other mncni.Cidr|string
----@return boolean
-function cidr:contains(other) end
-
----@param other mncni.Cidr|string
----@return boolean
-function cidr:overlaps(other) end
-
----The n-th address of the network; negative counts from the end.
----@param n integer
----@return mncni.Cidr
-function cidr:nth(n) end
-
----@return fun(): mncni.Cidr?
-function cidr:hosts() end
-
----@return number
-function cidr:size() end
-
----@return mncni.Cidr
-function cidr:next() end
-
----@return mncni.Cidr
-function cidr:last() end
-
----@return boolean
-function cidr:is_host() end
-
----@class mncni.Json
----@field null lightuserdata
-local json = {}
-
----@param text string
----@param options? {max_depth?: integer}
----@return any
-function json.decode(text, options) end
-
----@param value any
----@param options? {pretty?: boolean}
----@return string
-function json.encode(value, options) end
-
----Marks t as an array, so that an empty one stays [].
----@generic T: table
----@param t T
----@return T
-function json.array(t) end
-
----@param value any
----@return boolean
-function json.is_array(value) end
 
 return mncni

@@ -10,7 +10,8 @@
 local core = {}
 
 --- A handle of a network namespace. Two open handles are equal when they hold the same namespace. `<close>` closes it.
----@class mncni.Netns
+--- One of mncni.netns answers to the verbs of a net as well.
+---@class mncni.Netns: mncni.Net
 local ns = {}
 
 --- Calls fn(...) inside the namespace and returns its results; what it raises is raised after the way back. fn cannot

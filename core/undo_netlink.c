@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the undo takes back in a network namespace: links, requests of rtnetlink and nf_tables, settings.
+#define _GNU_SOURCE
+#include "undo_private.h"
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "journal.h"
+#include "nl.h"
+#include "sysctl.h"
+
+#define SYSCTL_ROUNDS 100 // of writing and looking again
+
+// One request and its answer. -errno without err filled in when the kernel refuses; *reply may be NULL.
+static int talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **reply, struct mn_error *err)
+{
+	struct mn_buffer request = { .data = (char *)nlh, .len = nlh->nlmsg_len, .cap = nlh->nlmsg_len };
+	const struct nlmsghdr *answer;
+	int ret;
+
+	nlh->nlmsg_seq = mn_nl_next_seq(nl);
+	nlh->nlmsg_pid = nl->portid;
+	ret = mn_nl_exchange(nl, &request, nlh->nlmsg_seq, &nl->in, err);
+	if (ret < 0)
+		return ret;
+	answer = mn_nl_next(nl, &nl->in, NULL, nlh->nlmsg_seq, nlh->nlmsg_seq);
+	if (!answer)
+		return mn_fail(err, EPROTO, "undo", "netlink", "the kernel did not answer a request");
+	if (reply)
+		*reply = answer;
+	return -mn_nl_errno(answer);
+}
+
+static struct nlmsghdr *link_request(char *buf, uint16_t type, uint16_t flags, int index, const char *ifname)
+{
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct ifinfomsg *info;
+
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | flags;
+	info = mnl_nlmsg_put_extra_header(nlh, sizeof(*info));
+	info->ifi_index = index;
+	if (ifname)
+		mnl_attr_put_strz(nlh, IFLA_IFNAME, ifname);
+	return nlh;
+}
+
+static bool absent(int ret)
+{
+	return ret == -ENODEV || ret == -ENOENT || ret == -ESRCH || ret == -EADDRNOTAVAIL;
+}
+
+static int refused(struct mn_error *err, int ret, const char *object)
+{
+	if (err && err->errnum == 0) {
+		mn_fail(err, -ret, "undo", object, "it is still there; DEL again when the cause is gone");
+		err->code = 102;
+	}
+	return ret;
+}
+
+// Finds a link and tells whether it is ours: the alias names the attachment, or, in the moment before the
+// kernel takes the alias, there is none and the group says who made it.
+static int find_ours(
+	struct mn_nl *nl, const char *ifname, const char *alias, int *index, struct mn_error *err)
+{
+	char buf[256] = { 0 };
+	const struct nlmsghdr *reply = NULL;
+	const struct ifinfomsg *info;
+	const struct nlattr *attr;
+	const char *found = NULL;
+	uint32_t group = 0;
+	int ret;
+
+	*index = 0;
+	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
+	if (ret < 0)
+		return absent(ret) ? 0 : refused(err, ret, ifname);
+	if (!reply || reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
+		return refused(err, -EPROTO, ifname);
+	info = mnl_nlmsg_get_payload(reply);
+	mnl_attr_for_each (attr, reply, sizeof(*info)) {
+		if (mnl_attr_get_type(attr) == IFLA_IFALIAS)
+			found = mnl_attr_get_str(attr);
+		else if (mnl_attr_get_type(attr) == IFLA_GROUP)
+			group = mnl_attr_get_u32(attr);
+	}
+	if (alias && (found ? strcmp(found, alias) != 0 : group != MN_LINK_GROUP))
+		return 0;
+	*index = info->ifi_index;
+	return 0;
+}
+
+static int delete_link(struct mn_nl *nl, int index, const char *ifname, struct mn_error *err)
+{
+	char buf[256] = { 0 };
+	int ret = talk(nl, link_request(buf, RTM_DELLINK, NLM_F_ACK, index, NULL), NULL, err);
+
+	return ret < 0 && !absent(ret) ? refused(err, ret, ifname) : 0;
+}
+
+// The name of a link in an entry; NULL when there is none that a link can have.
+static const char *ifname_of(const cJSON *entry)
+{
+	const char *ifname = mn_undo_string(entry, "ifname");
+
+	return ifname && strlen(ifname) < IFNAMSIZ ? ifname : NULL;
+}
+
+int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const char *ifname = ifname_of(entry);
+	struct mn_nl nl = { 0 };
+	int index, ret;
+
+	if (!ifname)
+		return mn_undo_bad_entry(err, "link", "ifname");
+	ret = mn_nl_open(&nl, NETLINK_ROUTE, netns, err);
+	if (ret == 0)
+		ret = find_ours(&nl, ifname, mn_undo_string(entry, "alias"), &index, err);
+	if (ret == 0 && index)
+		ret = delete_link(&nl, index, ifname, err);
+	mn_nl_close(&nl);
+	return ret;
+}
+
+// A bridge that a failed call has made goes again, unless somebody has joined it meanwhile.
+int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const char *ifname = ifname_of(entry);
+	const struct nlmsghdr *refusal = NULL, *port;
+	struct mn_nl nl = { 0 };
+	char buf[256] = { 0 };
+	int index, ret;
+
+	if (!ifname)
+		return mn_undo_bad_entry(err, "bridge", "ifname");
+	ret = mn_nl_open(&nl, NETLINK_ROUTE, netns, err);
+	if (ret == 0)
+		ret = find_ours(&nl, ifname, NULL, &index, err);
+	if (ret == 0 && index) {
+		struct nlmsghdr *nlh = link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
+
+		mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)index);
+		ret = mn_nl_dump(&nl, buf, nlh->nlmsg_len, &nl.in, &refusal, err);
+		port = ret == 0 && !refusal ? mn_nl_next(&nl, &nl.in, NULL, 0, UINT32_MAX) : NULL;
+		if (ret == 0 && (!port || port->nlmsg_type == NLMSG_DONE))
+			ret = delete_link(&nl, index, ifname, err);
+	}
+	mn_nl_close(&nl);
+	return ret;
+}
+
+static int unhex(const char *hex, char **bytes, size_t *len)
+{
+	*len = strlen(hex) / 2;
+	*bytes = calloc(1, *len + 1);
+	if (!*bytes)
+		return -ENOMEM;
+	for (size_t i = 0; i < *len; i++) {
+		unsigned int byte;
+
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1) {
+			free(*bytes);
+			*bytes = NULL;
+			return -EINVAL;
+		}
+		(*bytes)[i] = (char)byte;
+	}
+	return 0;
+}
+
+static bool is_frame(const struct nlmsghdr *nlh)
+{
+	return nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN || nlh->nlmsg_type == NFNL_MSG_BATCH_END;
+}
+
+// Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
+// removes was not there.
+static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
+{
+	struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
+	const struct nlmsghdr *answer = NULL;
+	uint32_t first = 0, last = 0;
+	int left = (int)len, ret;
+
+	for (struct nlmsghdr *nlh = (struct nlmsghdr *)bytes; mn_nl_fits(nlh, left);
+		nlh = mnl_nlmsg_next(nlh, &left)) {
+		nlh->nlmsg_seq = mn_nl_next_seq(nl);
+		nlh->nlmsg_pid = nl->portid;
+		first = first ? first : nlh->nlmsg_seq;
+		if (nl->protocol == NETLINK_NETFILTER && is_frame(nlh))
+			continue;
+		nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
+		last = nlh->nlmsg_seq;
+	}
+	*gone = false;
+	ret = last ? mn_nl_exchange(nl, &request, last, &nl->in, err)
+		   : mn_undo_bad_entry(err, "netlink", "message");
+	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
+		int errnum = mn_nl_errno(answer);
+
+		if (absent(-errnum))
+			*gone = true;
+		else if (errnum)
+			ret = refused(err, -errnum, "netlink request");
+	}
+	return ret;
+}
+
+// Sends each part of a transaction of nf_tables as one of its own; all are tried.
+static int send_one_by_one(struct mn_nl *nl, char *bytes, size_t len, struct mn_error *err)
+{
+	const struct nlmsghdr *begin = (const struct nlmsghdr *)bytes, *nlh = begin;
+	auto_free char *one = calloc(3, MNL_ALIGN(len)); // a frame is no longer than all of it
+	int left = (int)len, first = 0;
+	bool gone;
+
+	if (!one)
+		return mn_fail(err, ENOMEM, "undo", "netlink request", "no memory");
+	for (; mn_nl_fits(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+		size_t size = MNL_ALIGN(begin->nlmsg_len);
+		int ret;
+
+		if (is_frame(nlh))
+			continue;
+		memcpy(one, begin, begin->nlmsg_len);
+		memcpy(one + size, nlh, nlh->nlmsg_len);
+		size += MNL_ALIGN(nlh->nlmsg_len);
+		memcpy(one + size, begin, begin->nlmsg_len); // an end is like a beginning but for its type
+		((struct nlmsghdr *)(one + size))->nlmsg_type = NFNL_MSG_BATCH_END;
+		ret = send_requests(nl, one, size + begin->nlmsg_len, &gone, err);
+		first = first ? first : ret;
+	}
+	return first;
+}
+
+// Sends requests that were encoded when the change was made; what they remove may be gone already. A
+// transaction does nothing at all then, so what is left of it goes piece by piece.
+int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const char *hex = mn_undo_string(entry, "message"), *protocol = mn_undo_string(entry, "protocol");
+	auto_free char *bytes = NULL;
+	struct mn_nl nl = { 0 };
+	bool netfilter, gone = false;
+	size_t len;
+	int ret;
+
+	if (!hex || !protocol || unhex(hex, &bytes, &len) < 0)
+		return mn_undo_bad_entry(err, "netlink", "message");
+	netfilter = strcmp(protocol, "netfilter") == 0;
+	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
+	if (ret == 0)
+		ret = send_requests(&nl, bytes, len, &gone, err);
+	if (ret == 0 && netfilter && gone)
+		ret = send_one_by_one(&nl, bytes, len, err);
+	mn_nl_close(&nl);
+	return ret;
+}
+
+// Tells whether a set of nf_tables has elements, by a request that lists them. One that is gone has none.
+static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error *err)
+{
+	auto_free char *request = NULL;
+	const struct nlmsghdr *refusal = NULL, *nlh = NULL;
+	struct mn_nl nl = { 0 };
+	size_t len;
+	int ret;
+
+	*in_use = false;
+	if (unhex(hex, &request, &len) < 0 || len < NLMSG_HDRLEN)
+		return mn_undo_bad_entry(err, "sysctl", "unless");
+	ret = mn_nl_open(&nl, NETLINK_NETFILTER, netns, err);
+	if (ret == 0)
+		ret = mn_nl_dump(&nl, request, len, &nl.in, &refusal, err);
+	if (ret == 0 && refusal && !absent(-mn_nl_errno(refusal)))
+		ret = refused(err, -mn_nl_errno(refusal), "nftables set");
+	while (ret == 0 && !refusal && (nlh = mn_nl_next(&nl, &nl.in, nlh, 0, UINT32_MAX))) {
+		const struct nlattr *attr;
+
+		if (nlh->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWSETELEM))
+			continue;
+		mnl_attr_for_each (attr, nlh, sizeof(struct nfgenmsg))
+			*in_use |= mnl_attr_get_type(attr) == NFTA_SET_ELEM_LIST_ELEMENTS &&
+				mnl_attr_get_payload_len(attr) > 0;
+	}
+	mn_nl_close(&nl);
+	return ret;
+}
+
+// Puts a setting back; with "unless" only when a set that lists who needs it is empty. Others may come and go
+// at this moment without any lock: whoever takes an element out looks again after the write, until what was
+// written is right, and whoever puts one in does so before the setting is made.
+int mn_undo_sysctl(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const cJSON *unless = cJSON_GetObjectItemCaseSensitive(entry, "unless");
+	const char *key = mn_undo_string(entry, "key"), *value = mn_undo_string(entry, "value");
+	const char *list = mn_undo_string(unless, "message"), *kept = mn_undo_string(unless, "value");
+	bool needed = false, before;
+	int rounds = SYSCTL_ROUNDS, ret = 0;
+
+	if (!key || !value || (unless && (!list || !kept)))
+		return mn_undo_bad_entry(err, "sysctl", "key");
+	if (list)
+		ret = set_in_use(list, netns, &needed, err);
+	do {
+		struct mn_sysctl setting = { .key = key, .value = needed ? kept : value, .optional = true };
+
+		before = needed;
+		if (ret == 0)
+			ret = mn_sysctl_set(netns, &setting, 1, NULL, err);
+		mn_sysctl_free(&setting, 1);
+		if (ret == 0 && list)
+			ret = set_in_use(list, netns, &needed, err);
+	} while (ret == 0 && needed != before && --rounds);
+	return ret;
+}
