@@ -16,4 +16,7 @@ static inline int mn_openat(int dir, const char *path, int flags, mode_t mode)
 	return fd;
 }
 
+// Gives a file that was made with O_TMPFILE its name, below the directory: 0 or -errno.
+int mn_link_unnamed(int fd, int dir, const char *name);
+
 #endif

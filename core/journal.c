@@ -170,7 +170,7 @@ static const int OPEN_FLAGS = O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
 // -errno; -EOPNOTSUPP where the file system has no unnamed files.
 static int create_locked(const char *path)
 {
-	char from[sizeof("/proc/self/fd/-2147483648")], dir[MN_PATH_MAX];
+	char dir[MN_PATH_MAX];
 	auto_close int fd = -1;
 	int ret;
 
@@ -181,10 +181,8 @@ static int create_locked(const char *path)
 	do
 		ret = flock(fd, LOCK_EX | LOCK_NB);
 	while (ret < 0 && (errno == EINTR || errno == EWOULDBLOCK));
-	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
-	if (ret < 0 || linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0)
-		return -errno;
-	return steal_fd(&fd);
+	ret = ret < 0 ? -errno : mn_link_unnamed(fd, AT_FDCWD, path);
+	return ret < 0 ? ret : steal_fd(&fd);
 }
 
 static int open_locked(struct mn_journal *journal, unsigned int wait_ms, bool *created, struct mn_error *err)

@@ -7,7 +7,34 @@
 #include "lua_core.h"
 
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <string.h>
+
+void mn_describe(lua_State *L, const struct mn_object *object, int args, char *text, size_t size)
+{
+	int len = snprintf(text, size, "%s", object->name);
+	bool first = true;
+
+	for (size_t i = 0; i < 4 && object->ident[i] && lua_istable(L, args); i++) {
+		lua_getfield(L, args, object->ident[i]);
+		if (!lua_isnil(L, -1) && !lua_istable(L, -1) && (size_t)len < size) {
+			const char *value = luaL_tolstring(L, -1, NULL);
+
+			if (object->protocol == NETLINK_NETFILTER) // nft's way: family, table and name
+				len += snprintf(
+					text + len, size - (size_t)len, "%s%s", first ? " \"" : " ", value);
+			else
+				len += first ? snprintf(text + len, size - (size_t)len, " \"%s\"", value)
+					     : snprintf(text + len, size - (size_t)len, " %s %s",
+						       object->ident[i], value);
+			first = false;
+			lua_pop(L, 1);
+		}
+		lua_pop(L, 1);
+	}
+	if (!first && object->protocol == NETLINK_NETFILTER && (size_t)len < size)
+		snprintf(text + len, size - (size_t)len, "\"");
+}
 
 static int buffer_free(lua_State *L)
 {

@@ -13,9 +13,11 @@
 #include <time.h>
 
 #define LISTEN_BUFFER (8 << 20)
-#define MAX_ERRNO 4095 // what the kernel calls an errno
+#define DUMP_DATAGRAM 32768 // bytes, the most that the kernel puts into one (netlink_dump)
+#define MAX_ERRNO 4095	    // what the kernel calls an errno
 
-int mn_buffer_reserve(struct mn_buffer *buffer, size_t more)
+// Makes room for more bytes behind those that are there.
+static int make_room(struct mn_buffer *buffer, size_t more)
 {
 	size_t need = buffer->len + more;
 
@@ -31,6 +33,13 @@ int mn_buffer_reserve(struct mn_buffer *buffer, size_t more)
 		buffer->data = data;
 		buffer->cap = cap;
 	}
+	return 0;
+}
+
+int mn_buffer_reserve(struct mn_buffer *buffer, size_t more)
+{
+	if (make_room(buffer, more) < 0)
+		return -ENOMEM;
 	if (more > 0) // an empty buffer has no bytes that could be pointed at
 		memset(buffer->data + buffer->len, 0, more);
 	return 0;
@@ -180,10 +189,9 @@ static ssize_t receive_one(struct mn_nl *nl, struct mn_buffer *into, uint32_t *s
 	};
 	ssize_t got;
 
-	if (mn_buffer_reserve(into, 0) < 0 || into->cap - into->len < MN_NL_BUFFER) {
-		if (mn_buffer_reserve(into, MN_NL_BUFFER) < 0)
-			return -ENOMEM;
-	}
+	// What follows the first datagram is more of a dump.
+	if (make_room(into, into->len > 0 ? DUMP_DATAGRAM : MN_NL_BUFFER) < 0)
+		return -ENOMEM;
 	iov = (struct iovec){ .iov_base = into->data + into->len, .iov_len = into->cap - into->len };
 	if (nsid) {
 		msg.msg_control = &control;

@@ -246,19 +246,9 @@ int mn_store_prepare(
 
 int mn_store_link(struct mn_store *store, int fd, const char *name, struct mn_error *err)
 {
-	if (linkat(fd, "", store->dir, name, AT_EMPTY_PATH) == 0)
-		return 0;
-	if (errno != EEXIST && (errno == ENOENT || errno == EPERM || errno == EINVAL)) {
-		char path[32];
+	int ret = mn_link_unnamed(fd, store->dir, name);
 
-		// Without CAP_DAC_READ_SEARCH the descriptor has to be named through /proc.
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		if (linkat(AT_FDCWD, path, store->dir, name, AT_SYMLINK_FOLLOW) == 0)
-			return 0;
-	}
-	if (errno == EEXIST)
-		return -EEXIST;
-	return mn_store_fail(store, errno, "reserve", name, err);
+	return ret == 0 || ret == -EEXIST ? ret : mn_store_fail(store, -ret, "reserve", name, err);
 }
 
 int mn_store_create(struct mn_store *store, const char *text, size_t size, uint32_t mark, const char *name,

@@ -180,7 +180,7 @@ void mn_survey_free(struct mn_survey *survey)
 
 int mn_survey_view(uint64_t *dev, uint64_t *ino, struct mn_error *err)
 {
-	const char *path = "/proc/self/ns/pid";
+	const char *path = "/proc/thread-self/ns/pid";
 	struct stat st;
 
 	if (stat(path, &st) < 0)

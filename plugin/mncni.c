@@ -14,8 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STDIN_MAX ((size_t)1 << 20) // bytes of configuration; what is larger is refused by name
-#define WALL_MS 60000U		    // for the whole call: containerd gives a clean-up one minute
+#define STDIN_MAX ((size_t)1 << 20)   // bytes of configuration; what is larger is refused by name
+#define STDIN_FIRST ((size_t)8 << 10) // what nearly all of them fit into
+#define WALL_MS 60000U		      // for the whole call: containerd gives a clean-up one minute
 #define CODE_IO 5
 #define CNI_VERSION "1.1.0" // of an error document that was made before the configuration's was known
 #define STATE_DIR "/run/mncni"
@@ -167,12 +168,13 @@ static unsigned int wall_ms(void)
 // Reads standard input whole: malloc'ed and terminated, or NULL with errno set. *truncated: there was more.
 static char *read_stdin(size_t *len, bool *truncated)
 {
-	char *buf = malloc(STDIN_MAX + 2);
+	size_t room = STDIN_FIRST;
+	char *buf = malloc(room + 1);
 	ssize_t n = 1;
 
 	*len = 0;
 	while (buf && n != 0 && *len <= STDIN_MAX) {
-		n = read(STDIN_FILENO, buf + *len, STDIN_MAX + 1 - *len);
+		n = read(STDIN_FILENO, buf + *len, room - *len);
 		if (n < 0 && errno != EINTR) {
 			int errnum = errno;
 
@@ -182,6 +184,14 @@ static char *read_stdin(size_t *len, bool *truncated)
 		}
 		if (n > 0)
 			*len += (size_t)n;
+		if (*len == room && *len <= STDIN_MAX) {
+			char *more = realloc(buf, STDIN_MAX + 2);
+
+			if (!more)
+				free(buf);
+			buf = more;
+			room = STDIN_MAX + 1;
+		}
 	}
 	if (!buf)
 		return NULL;

@@ -115,10 +115,9 @@ for key, value in pairs { type = "filter", hook = "prerouting", prio = -300, pol
 end
 
 -- mac(container, ifname) is the address that a guarded port's pod gets where none was asked for: its elements stand
--- before the link does. Locally administered, and the same for the same attachment.
+-- before the link does.
 function guard.mac(container, ifname)
-  local bytes = string.pack(">I8", core.journal.hash(ifname .. "\n" .. container))
-  return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(bytes:byte(1) & 0xfc | 2, bytes:byte(2, 6))
+  return require("mncni.pod").mac(ifname .. "\n" .. container)
 end
 
 -- The link-local address that the kernel derives from a MAC (RFC 4291, appendix A).

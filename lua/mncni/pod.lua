@@ -35,10 +35,10 @@ function pod.host_ifname(container, ifname)
   return "veth" .. table.concat(name)
 end
 
--- Its MAC address, by the same hash: locally administered and unicast (IEEE 802: bits 0x02 and 0x01 of byte 1). Given
--- and not left to the kernel, it need not be asked for.
-local function host_mac(container, ifname)
-  local hash = core.journal.hash(container .. "\n" .. ifname)
+-- A MAC address that is the same for the same text: locally administered and unicast (IEEE 802: bits 0x02 and 0x01 of
+-- byte 1).
+function pod.mac(text)
+  local hash = core.journal.hash(text)
   local bytes = string.pack(">I6", hash & 0xfcffffffffff | 0x020000000000)
   return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(bytes:byte(1, 6))
 end
@@ -154,7 +154,7 @@ function Pod:veth(args)
   arguments.check("pod:veth", args, { "master", "mtu", "hairpin", "isolated", "host_ifname", "address", "guard" })
   local context = self._context
   local host_ifname = args.host_ifname or pod.host_ifname(self.container, self.ifname)
-  local mac = host_mac(self.container, self.ifname)
+  local mac = pod.mac(self.container .. "\n" .. self.ifname) -- given, it need not be asked for
   local alias = pod.alias(self.network, self.container, self.ifname)
   local master, address = args.master, args.address or self:wanted_mac()
   local eth = setmetatable({

@@ -251,6 +251,11 @@ local pods = {}
 ---@return string
 function pods.host_ifname(container, ifname) end
 
+---The same MAC address for the same text, locally administered.
+---@param text string
+---@return string
+function pods.mac(text) end
+
 ---The alias of the host's end, which names the attachment.
 ---@param network string
 ---@param container string
