@@ -106,7 +106,8 @@ local function judge(history)
   for _, owner in ipairs(owners) do
     local before = last[owner.address]
     if before and owner.from < before.to then
-      wrong[#wrong + 1] = ("%s belonged to %s and %s at a time"):format(owner.address, before.container, owner.container)
+      wrong[#wrong + 1] = ("%s belonged to %s and %s at the same time"):format(owner.address, before.container,
+        owner.container)
     end
     if not before or owner.to > before.to then last[owner.address] = owner end
   end
