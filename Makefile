@@ -17,7 +17,7 @@ endif
 BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted iproute2 nftables iputils-ping util-linux procps strace jq busybox-static \
-	containernetworking-plugins
+	containernetworking-plugins valgrind
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
@@ -141,7 +141,8 @@ deps-test: deps-build
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
-RINGS := lint check-unit check-kernel check-fuzz-corpus check-faults-short check-containerd
+RINGS := lint check-unit check-kernel check-fuzz-corpus check-faults-short \
+	$(if $(filter 1,$(SAN)),,check-valgrind) check-containerd
 
 # Set-up comes first and by itself: what follows is decided by what is installed.
 test: deps-test
@@ -159,13 +160,16 @@ cni-bin: $(BUILD)/bin/mncni
 	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
 
 # Real containerd, runc and podman, real containers, on a node in namespaces of its own.
-check-containerd: all
+check-containerd check-containerd-kill: all
 	$(Q)rm -rf $(BUILD)/cni
 	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/cni
 	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" \
-		timeout 600 sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
-		busted --lua=lua5.4 spec/containerd
-.PHONY: check-containerd
+		timeout $(if $(filter %-kill,$@),1800,600) sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
+		busted --lua=lua5.4 $(CONTAINERD_SPECS)
+check-containerd: CONTAINERD_SPECS := spec/containerd
+# containerd itself killed, MNCNI_KILLS times; takes some minutes.
+check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
+.PHONY: check-containerd check-containerd-kill
 
 -include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
 
@@ -192,6 +196,12 @@ check-faults check-faults-short: all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" \
 		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(ARGS)
 .PHONY: check-faults check-faults-short
+
+# Memory, as valgrind sees it, which cannot run what has sanitizers in it.
+check-valgrind: all
+	$(if $(filter 1,$(SAN)),$(error check-valgrind is for a build without SAN=1))
+	$(Q)$(SPEC_ENV) spec/support/ring valgrind $(ARGS)
+.PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
 LINT_C := $(CORE_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)

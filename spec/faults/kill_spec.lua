@@ -42,6 +42,15 @@ local function concat(a, b)
   return table.move(b, 1, #b, #a + 1, a)
 end
 
+-- What removes the attachment of a namespace that is gone when no DEL comes: the runtime, or somebody in its stead.
+local cures = {
+  { name = "GC", run = function(world) return world:gc() end },
+  { name = "mncni gc", run = function(world)
+    world:wait_for_links()
+    return world:collect()
+  end },
+}
+
 for _, case in ipairs(cases) do
   describe(case.name .. ":", function()
     local world
@@ -85,18 +94,22 @@ for _, case in ipairs(cases) do
     end
 
     if case.plugin == "naivebridge" and case.conf.ipam.type == "host-local" then
-      it("ADD killed, the namespace removed, then GC", function()
-        local total = count(world, "ADD")
-        must(world:call "DEL")
-        sweep("ADD killed, the namespace removed, then GC", total, function(point)
-          world:settle()
-          local outcome = world:call("ADD", { inject = kill("first", point) })
-          world:end_victim()
-          local gc = world:gc()
-          world:new_victim()
-          return concat(failed(gc, "GC"), world:left()), faults.describe(outcome.fault)
+      for _, cure in ipairs(cures) do
+        local name = ("ADD killed, the namespace removed, then %s"):format(cure.name)
+
+        it(name, function()
+          local total = count(world, "ADD")
+          must(world:call "DEL")
+          sweep(name, total, function(point)
+            world:settle()
+            local outcome = world:call("ADD", { inject = kill("first", point) })
+            world:end_victim()
+            local cured = failed(cure.run(world), cure.name)
+            world:new_victim()
+            return concat(cured, world:left()), faults.describe(outcome.fault)
+          end)
         end)
-      end)
+      end
 
       it("ADD, the namespace removed, GC killed, then GC", function()
         must(world:call "ADD")

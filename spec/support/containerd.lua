@@ -239,6 +239,8 @@ function lab.footprint()
     for _, address in ipairs(lab.addresses(network)) do lines[#lines + 1] = "address " .. network .. "/" .. address end
   end
   for _, name in ipairs(lab.list "/var/lib/cni/results") do lines[#lines + 1] = "result " .. name end
+  local journals = lab.try("sh", "-c", "cd /run/mncni/attachments && find . -type f")
+  for name in journals:gmatch "%./([^\n]+)" do lines[#lines + 1] = "journal " .. name end
   for rule in lab.run("nft", "--stateless", "list", "ruleset"):gmatch "[^\n]+" do lines[#lines + 1] = "nft " .. rule end
   return lines
 end
@@ -267,7 +269,7 @@ function lab.clean()
   end
 end
 
--- Stops containerd, leaving what it runs, and starts it again.
+-- Stops containerd if it still runs, leaving what it has started, and starts it again.
 function lab.restart()
   lab.run("sh", "deploy/private-containerd.sh", "restart")
   -- A kubelet connects anew too; the client ends with its standard input.
@@ -276,6 +278,7 @@ function lab.restart()
     client.answers:close()
     client.requests, client.answers = nil, nil
   end
+  lab.wait_until("containerd to serve CRI", function() return lab.cri_try("ListPodSandbox").ok end)
 end
 
 return lab

@@ -49,7 +49,7 @@ faults.dual_stack = {
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
 function faults.world(case)
   local world = setmetatable({ case = case, scratch = spaces.must "mktemp -d" }, World)
-  world.state, world.networks = world.scratch .. "/state", world.scratch .. "/networks"
+  world.state, world.networks, world.own = world.scratch .. "/state", world.scratch .. "/networks", world.scratch
   spaces.must("mkdir %s/bin %s/policies", world.scratch, world.scratch)
   for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
     spaces.must("ln -s $(realpath " .. build .. "/bin/mncni) %s", world.scratch .. "/bin/" .. name)
@@ -63,6 +63,12 @@ function faults.world(case)
   world.host = mncni.open()
   world:begin()
   return world
+end
+
+-- The world of this case and directory, which another process has made, for calls at the same time: inject keeps what it
+-- reports in the directory `own`. What comes from it makes calls, and nothing else.
+function faults.join(case, scratch, own)
+  return setmetatable({ case = case, scratch = scratch, state = scratch .. "/state", own = own }, World)
 end
 
 -- Everything is as before the first ADD of the victim; also after a leak.
@@ -136,7 +142,7 @@ function World:call(verb, args)
   local conf = {}
   for key, value in pairs(self.case.conf) do conf[key] = value end
   for key, value in pairs(args.keys or {}) do conf[key] = value end
-  local argv, report, errors = {}, self.scratch .. "/report", self.scratch .. "/errors"
+  local argv, report, errors = {}, self.own .. "/report", self.own .. "/errors"
   if args.inject then
     argv = { build .. "/spec/inject", "--report", report, "--stderr", errors, table.unpack(args.inject) }
     for i, word in ipairs(argv) do argv[i] = tostring(word) end
@@ -174,6 +180,17 @@ function World:gc(alive, inject)
   return self:call("GC", { keys = { ["cni.dev/valid-attachments"] = valid }, inject = inject })
 end
 
+-- `mncni gc` as an administrator calls it, of what is of any age. Returns what core.exec returns, with json.
+function World:collect()
+  local outcome = core.exec {
+    argv = { self.scratch .. "/bin/mncni", "gc", "--grace=0", "--json" }, timeout = 30000,
+    env = { MNCNI_STATE_DIR = self.state, PATH = tools },
+  }
+  local parsed, document = pcall(core.json.decode, outcome.stdout)
+  outcome.json = parsed and document or nil
+  return outcome
+end
+
 -- CHECK of the victim with the result of its ADD.
 function World:check(result)
   return self:call("CHECK", { keys = { prevResult = result } })
@@ -198,6 +215,18 @@ function World:links(net)
   local list = {}
   for link in (net or self.host).link.list {} do list[#list + 1] = link end
   return list
+end
+
+-- Waits for the kernel to take down the links of namespaces that are gone, which it does in its own time.
+function World:wait_for_links()
+  local wanted = self.case.cold and 0 or 1
+  for _ = 1, 1000 do
+    local count = 0
+    for _, link in ipairs(self:links()) do count = count + ((link.group == 78 or link.group == 79) and 1 or 0) end
+    if count <= wanted then return end
+    spaces.must "sleep 0.01"
+  end
+  error("links of namespaces that are gone are still there after 10 s", 0)
 end
 
 local function names(directory)
