@@ -128,6 +128,22 @@ static int undo_lease(const cJSON *entry, struct mn_error *err)
 	return ret < 0 ? ret : 0;
 }
 
+// Tells whether a program that failed says, by the "code" in its JSON answer, that it has nothing to undo.
+static bool has_nothing(const cJSON *entry, const char *output)
+{
+	const cJSON *wanted = cJSON_GetObjectItemCaseSensitive(entry, "absent");
+	const cJSON *code;
+	cJSON *answer = NULL;
+	bool same;
+
+	if (!cJSON_IsNumber(wanted) || mn_json_parse(output, strlen(output), &answer, NULL) < 0)
+		return false;
+	code = cJSON_GetObjectItemCaseSensitive(answer, "code");
+	same = cJSON_IsNumber(code) && code->valueint == wanted->valueint;
+	cJSON_Delete(answer);
+	return same;
+}
+
 static int undo_exec(const cJSON *entry, struct mn_error *err)
 {
 	const cJSON *timeout = cJSON_GetObjectItemCaseSensitive(entry, "timeout");
@@ -151,7 +167,8 @@ static int undo_exec(const cJSON *entry, struct mn_error *err)
 		};
 
 		ret = mn_exec(&what, &result, err);
-		if (ret == 0 && result.status != 0) {
+		if (ret == 0 && result.status != 0 &&
+			(result.timed_out || !has_nothing(entry, result.output))) {
 			ret = mn_fail(err, EIO, "undo", argv[0], "it failed: %.300s",
 				result.timed_out ? "no answer in time" : result.output);
 			err->code = 105;

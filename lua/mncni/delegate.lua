@@ -66,6 +66,7 @@ function delegate.run(call, type, verb, args)
   if args.context then
     args.context:undo {
       op = "exec", argv = { path }, env = environment(call, "DEL"), stdin = stdin, timeout = delegate.TIMEOUT,
+      absent = 1, -- "incompatible CNI version": what does not know the configuration's did nothing for it either
     }
   end
   local outcome = core.exec {

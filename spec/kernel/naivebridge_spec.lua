@@ -253,6 +253,15 @@ describe("naivebridge", function()
     assert_nothing_left()
   end)
 
+  it("leaves nothing when that plugin does not know the configuration's version, not even for DEL", function()
+    local conf = {
+      cniVersion = "1.1.0", -- Debian's stops at 1.0.0
+      ipam = { type = "static", addresses = { { address = "10.5.0.9/24", gateway = "10.5.0.1" } } },
+    }
+    refused(1, { conf = conf }, "incompatible CNI versions")
+    assert_nothing_left()
+  end)
+
   it("serves the reference bridge as its IPAM plugin", function()
     local conf = { cniVersion = "1.0.0", name = "testnet", type = "bridge", bridge = "ref0", isGateway = true,
       ipam = { type = "host-local", subnet = "10.244.1.0/24" } }
