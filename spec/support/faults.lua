@@ -152,6 +152,7 @@ function World:call(verb, args)
     CNI_COMMAND = verb, CNI_CONTAINERID = args.container or who, CNI_IFNAME = "eth0",
     CNI_NETNS = args.netns or "/run/netns/" .. who, CNI_PATH = self.scratch .. "/bin",
     MNCNI_STATE_DIR = self.state, MNCNI_POLICY_PATH = self.scratch .. "/policies", PATH = tools,
+    ASAN_OPTIONS = args.inject and "detect_leaks=0" or nil, -- LeakSanitizer cannot work on what is traced
   }
   for key, value in pairs(args.env or {}) do env[key] = value end
   local outcome = core.exec { argv = argv, env = env, stdin = core.json.encode(conf), timeout = 30000 }
@@ -217,13 +218,15 @@ function World:links(net)
   return list
 end
 
--- Waits for the kernel to take down the links of namespaces that are gone, which it does in its own time.
+-- Waits for the kernel to take down the links of namespaces that are gone, and then to forget their numbers, which it
+-- does in its own time.
 function World:wait_for_links()
   local wanted = self.case.cold and 0 or 1
   for _ = 1, 1000 do
-    local count = 0
+    local count, numbers = 0, 0
     for _, link in ipairs(self:links()) do count = count + ((link.group == 78 or link.group == 79) and 1 or 0) end
-    if count <= wanted then return end
+    for _ in self.host.nsid.list {} do numbers = numbers + 1 end
+    if count <= wanted and numbers <= tonumber(spaces.must "ls /run/netns | wc -l") then return end
     spaces.must "sleep 0.01"
   end
   error("links of namespaces that are gone are still there after 10 s", 0)
