@@ -189,7 +189,8 @@ static bool push_range(lua_State *L, const struct mn_row *row, const char *data,
 	return true;
 }
 
-// Pushes the list of names that are joined in value; pushes nothing and returns false when one is not known.
+// Pushes the list of names that are joined in value; pushes nothing and returns false when one is not known, or when
+// there are so many or few that the encoder would not take the list.
 static bool push_joined(lua_State *L, const struct mn_row *row, uint64_t value)
 {
 	int n = 0;
@@ -198,6 +199,8 @@ static bool push_joined(lua_State *L, const struct mn_row *row, uint64_t value)
 		if (!mn_name_of(row->names, rest & MN_JOINED_MASK))
 			return false;
 	}
+	if (n == 0 || n > 32 / MN_JOINED_BITS)
+		return false;
 	lua_createtable(L, n, 0);
 	for (; n > 0; n--, value >>= MN_JOINED_BITS) {
 		lua_pushstring(L, mn_name_of(row->names, value & MN_JOINED_MASK));
