@@ -189,8 +189,8 @@ static bool push_range(lua_State *L, const struct mn_row *row, const char *data,
 	return true;
 }
 
-// Pushes the list of names that are joined in value; pushes nothing and returns false when one is not known, or when
-// there are so many or few that the encoder would not take the list.
+// Pushes the list of names that are joined in value; pushes nothing and returns false when one is not
+// known, or when there are so many or few that the encoder would not take the list.
 static bool push_joined(lua_State *L, const struct mn_row *row, uint64_t value)
 {
 	int n = 0;
