@@ -8,6 +8,7 @@ local cases = {
   faults.case { name = "naivebridge" },
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
+  faults.guarded,
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
   faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",
@@ -18,10 +19,7 @@ if os.getenv "MNCNI_REFERENCE" == "1" then
     network = { cniVersion = "1.0.0" }, ipam = { type = "reference-host-local" }, excused = "" }
 end
 
-local function must(outcome)
-  if outcome.status ~= 0 then error(outcome.stdout .. outcome.stderr, 0) end
-  return outcome
-end
+local must, failed, concat = faults.must, faults.failed, faults.concat
 
 -- How many calls a verb makes when nothing disturbs it.
 local function count(world, verb)
@@ -31,15 +29,6 @@ end
 
 local function kill(whom, point)
   return { "--kill", whom, "--at", point }
-end
-
--- Those of a list of lines that say what went wrong in a call that must not fail.
-local function failed(outcome, what)
-  return outcome.status == 0 and {} or { ("%s failed: %s"):format(what, outcome.stdout .. outcome.stderr) }
-end
-
-local function concat(a, b)
-  return table.move(b, 1, #b, #a + 1, a)
 end
 
 -- What removes the attachment of a namespace that is gone when no DEL comes: the runtime, or somebody in its stead.
@@ -69,6 +58,17 @@ for _, case in ipairs(cases) do
     local whoms = (case.conf.type == "naivebridge" and case.conf.ipam.type == "host-local") and { "first" }
       or { "caller", "first", "tree" }
 
+    -- The oracle is blind to nothing of what a sweep asks it about.
+    it("an attachment is seen while it is there", function()
+      must(world:call "ADD")
+      local seen = table.concat(world:left(), "\n")
+      for _, kind in ipairs(case.leaves) do
+        assert.truthy(seen:find(kind, 1, true), ("no %s among\n%s"):format(kind, seen))
+      end
+      must(world:call "DEL")
+      assert.are.same({}, world:left())
+    end)
+
     for _, whom in ipairs(whoms) do
       it(("ADD killed (%s), then DEL"):format(whom), function()
         local total = count(world, "ADD")
@@ -77,7 +77,7 @@ for _, case in ipairs(cases) do
           world:settle()
           local outcome = world:call("ADD", { inject = kill(whom, point) })
           local del = world:call "DEL"
-          return concat(failed(del, "DEL"), world:left()), faults.describe(outcome.fault)
+          return concat(failed(del, "DEL"), world:left()), outcome
         end)
       end)
 
@@ -88,7 +88,7 @@ for _, case in ipairs(cases) do
           must(world:call "ADD")
           local outcome = world:call("DEL", { inject = kill(whom, point) })
           local del = world:call "DEL"
-          return concat(failed(del, "DEL"), world:left()), faults.describe(outcome.fault)
+          return concat(failed(del, "DEL"), world:left()), outcome
         end)
       end)
     end
@@ -106,7 +106,7 @@ for _, case in ipairs(cases) do
             world:end_victim()
             local cured = failed(cure.run(world), cure.name)
             world:new_victim()
-            return concat(cured, world:left()), faults.describe(outcome.fault)
+            return concat(cured, world:left()), outcome
           end)
         end)
       end
@@ -122,7 +122,7 @@ for _, case in ipairs(cases) do
           local outcome = world:gc(false, kill("first", point))
           local gc = world:gc()
           world:new_victim()
-          return concat(failed(gc, "GC"), world:left()), faults.describe(outcome.fault)
+          return concat(failed(gc, "GC"), world:left()), outcome
         end)
       end)
     end

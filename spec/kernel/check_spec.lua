@@ -2,9 +2,9 @@
 -- CHECK: passes right after ADD and after what later plugins of a chain do; fails after any single change of what ADD
 -- made or relies on, and names it.
 
-local plugin = require "spec.support.plugin"
+local nodes = require "spec.support.node"
 
-local POD = { container = "web" }
+local POD = { pod = "web" }
 
 -- What is done to a fresh attachment, and what CHECK says then. %PORT is the host's end of the pod's link.
 local on_host = {
@@ -86,12 +86,12 @@ for name, subnets in pairs {
     local node, result, facts
 
     before_each(function()
-      node = plugin.node { pods = { "web", "db" }, subnets = subnets }
+      node = nodes.new { pods = { "web", "db" }, subnets = subnets }
       result, facts = node:add(POD)
     end)
 
     after_each(function()
-      node:close()
+      node:cleanup()
     end)
 
     local function fails_with(where, mutations)
@@ -118,7 +118,7 @@ for name, subnets in pairs {
     end
 
     it("notices the same for a pod that found everything there already", function()
-      local second = { container = "db" }
+      local second = { pod = "db" }
       local other = node:add(second)
       assert.is_nil(node:check(second, other))
       for _, mutation in ipairs {
@@ -157,7 +157,7 @@ for name, subnets in pairs {
       result.interfaces[3].mac, result.interfaces[3].mtu = "02:00:00:00:00:77", 1280
       result.ips[1].address = "10.244.1.200/24"
       -- Whose address it is now the IPAM that gave another one out cannot know.
-      assert.is_nil(node:check({ container = "web", conf = { ipam = { dataDir = "/nowhere" } } }, result))
+      assert.is_nil(node:check({ pod = "web", conf = { ipam = { dataDir = "/nowhere" } } }, result))
     end)
   end)
 end
@@ -166,7 +166,7 @@ describe("CHECK of what a policy of one's own made", function()
   local node
 
   before_each(function()
-    node = plugin.node { pods = { "web" } }
+    node = nodes.new { pods = { "web" } }
     node:policy("mynet", [[
       local mncni = require "mncni"
       local policy = { options = { ipMasq = { type = "boolean" } } }
@@ -186,7 +186,7 @@ describe("CHECK of what a policy of one's own made", function()
   end)
 
   after_each(function()
-    node:close()
+    node:cleanup()
   end)
 
   for _, mutation in ipairs {
@@ -199,7 +199,7 @@ describe("CHECK of what a policy of one's own made", function()
       "ip_unprivileged_port_start: it is 1000, and should be 80" },
   } do
     it("fails with " .. mutation[1], function()
-      local args = { container = "web", policy = "mynet" }
+      local args = { pod = "web", policy = "mynet" }
       local result, facts = node:add(args)
       assert.is_nil(node:check(args, result))
       local space = mutation[2] == "pod" and node.pods.web or node.space

@@ -136,7 +136,7 @@ describe("the GC verb", function()
   it("works when the namespaces are gone, and the policy is broken", function()
     add("web", "db")
     node:kill "db"
-    write(node.scratch .. "/policies/naivebridge.lua", "return )")
+    node:policy("naivebridge", "return )")
     collected { "web" }
     assert.are.same({ "10.244.1.2" }, node:reserved())
   end)
@@ -179,7 +179,7 @@ describe("the GC verb", function()
       write(node.scratch .. "/bin/" .. name, script:format(node.scratch))
       spaces.must("chmod +x %s", node.scratch .. "/bin/" .. name)
     end
-    write(node.scratch .. "/policies/both.lua", [[
+    node:policy("both", [[
       local policy = {}
       function policy.add(pod, conf)
         local lease = pod:lease(conf.ipam)

@@ -4,7 +4,7 @@
 
 local core = require "mncni.core"
 local frames = require "spec.support.frames"
-local plugin = require "spec.support.plugin"
+local nodes = require "spec.support.node"
 local spaces = require "spec.support.netns"
 
 local FORGED, BROADCAST = "02:00:00:00:00:66", "ff:ff:ff:ff:ff:ff"
@@ -13,15 +13,15 @@ describe("a pod's port", function()
   local node, web, db
 
   local function start(conf)
-    node = plugin.node { pods = { "web", "db" }, subnets = { "10.244.1.0/24", "fd00:1::/64" } }
+    node = nodes.new { pods = { "web", "db" }, subnets = { "10.244.1.0/24", "fd00:1::/64" } }
     local _
-    _, web = node:add { container = "web", conf = conf }
-    _, db = node:add { container = "db" }
+    _, web = node:add { pod = "web", conf = conf }
+    _, db = node:add { pod = "db" }
     web.conf = conf
   end
 
   after_each(function()
-    node:close()
+    node:cleanup()
   end)
 
   -- Whether what web sends gets to db. What the bridge believes of MAC addresses is what forged frames tell it: it
@@ -252,10 +252,10 @@ describe("a pod's port", function()
   end
 
   it("with portIsolation reaches the node but no other isolated pod", function()
-    node = plugin.node { pods = { "web", "db" } }
+    node = nodes.new { pods = { "web", "db" } }
     local conf = { portIsolation = true }
-    node:add { container = "web", conf = conf }
-    db = select(2, node:add { container = "db", conf = conf })
+    node:add { pod = "web", conf = conf }
+    db = select(2, node:add { pod = "db", conf = conf })
     assert.truthy(node.pods.web:sh("ping -c 1 -W 2 10.244.1.1"):find("1 received", 1, true))
     local output = node.pods.web:sh("ping -c 1 -W 1 " .. db.address)
     assert.truthy(output:find(" 0 received", 1, true), output)
@@ -276,7 +276,6 @@ describe("a pod's port", function()
       start { ipspoofchk = true }
       before = elements()
       assert.truthy(before:find(web.port, 1, true))
-      spaces.new "third"
     end)
 
     local function assert_gone(port)
@@ -285,36 +284,36 @@ describe("a pod's port", function()
 
     it("costs elements only, and the next one leaves the rules alone", function()
       local rules = node:sh "nft -a list chain bridge mncni check_ip6"
-      local _, third = node:add { container = "third", conf = { ipspoofchk = true } }
+      local _, third = node:add { pod = "third", conf = { ipspoofchk = true } }
       assert.are.equal(rules, node:sh "nft -a list chain bridge mncni check_ip6")
       assert.truthy(elements():find(third.port, 1, true))
-      node:must("DEL", { container = "third" })
+      node:must("DEL", { pod = "third" })
       assert.are.equal(before, elements())
     end)
 
     it("is forgotten by DEL", function()
-      node:must("DEL", { container = "web" })
+      node:must("DEL", { pod = "web" })
       assert_gone(web.port)
     end)
 
     it("is forgotten by DEL when the namespace is gone", function()
       node.pods.web:close()
-      node:must("DEL", { container = "web" })
+      node:must("DEL", { pod = "web" })
       assert_gone(web.port)
     end)
 
     it("is forgotten by DEL when somebody took an element away, or all of nftables", function()
       node.space:must(("nft delete element bridge mncni addresses4 '{ \"%s\" . %s . %s }'"):format(
         web.port, web.mac, web.address))
-      node:must("DEL", { container = "web" })
+      node:must("DEL", { pod = "web" })
       assert_gone(web.port)
-      node:add { container = "web", conf = web.conf }
+      node:add { pod = "web", conf = web.conf }
       node.space:must "nft flush ruleset"
-      node:must("DEL", { container = "web" })
+      node:must("DEL", { pod = "web" })
     end)
 
     it("is forgotten by GC", function()
-      node:must("GC", { container = "web", conf = {
+      node:must("GC", { pod = "web", conf = {
         ["cni.dev/valid-attachments"] = { { containerID = "db", ifname = "eth0" } } } })
       assert_gone(web.port)
     end)
@@ -332,14 +331,14 @@ describe("a pod's port", function()
         end
         return policy
       ]])
-      local out = node:run("ADD", { container = "third", policy = "broken" })
+      local out = node:call("ADD", { pod = "third", policy = "broken" })
       assert.are.equal(100, out.json.code, out.stdout)
       assert.are.equal(before, elements())
     end)
 
     it("is guarded anew by the next ADD after somebody flushed the rules", function()
       node.space:must "nft flush ruleset"
-      node:add { container = "third", conf = { ipspoofchk = true } }
+      node:add { pod = "third", conf = { ipspoofchk = true } }
       assert.truthy(node:sh("nft list table bridge mncni"):find("goto check_ip6", 1, true))
     end)
 
@@ -374,7 +373,7 @@ describe("a pod's port", function()
     end)
 
     it("is looked at by CHECK", function()
-      local args = { container = "third", conf = { ipspoofchk = true } }
+      local args = { pod = "third", conf = { ipspoofchk = true } }
       local result, third = node:add(args)
       local names = { PORT = third.port, MAC = third.mac, IP4 = third.address, IP6 = third.address6 }
       for _, mutation in ipairs {
@@ -399,7 +398,7 @@ describe("a pod's port", function()
         node.space:must(command)
         local said = node:check(args, result)
         assert.truthy(said and said:find(message, 1, true), said)
-        node:must("DEL", { container = "third" })
+        node:must("DEL", { pod = "third" })
         result, third = node:add(args)
         names = { PORT = third.port, MAC = third.mac, IP4 = third.address, IP6 = third.address6 }
       end

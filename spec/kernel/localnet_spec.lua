@@ -4,7 +4,7 @@
 
 local core = require "mncni.core"
 local frames = require "spec.support.frames"
-local plugin = require "spec.support.plugin"
+local nodes = require "spec.support.node"
 local spaces = require "spec.support.netns"
 
 -- Node port 8080 on 127.0.0.1 is the pod's port 80.
@@ -47,13 +47,13 @@ local POLICY = [[
   return policy
 ]]
 
-local WEB, DB = { container = "web", policy = "hostport" }, { container = "db", policy = "hostport" }
+local WEB, DB = { pod = "web", policy = "hostport" }, { pod = "db", policy = "hostport" }
 
 describe("a host port on 127.0.0.1", function()
   local node, servers
 
   before_each(function()
-    node = plugin.node { pods = { "web", "db" } }
+    node = nodes.new { pods = { "web", "db" } }
     node:policy("hostport", POLICY)
     servers = {}
   end)
@@ -62,7 +62,7 @@ describe("a host port on 127.0.0.1", function()
     for _, pid in ipairs(servers) do
       spaces.must("kill %s", pid)
     end
-    node:close()
+    node:cleanup()
   end)
 
   -- A web server that answers with its name; returns once it listens.
@@ -98,7 +98,7 @@ describe("a host port on 127.0.0.1", function()
   end)
 
   it("is nothing that other attachments switch on", function()
-    node:add { container = "web" }
+    node:add { pod = "web" }
     assert.are.equal("0", route_localnet())
     assert.falsy(node:sh("nft list ruleset"):find("localnet", 1, true))
   end)
@@ -116,18 +116,18 @@ describe("a host port on 127.0.0.1", function()
   end)
 
   it("goes when the ADD fails, but not from under another one", function()
-    local args = { container = "db", policy = "hostport", conf = { fails = true } }
+    local args = { pod = "db", policy = "hostport", conf = { fails = true } }
     node.space:must "ip link add cbr0 type bridge"
-    assert.are.equal(100, node:run("ADD", args).json.code)
+    assert.are.equal(100, node:call("ADD", args).json.code)
     assert.are.equal("0", route_localnet())
     node:add(WEB)
-    assert.are.equal(100, node:run("ADD", args).json.code)
+    assert.are.equal(100, node:call("ADD", args).json.code)
     assert.are.equal("1", route_localnet())
   end)
 
   it("goes with GC, and with nftables or the bridge gone", function()
     node:add(WEB)
-    node:must("GC", { container = "db", policy = "hostport",
+    node:must("GC", { pod = "db", policy = "hostport",
       conf = { ["cni.dev/valid-attachments"] = core.json.array {} } })
     assert.are.equal("0", route_localnet())
     node:add(WEB)
@@ -160,7 +160,7 @@ describe("a host port on 127.0.0.1", function()
 
   it("opens nothing to neighbours", function()
     local result = node:add(WEB)
-    local _, db = node:add { container = "db" }
+    local _, db = node:add { pod = "db" }
     serve(node.space, "private", "127.0.0.1:9000")
     -- A neighbour whose own kernel sends such packets: to the node, whose private service would answer.
     node.pods.db:must("echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet; ip rule add pref 10 lookup local;"

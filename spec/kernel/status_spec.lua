@@ -82,7 +82,7 @@ describe("STATUS", function()
   end)
 
   it("is 50 when the policy does not load, or there is none", function()
-    write(node.scratch .. "/policies/naivebridge.lua", "local policy = {\nreturn policy")
+    node:policy("naivebridge", "local policy = {\nreturn policy")
     refused(50, "naivebridge.lua")
     refused(50, "nowhere", { type = "mncni", policy = "nowhere" }, { name = "mncni" })
   end)

@@ -8,6 +8,7 @@
 
 local core = require "mncni.core"
 local mncni = require "mncni"
+local pretty = require "pl.pretty"
 local spaces = require "spec.support.netns"
 
 local faults = {}
@@ -27,7 +28,8 @@ World.__index = World
 
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
 -- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
--- excused (a pattern of what the oracle finds that is another program's fault).
+-- excused (a pattern of what the oracle finds that is another program's fault). Returned with `leaves`: what the oracle's
+-- lines begin with of an attachment that is there.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -36,7 +38,12 @@ function faults.case(args)
   }
   for key, value in pairs(args.network or {}) do conf[key] = value end
   for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
-  return { name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused }
+  local leaves = { "node: link ", "victim: link ", "victim: address ", "address file " }
+  if conf.type == "naivebridge" then leaves[#leaves + 1] = "state attachments/" end
+  if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
+  return {
+    name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
+  }
 end
 
 -- Both families, for faults.case's ipam.
@@ -44,6 +51,12 @@ faults.dual_stack = {
   ranges = core.json.array {
     core.json.array { { subnet = "10.88.0.0/24" } }, core.json.array { { subnet = "fd00:88::/64" } },
   },
+}
+
+-- Everything that naivebridge can make in nftables.
+faults.guarded = faults.case {
+  name = "naivebridge, guarded and masquerading", ipam = faults.dual_stack,
+  network = { ipMasq = true, ipspoofchk = true, macspoofchk = true },
 }
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
@@ -288,7 +301,7 @@ function World:snapshot()
             for element in self.host.nft.element.list {
               family = object.family, table = object.name, name = item.name,
             } do
-              add("nft: element %s of %s", core.json.encode(element.elem), item.name)
+              add("nft: element %s of %s", pretty.write(element.elem, ""), item.name) -- keys are bytes
             end
           end
         end
@@ -346,28 +359,93 @@ local function without(lines, pattern)
 end
 
 -- Looks at every point of a sweep. args: name, count (of points), sample (how many of them the short form looks at),
--- at = function(point) that returns what was wrong (a list of lines) and what the call was, excused = a pattern of
--- lines that are another program's fault, reset = function() for after a leak. Prints the figures; raises the leaks at
--- the end.
+-- at = function(point) that returns what was wrong (a list of lines) and the outcome of the disturbed call, with `what`
+-- that was if its fault does not say so, excused = a pattern of lines that are another program's fault, reset =
+-- function() for after a leak. Prints the figures; raises the leaks at the end. A sweep is none when half of its points
+-- were not hit; some are not, because a call of a Go program, or a dump, is not in the same place each time.
 function faults.sweep(args)
-  local list, leaks, excused = points(args.count, args.sample or 12), {}, 0
+  local list, leaks, excused, hit = points(args.count, args.sample or 12), {}, 0, 0
   for _, point in ipairs(list) do
-    local all, what = args.at(point)
+    local all, outcome = args.at(point)
     local wrong = without(all, args.excused)
+    hit = hit + outcome.fault.hit
     if #wrong > 0 then
-      leaks[#leaks + 1] = ("point %d (%s):\n    %s"):format(point, what, table.concat(wrong, "\n    "))
+      leaks[#leaks + 1] = ("point %d (%s):\n    %s"):format(point, outcome.what or faults.describe(outcome.fault),
+        table.concat(wrong, "\n    "))
     elseif #all > 0 then
       excused = excused + 1
     end
     if #all > 0 then args.reset() end
   end
-  print(("%s: %d of %d points, %d leaks%s%s"):format(args.name, #list, args.count, #leaks,
+  print(("%s: %d of %d points, %d hit, %d leaks%s%s"):format(args.name, #list, args.count, hit, #leaks,
     excused > 0 and (" and %d of the reference's"):format(excused) or "",
     faults.full and "" or ", seed " .. faults.seed))
   if #leaks > 0 then
     error(("%s\n  %s\nto repeat one: make check-faults POINT=N ARGS='--filter=\"%s\"'"):format(args.name,
       table.concat(leaks, "\n  ", 1, math.min(#leaks, 40)), args.name:gsub("%p", ".")), 0)
   end
+  if hit == 0 or hit < #list // 2 then
+    error(("%s: only %d of %d points were hit"):format(args.name, hit, #list), 0)
+  end
+end
+
+-- An outcome that must be a success, returned.
+function faults.must(outcome)
+  if outcome.status ~= 0 then error(outcome.stdout .. outcome.stderr, 0) end
+  return outcome
+end
+
+-- A list of what went wrong in a call that must not fail, empty if nothing did.
+function faults.failed(outcome, what)
+  return outcome.status == 0 and {} or { ("%s failed: %s"):format(what, outcome.stdout .. outcome.stderr) }
+end
+
+-- One list after another.
+function faults.concat(a, b)
+  return table.move(b, 1, #b, #a + 1, a)
+end
+
+-- Sweeps whose fault a call may survive. An ADD that says it failed has left nothing, one that says it worked has; a DEL
+-- that says it failed can be repeated, one that says it worked has left nothing; who fails says so in one JSON document.
+-- args: world, verb ("ADD", "DEL"), name, sample (as faults.sweep takes them), kinds (a list of faults), places (which
+-- count of fault's report says how many places a fault has), disturb = function(kind, at) that makes the call with the
+-- fault in that place and returns its outcome, with `what` it was, `mute` if no document is owed, and `passing` with the
+-- reason why an ADD has to go on all the same.
+function faults.promises(args)
+  local world, verb = args.world, args.verb
+  local function prepare()
+    world:settle()
+    if verb == "DEL" then faults.must(world:call "ADD") end
+  end
+  prepare()
+  local total = faults.must(world:call(verb, { inject = {} })).fault[args.places]
+  faults.must(world:call "DEL")
+  local name = world.case.name .. ": " .. args.name
+  faults.sweep {
+    name = name, count = total * #args.kinds, sample = args.sample, excused = world.case.excused,
+    reset = function() world:begin() end,
+    at = function(point)
+      prepare()
+      local outcome, wrong = args.disturb(args.kinds[(point - 1) // total + 1], (point - 1) % total + 1), {}
+      if outcome.status == 0 and verb == "ADD" then
+        world:works(wrong, outcome)
+      elseif outcome.status == 0 then
+        wrong = world:left()
+      else
+        if verb == "ADD" then
+          wrong = world:left()
+          if outcome.passing then
+            wrong[#wrong + 1] = ("it failed, for %s: %s"):format(outcome.passing, outcome.stdout)
+          end
+        end
+        if not outcome.mute and not (outcome.json and outcome.json.code) then
+          wrong[#wrong + 1] = "no error document: " .. outcome.stdout .. outcome.stderr
+        end
+      end
+      faults.concat(wrong, faults.failed(world:call "DEL", "DEL"))
+      return faults.concat(wrong, world:left()), outcome
+    end,
+  }
 end
 
 -- "recvmsg of process 1, after main"

@@ -1,6 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A node for specs: a namespace with an uplink, the plugin under the names of its policies, and directories for state,
 -- addresses and policies. One spec has one node; cleanup() removes it.
+--
+--   local node = nodes.new { pods = { "web", "db" } }
+--   local result = node:add { pod = "web", conf = { ipMasq = false } }
+--   assert.is_nil(node:check({ pod = "web" }, result)); node:must("DEL", { pod = "web" }); node:cleanup()
 
 local core = require "mncni.core"
 local pod = require "mncni.pod"
@@ -11,12 +15,17 @@ node.__index = node
 
 local BIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 
--- Makes the node. Its fields: space (the namespace), scratch (a directory), state and networks (in it), env.
-function node.new()
+-- Makes the node. args: pods (names of those that are there from the beginning), subnets (CIDRs, one address of each for
+-- a pod). Its fields: space (the namespace), scratch (a directory), state and networks (in it), env, pods (by name).
+function node.new(args)
+  args = args or {}
   local scratch = spaces.must "mktemp -d"
   local self = setmetatable({
-    scratch = scratch, state = scratch .. "/state", networks = scratch .. "/networks", pods = {},
+    scratch = scratch, state = scratch .. "/state", networks = scratch .. "/networks", pods = {}, ranges = {},
   }, node)
+  for i, subnet in ipairs(args.subnets or { "10.244.1.0/24" }) do
+    self.ranges[i] = { { subnet = subnet } }
+  end
   spaces.must("mkdir -p %s %s", scratch .. "/bin", scratch .. "/policies")
   for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
     spaces.must("ln -s $(realpath %s) %s", BIN, scratch .. "/bin/" .. name)
@@ -25,6 +34,9 @@ function node.new()
   self.space = spaces.new "node"
   self.space:must "ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
   self.space:must "ip addr add 192.0.2.10/24 dev up0 && ip route add default via 192.0.2.1"
+  for _, name in ipairs(args.pods or {}) do
+    self:pod(name)
+  end
   return self
 end
 
@@ -67,7 +79,7 @@ function node:config(conf)
     all.ipam = nil
     return all
   end
-  local ipam = all.ipam or { type = "host-local", subnet = "10.244.1.0/24" }
+  local ipam = all.ipam or { type = "host-local", ranges = self.ranges }
   all.ipam = { dataDir = self.networks }
   for key, value in pairs(ipam) do
     all.ipam[key] = value
@@ -90,8 +102,8 @@ function node:exec(argv, env, stdin)
   return outcome
 end
 
--- Runs the plugin inside the node: call("ADD", { pod = "web", conf =, ifname =, name = "naivebridge", prefix = { argv
--- before it } }). Returns core.exec's outcome with json, the document on stdout.
+-- Runs the plugin inside the node: call("ADD", { pod = "web", conf =, ifname =, name = "naivebridge", policy = one of the
+-- node's own, prefix = { argv before it } }). Returns core.exec's outcome with json, the document on stdout.
 function node:call(command, args)
   args = args or {}
   local container = args.pod or "web"
@@ -108,8 +120,12 @@ function node:call(command, args)
   if argv[1] == "strace" then
     env.ASAN_OPTIONS = "detect_leaks=0" -- LeakSanitizer cannot work on what is traced
   end
-  argv[#argv + 1] = self.scratch .. "/bin/" .. (args.name or "naivebridge")
-  local outcome = self:exec(argv, env, core.json.encode(self:config(args.conf)))
+  argv[#argv + 1] = self.scratch .. "/bin/" .. (args.name or args.policy and "mncni" or "naivebridge")
+  local conf = self:config(args.conf)
+  if args.policy then
+    conf.type, conf.policy = "mncni", args.policy
+  end
+  local outcome = self:exec(argv, env, core.json.encode(conf))
   local ok, document = pcall(core.json.decode, outcome.stdout)
   outcome.json = ok and document or nil
   return outcome
@@ -122,6 +138,37 @@ function node:must(command, args)
     error(("%s: %s%s"):format(command, outcome.stdout, outcome.stderr), 2)
   end
   return outcome.json
+end
+
+-- ADD. Returns the result, and { port = the host's end, mac, address, address6 = the pod's }.
+function node:add(args)
+  local result = self:must("ADD", args)
+  return result, {
+    port = result.interfaces[2].name, mac = result.interfaces[3].mac, address = result.ips[1].address:match "^[^/]+",
+    address6 = result.ips[2] and result.ips[2].address:match "^[^/]+",
+  }
+end
+
+-- CHECK of what an ADD with these args has returned. Returns its message, nil when it passes, and the whole error.
+function node:check(args, result)
+  local conf = { prevResult = result }
+  for key, value in pairs(args.conf or {}) do
+    conf[key] = value
+  end
+  local outcome = self:call("CHECK", { pod = args.pod, policy = args.policy, conf = conf })
+  return outcome.status ~= 0 and (outcome.json and outcome.json.msg or outcome.stdout .. outcome.stderr) or nil,
+    outcome.json
+end
+
+-- A policy of the node's own, by its text.
+function node:policy(name, text)
+  local file <close> = assert(io.open(("%s/policies/%s.lua"):format(self.scratch, name), "w"))
+  file:write(text)
+end
+
+-- Runs a shell command inside the node, as spaces.sh does; returns its output.
+function node:sh(...)
+  return (self.space:sh(...))
 end
 
 -- Runs `mncni gc --json` with more words; returns the report, and the outcome.
