@@ -24,7 +24,7 @@ void mn_boot_read(const char *path, char id[MN_BOOT_ID])
 
 const char *mn_boot_id(void)
 {
-	static char id[MN_BOOT_ID];
+	static _Thread_local char id[MN_BOOT_ID];
 
 	if (!*id)
 		mn_boot_read(NULL, id);

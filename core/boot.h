@@ -11,7 +11,7 @@
 // Reads a boot id from the file at path (NULL: the kernel's); empty when it cannot be told.
 void mn_boot_read(const char *path, char id[MN_BOOT_ID]);
 
-// The kernel's boot id, read once in the life of the process; empty when it cannot be told.
+// The kernel's boot id, read once in the life of a thread; empty when it cannot be told.
 const char *mn_boot_id(void);
 
 // Seconds since the boot, time asleep included.

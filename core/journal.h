@@ -48,7 +48,8 @@ int mn_journal_open_path(
 int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_error *err);
 
 // Reads, without the lock and so perhaps while a call writes it, the journal at path into *text (malloc'ed,
-// terminated). -ENOENT when there is none, -EINVAL for what cannot be a journal.
+// terminated). -ENOENT when there is none; -EINVAL, -EFBIG or -ELOOP for what cannot be a
+// journal.
 int mn_journal_peek(const char *path, char **text, struct mn_error *err);
 
 // Reads everything into *text (malloc'ed, terminated).

@@ -20,12 +20,15 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 // (core/embed.h).
 #define MN_POLICY_PATH_KEY "mncni.policy_path"
 #define MN_SEALED_KEY "mncni.sealed" // true once the code of a policy is there
-#define MN_GUARD_KEY "mncni.guard"   // a function to call when such code comes, if there is one
+#define MN_GUARD_KEY "mncni.guard" // a function to call once, before the first of it that is read from a file
 #define MN_EMBEDDED_KEY "mncni.embedded"
 
-// Tells whether a chunk of this source (lua_Debug) is one of mncni's own files, whose lines mean nothing to
-// the writer of a policy.
-bool mn_place_is_ours(const char *source);
+// Finds the Lua line being executed, from a level on: the nearest one outside of mncni's own modules and
+// true, else the nearest at all (currentline 0 when there is none) and false.
+bool mn_place(lua_State *L, int level, lua_Debug *ar);
+
+// The name of the file of what mn_place has found.
+const char *mn_place_file(const lua_Debug *ar);
 
 int mn_open_error(lua_State *L);
 int mn_open_netns(lua_State *L);

@@ -208,12 +208,6 @@ static void encode_inline(
 		mn_encode_nest_end(e, row, nest);
 }
 
-// Raw attributes of a nest for which there is no table.
-static void encode_unknown_variant(struct mn_encoder *e, const struct mn_row *row, int args, int raw)
-{
-	encode_inline(e, row, &mn_nothing_table, args, raw);
-}
-
 static const char *key_of_attr(const struct mn_table *table, uint16_t attr)
 {
 	const struct mn_row *row = mn_row_of_attr(table, attr);
@@ -259,8 +253,8 @@ static void encode_variant(
 		lua_pop(L, 1);
 	}
 	if (!chosen) {
-		if (raw)
-			encode_unknown_variant(e, row, args, raw);
+		if (raw) // the raw attributes of a nest for which there is no table
+			encode_inline(e, row, &mn_nothing_table, args, raw);
 		return;
 	}
 	if (given || !kind) { // the kernel wants the kind beside the data

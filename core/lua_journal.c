@@ -199,24 +199,29 @@ static int directory_close(lua_State *L)
 // Pushes the paths of what is in a directory; a directory that is not there has nothing in it.
 static int push_directory(lua_State *L, const char *path)
 {
-	struct mn_error err = { 0 };
 	DIR **dir = lua_newuserdatauv(L, sizeof(DIR *), 0);
+	struct dirent *entry = NULL;
+	struct mn_error err = { 0 };
 	lua_Integer n = 0;
 
 	*dir = NULL;
 	luaL_setmetatable(L, DIRECTORY_META);
 	lua_newtable(L);
 	*dir = opendir(path);
-	if (!*dir && errno != ENOENT) {
-		mn_fail(&err, errno, "list", path, "the journals cannot be listed");
-		err.code = 5;
-		return mn_lua_raise(L, &err);
-	}
-	for (struct dirent *entry = *dir ? readdir(*dir) : NULL; entry; entry = readdir(*dir)) {
+	while (*dir) {
+		errno = 0;
+		entry = readdir(*dir);
+		if (!entry)
+			break;
 		if (entry->d_name[0] == '.')
 			continue;
 		lua_pushfstring(L, "%s/%s", path, entry->d_name);
 		lua_rawseti(L, -2, ++n);
+	}
+	if (errno && (*dir || errno != ENOENT)) {
+		mn_fail(&err, errno, "list", path, "the journals cannot be listed");
+		err.code = 5;
+		return mn_lua_raise(L, &err);
 	}
 	lua_pushcfunction(L, directory_close);
 	lua_pushvalue(L, -3);

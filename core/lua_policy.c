@@ -58,8 +58,11 @@ static int read_file(lua_State *L, const char *name)
 	if (ret < 0)
 		return mn_lua_raise(L, &err);
 	seal(L);
-	if (lua_getfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY) == LUA_TFUNCTION)
+	if (lua_getfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY) == LUA_TFUNCTION) {
+		lua_pushnil(L); // once: each call of it would begin to count anew
+		lua_setfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY);
 		lua_call(L, 0, 0);
+	}
 	lua_pushlstring(L, file->text, file->size);
 	lua_pushstring(L, file->path);
 	mn_policy_file_clear(file);

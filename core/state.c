@@ -25,19 +25,22 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-// Notes where memory ran out: Lua calls no message handler for that error, so this is the last moment at
-// which anybody knows. Only looks at frames, which are whole whenever Lua allocates; in a coroutine, at those
-// of who resumed it.
+// Notes that memory ran out, and where: Lua calls no message handler for that error, so this is the last
+// moment at which anybody knows. Looks at frames, in a coroutine at those of who resumed it. That is safe as
+// long as they are whole whenever Lua allocates; after 5.4.4 they are not while a stack grows, and the place
+// stays unknown.
 static void refuse(struct mn_state *state)
 {
+	state->refused = true;
+#if LUA_VERSION_RELEASE_NUM <= 50404
 	struct mn_report seen = { 0 };
 
-	state->refused = true;
 	// What is ours and needs memory afterwards, to tell of it, does not hide the place.
 	if (state->L && !state->expired && mn_state_locate(state->L, &seen)) {
 		memcpy(state->report.file, seen.file, sizeof(seen.file));
 		state->report.line = seen.line;
 	}
+#endif
 }
 
 static void *allocate(void *data, void *pointer, size_t old_size, size_t new_size)
@@ -69,24 +72,12 @@ static void *allocate(void *data, void *pointer, size_t old_size, size_t new_siz
 bool mn_state_locate(lua_State *L, struct mn_report *report)
 {
 	lua_Debug ar;
+	bool found = mn_place(L, 0, &ar);
 
-	report->line = 0;
-	for (int level = 0; level < 100 && lua_getstack(L, level, &ar); level++) {
-		bool ours;
-
-		lua_getinfo(L, "Sl", &ar);
-		if (ar.currentline <= 0)
-			continue;
-		ours = mn_place_is_ours(ar.source);
-		if (ours && report->line)
-			continue;
-		snprintf(report->file, sizeof(report->file), "%s",
-			*ar.source == '@' || *ar.source == '=' ? ar.source + 1 : ar.short_src);
-		report->line = ar.currentline;
-		if (!ours)
-			return true;
-	}
-	return false;
+	report->line = ar.currentline;
+	if (report->line)
+		snprintf(report->file, sizeof(report->file), "%s", mn_place_file(&ar));
+	return found;
 }
 
 static bool is_over(const struct timespec *deadline)

@@ -87,6 +87,7 @@ static int add_mount(struct mn_survey *survey, const char *thread, char *line, s
 	return add(survey, makedev(major, minor), ino, path, err);
 }
 
+// Returns 1 when the thread has ended before all of its mounts were read.
 static int add_mounts(struct mn_survey *survey, const char *thread, struct mn_error *err)
 {
 	char path[FILE_MAX];
@@ -98,12 +99,12 @@ static int add_mounts(struct mn_survey *survey, const char *thread, struct mn_er
 	snprintf(path, sizeof(path), "%.63s/mountinfo", thread);
 	file = fopen(path, "re");
 	if (!file)
-		return ended(errno) || errno == EINVAL ? 0 : failed(path, errno, err);
+		return ended(errno) || errno == EINVAL ? 1 : failed(path, errno, err);
 	errno = 0;
 	while (ret == 0 && getline(&line, &size, file) >= 0)
 		ret = add_mount(survey, thread, line, err);
-	if (ret == 0 && ferror(file) && !ended(errno))
-		ret = failed(path, errno, err);
+	if (ret == 0 && ferror(file))
+		ret = ended(errno) || errno == EINVAL ? 1 : failed(path, errno, err);
 	(void)fclose(file);
 	return ret;
 }
@@ -127,7 +128,14 @@ static int look_at(
 	if (stat(path, &st) < 0)
 		return ended(errno) ? 0 : failed(path, errno, err);
 	ret = add(mounts, st.st_dev, st.st_ino, path, err);
-	return ret < 0 || mounts->n == before ? ret : add_mounts(survey, thread, err);
+	if (ret < 0 || mounts->n == before)
+		return ret;
+	ret = add_mounts(survey, thread, err);
+	if (ret > 0) { // another thread may still have the mount namespace
+		free(mounts->seen[--mounts->n].path);
+		ret = 0;
+	}
+	return ret;
 }
 
 // Looks at every thread of every process of /proc; it calls itself for the threads of one.

@@ -133,6 +133,20 @@ describe("the GC verb", function()
     collected {}
   end)
 
+  it("says so when the journals cannot be listed, and is repeated", function()
+    add("web", "db")
+    local outcome = node:call("GC", {
+      conf = { ["cni.dev/valid-attachments"] = core.json.array {} },
+      prefix = { "strace", "-f", "-qq", "-o", "/dev/null", "-P", node.state .. "/attachments/testnet",
+        "-e", "inject=getdents64:error=EIO" },
+    })
+    assert.are.equal(5, outcome.json.code, outcome.stdout)
+    assert.are.equal(2, #node:journals())
+    collected {}
+    assert.are.same({}, node:journals())
+    assert.are.same({}, node:reserved())
+  end)
+
   it("works when the namespaces are gone, and the policy is broken", function()
     add("web", "db")
     node:kill "db"

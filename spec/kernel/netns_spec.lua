@@ -161,7 +161,7 @@ describe("a network namespace", function()
 
     it("so that names are seen in every mount namespace, as iproute2 has it", function()
       spaces.new "web"
-      assert.are.equal("shared", spaces.must "findmnt -n -o PROPAGATION /run/netns")
+      assert.are.equal("shared", spaces.must "findmnt -n -o PROPAGATION /run/netns | tail -n 1")
     end)
 
     it("beside iproute2, many at once", function()
@@ -391,6 +391,24 @@ describe("a network namespace", function()
       pipe:close()
       assert.is_nil(netns.survey()[id]) -- our descriptor is not looked for
       spaces.must("rm -r %s", directory)
+    end)
+
+    it("is seen by the mounts of another process when the first that has them ends meanwhile", function()
+      local space = spaces.new()
+      local code = ('print(require "mncni.core".netns.survey()["%s"])'):format(space.ns:id())
+      local directory = spaces.must "mktemp -d"
+      local pipe = assert(io.popen(("exec unshare -m sh -c 'touch %s/x && mount --bind %s %s/x && sleep 60 & "
+        .. "sleep 0.1; echo $$ $!; wait'"):format(directory, space.path, directory)))
+      local first, second = pipe:read("l"):match "^(%d+) (%d+)$"
+      assert.is_true(tonumber(first) < tonumber(second))
+      spaces.must("ip netns del %s", space.name)
+      local found = spaces.must("ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null -P %s "
+        .. "-e inject=openat:error=ENOENT " .. os.getenv "RING_LUA" .. " -e %s",
+        ("/proc/%s/task/%s/mountinfo"):format(first, first), code)
+      os.execute(("kill %s %s"):format(first, second))
+      pipe:close()
+      spaces.must("rm -r %s", directory)
+      assert.truthy(found:find(("/proc/%%d+/task/%%d+/root%s/x"):format(directory)), found)
     end)
 
     it("is not left out for want of permission: there is no survey then", function()
