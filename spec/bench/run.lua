@@ -11,6 +11,7 @@ usage: make bench ARGS="[OPTION...]"
   --pods N           pods that are there at the same time (default 50)
   --rounds N         how often they come and go (default 4)
   --masquerade       with ipMasq
+  --guard            with ipspoofchk, which the reference does not know
   --reserved N       addresses that are taken beforehand, of a /16 (default 0)
   --at-once          all pods of a round are added, and deleted, at the same time
   --trace-only       no times: only what one ADD does]]
@@ -18,7 +19,7 @@ usage: make bench ARGS="[OPTION...]"
 local build = assert(os.getenv "MNCNI_BUILD")
 local options = {
   plugin = build .. "/bench/cni/naivebridge", reference = "/usr/lib/cni/bridge", pods = 50, rounds = 4,
-  masquerade = false, reserved = 0, ["at-once"] = false, ["trace-only"] = false,
+  masquerade = false, guard = false, reserved = 0, ["at-once"] = false, ["trace-only"] = false,
 }
 
 local function fail(...)
@@ -67,6 +68,7 @@ local function contestant(label, program, number)
     cniVersion = "1.0.0", name = "bench" .. number, bridge = "bench" .. number, mtu = 1500,
     type = kind, policy = kind == "mncni" and "naivebridge" or nil,
     isGateway = true, isDefaultGateway = true, hairpinMode = true, ipMasq = options.masquerade,
+    ipspoofchk = options.guard or nil,
     ipam = {
       type = "host-local", dataDir = scratch .. "/networks",
       ranges = core.json.array { core.json.array { { subnet = ("10.%d.0.0/16"):format(100 + number) } } },
@@ -277,9 +279,11 @@ for round = 1, options["trace-only"] and 0 or options.rounds do
   for _, pod in ipairs(pods) do remove_pod(pod) end
 end
 if not options["trace-only"] then
-  print(("%d pods at a time%s, %d rounds, %s masquerading, %d addresses reserved, state on tmpfs, kernel %s"):format(
+  print(("%d pods at a time%s, %d rounds, %s masquerading, %s ipspoofchk, %d addresses reserved, "
+    .. "state on tmpfs, kernel %s"):format(
     options.pods, options["at-once"] and " and at once" or "", options.rounds,
-    options.masquerade and "with" or "without", options.reserved, (run("uname -r"):gsub("%s", ""))))
+    options.masquerade and "with" or "without", options.guard and "with" or "without", options.reserved,
+    (run("uname -r"):gsub("%s", ""))))
   report(samples)
 end
 
