@@ -95,7 +95,7 @@ local chains = {
 }
 
 local want = {
-  family = "bridge", table = "mncni", comment = "mncni: guard", chains = {}, rules = {},
+  family = "bridge", table = "mncni", comment = "mncni: guard 1", chains = {}, rules = {},
   sets = {
     { name = "ports", type = "ifname", map = "verdict", flags = { "map" } },
     { name = "macs", type = { "ifname", "ether_addr" } },

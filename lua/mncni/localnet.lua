@@ -34,7 +34,7 @@ local drop = { kind = "immediate", dreg = 0, data = { verdict = "drop" } }
 
 local function wanted(bridge)
   return {
-    family = "inet", table = TABLE, comment = "mncni: localnet",
+    family = "inet", table = TABLE, comment = "mncni: localnet 1",
     chains = {
       { name = "localnet", type = "filter", hook = "prerouting", prio = RAW, policy = "accept" },
       { name = "localnet_source", type = "nat", hook = "postrouting", prio = SRCNAT, policy = "accept" },

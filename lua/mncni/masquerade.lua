@@ -10,7 +10,7 @@ local steps = require "mncni.steps"
 local masquerade = {}
 
 local TABLE, CHAIN = "mncni", "postrouting"
-local COMMENT = "mncni: masquerade"
+local COMMENT = "mncni: masquerade 2"
 
 -- Where a packet has its addresses (RFC 791, RFC 8200), and what nf_tables calls the family (NFPROTO_*).
 local families = {
@@ -109,14 +109,13 @@ end
 
 local function prepare(context, sources, except)
   local host = context.nets.host
-  local framed = rules_present(host)
-  local batch = framed and {} or require("mncni.ruleset").frame(wanted())
+  local batch = rules_present(host) and {} or require("mncni.ruleset").frame(wanted())
   local needs = {}
   local function want(prefix, list)
     for _, cidr in ipairs(outermost(list)) do
       local name = prefix .. families[cidr.family].suffix
       needs[#needs + 1] = { set = name, range = tostring(cidr.network) }
-      if not framed or not in_set(host, name, cidr) then
+      if not in_set(host, name, cidr) then
         for _, step in ipairs(swallowed(host, name, cidr)) do
           batch[#batch + 1] = step
         end

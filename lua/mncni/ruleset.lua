@@ -2,7 +2,8 @@
 -- nftables objects of the node that attachments share, as data:
 --   { family, table, comment, chains = { { name, type, hook, prio, policy } }, sets = { { name, type, ... } },
 --     rules = { { chain, expr } } }
--- The comment marks our rules. Loaded only when something has to be made, or is looked at closely by CHECK.
+-- The comment marks our rules and ends with their revision, which goes up whenever they change: a node that has those of
+-- another revision gets them anew. Loaded only when something has to be made, or is looked at closely by CHECK.
 
 local core = require "mncni.core"
 local objects = require "mncni.objects"
