@@ -639,6 +639,20 @@ describe("mncni gc", function()
     end)
   end)
 
+  it("says which links it could not delete, and does the rest", function()
+    add("web", "db", "old")
+    node:kill "old"
+    node.space:must("ip link set %s group 79", nodes.port("db"))
+    local outcome = node:exec { "setpriv", "--inh-caps", "-net_admin", "--bounding-set", "-net_admin",
+      node.scratch .. "/bin/mncni", "gc", "--json", "--grace", "0" }
+    assert.are.equal(1, outcome.status)
+    local report = core.json.decode(outcome.stdout)
+    assert.matches("EPERM", reasons(report.failed)[nodes.port("db")])
+    assert.are.equal("old", #report.removed == 1 and report.removed[1].container)
+    assert.are.same({ "10.244.1.2", "10.244.1.3" }, node:reserved())
+    assert.are.equal(2, #node:links())
+  end)
+
   it("finishes what a collection before it had buried and not deleted, and lets strangers be", function()
     add("web", "db")
     node.space:must("ip link set %s group 79", nodes.port("db"))
