@@ -331,8 +331,8 @@ function Context:undo(entry)
 end
 
 function Context:warn(message)
+  io.stderr:write("mncni: ", message, "\n") -- raises what is no text
   self.warnings[#self.warnings + 1] = message
-  io.stderr:write("mncni: ", message, "\n")
 end
 
 local verbs = { add = true, append = true, replace = true, set = true, del = true }

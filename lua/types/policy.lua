@@ -107,7 +107,7 @@ function pod:result(parts) end
 ---Sends what was recorded so far, for a policy that must look at the outcome. Raises what the kernel refuses.
 function pod:commit() end
 
----A line for people: in the runtime's log.
+---A line for people: in the runtime's log and, when the call succeeds, in its record.
 ---@param message string
 function pod:warn(message) end
 
