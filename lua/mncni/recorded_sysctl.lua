@@ -65,7 +65,9 @@ function recorded_sysctl.over(world)
     local before = model.copy(space.sysctls)
     for i, item in ipairs(list) do
       local ok, previous, changed = pcall(sysctl.set, netns, item[1], item[2])
-      if not ok then
+      if not ok and item.optional and previous.name == "ENOENT" then
+        previous, changed = nil, false
+      elseif not ok then
         space.sysctls, previous.index = before, i
         error(previous, 0)
       end
