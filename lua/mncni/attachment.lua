@@ -14,6 +14,16 @@ function attachment.is_ipam(policy)
   return policy.lease ~= nil and policy.add == nil
 end
 
+-- The "ipam" section of the configuration, or nil. An IPAM policy that is called as a plugin of its own needs none;
+-- policy is the call's, if it could be loaded.
+function attachment.ipam(call, policy)
+  local ipam = call.config.ipam
+  if ipam == nil and policy and attachment.is_ipam(policy) then
+    return { type = call.policy }
+  end
+  return type(ipam) == "table" and ipam or nil
+end
+
 -- Where the journals are.
 function attachment.state_dir(call)
   return call.state_dir or "/run/mncni"

@@ -158,6 +158,21 @@ describe("the GC verb", function()
     assert.are.same({ "testnet/db@host-local@eth0" }, node:journals())
   end)
 
+  it("reaches an IPAM policy called by its own name, whose configuration needs no ipam section", function()
+    node:policy("mine", [[
+      return {
+        lease = function() return { addresses = { { address = "10.8.0.2/24" } } } end,
+        gc = function(valid) io.stderr:write("mine keeps ", valid[1].containerID, "\n") end,
+      }]])
+    for _, ipam in ipairs { false, { type = "mine" } } do
+      local args = { policy = "mine", conf = { ipam = ipam } }
+      node:must("ADD", args)
+      local outcome = collected({ "web" }, args)
+      assert.truthy(outcome.stderr:find("mine keeps web\n", 1, true), outcome.stderr)
+      node:must("DEL", args)
+    end
+  end)
+
   it("goes on after an attachment that another call holds, and says so at the end", function()
     add("web", "db", "old")
     local path = node:journal "db"

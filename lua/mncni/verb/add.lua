@@ -97,7 +97,7 @@ end
 function add.run(call)
   local policy = policies.load(call.policy)
   if attachment.is_ipam(policy) then
-    return require("mncni.verb.add_lease")(call)
+    return require("mncni.verb.add_lease")(call, attachment.ipam(call, policy))
   end
   if not policy.add then
     error(core.error {
