@@ -14,12 +14,7 @@ local function inherited(space, key)
   if not tree or name == "all" or name == "default" then
     return nil
   end
-  for _, link in ipairs(space.links) do
-    if link.ifname == name then
-      return space.sysctls[tree .. "default/" .. rest]
-    end
-  end
-  return nil
+  return model.find_link(space, name) and space.sysctls[tree .. "default/" .. rest] or nil
 end
 
 -- The key with slashes; dots where there are no slashes do as well.

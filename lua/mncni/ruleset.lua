@@ -7,8 +7,9 @@
 
 local core = require "mncni.core"
 local objects = require "mncni.objects"
+local steps = require "mncni.steps"
 
-local ruleset = {}
+local ruleset = { hex = steps.hex }
 
 -- One transaction that makes all of it, and may be repeated by anybody at any time.
 local function frame(want)
@@ -98,11 +99,6 @@ local function mark(type)
   return string.pack("=I4I2I2I4I4BB>I2", 20, type, 1, 0, 0, 0, 0, 10)
 end
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-ruleset.hex = hex
-
 -- undo(elements) returns what the journal needs to take them ({ family, table, name, elem }) out again.
 function ruleset.undo(elements)
   local parts = { mark(0x10) }
@@ -110,7 +106,7 @@ function ruleset.undo(elements)
     parts[#parts + 1] = core.encode("del", "nft_element", element)
   end
   parts[#parts + 1] = mark(0x11)
-  return { op = "netlink", protocol = "netfilter", message = hex(table.concat(parts)) }
+  return { op = "netlink", protocol = "netfilter", message = ruleset.hex(table.concat(parts)) }
 end
 
 return ruleset

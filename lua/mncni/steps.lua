@@ -50,7 +50,8 @@ function steps.new(args)
   }, Context)
 end
 
-local function hex(bytes)
+-- Bytes as hexadecimal digits, as a journal keeps them.
+function steps.hex(bytes)
   return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
@@ -130,7 +131,7 @@ function Context:encode(net, verb, object, args)
       resolved[key == "dev" and "dev" or "ifindex"] = link.ifindex
     end
   end
-  return hex(core.encode(verb, object, resolved))
+  return steps.hex(core.encode(verb, object, resolved))
 end
 
 local function locate(err, step)
@@ -178,7 +179,7 @@ end
 -- digits.
 local function plain(value)
   if type(value) == "string" and value:find("[^ -~]") then
-    return "0x" .. hex(value)
+    return "0x" .. steps.hex(value)
   elseif type(value) ~= "table" then
     return type(value) == "userdata" and tostring(value) or value
   end
