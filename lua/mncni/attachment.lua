@@ -29,6 +29,13 @@ function attachment.state_dir(call)
   return call.state_dir or "/run/mncni"
 end
 
+-- What journals say of where an attachment was made, as this process is now: the node's network namespace, of which
+-- socket is, and, where the kernel tells it, the process namespace.
+function attachment.place(socket)
+  local seen, view = pcall(core.netns.view)
+  return { cookie = socket:cookie(), view = seen and view or nil }
+end
+
 -- The journal of the call's attachment, and whether it was made now; nil when there is none and create is not set.
 function attachment.journal(call, create)
   return core.journal.open {

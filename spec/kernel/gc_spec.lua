@@ -462,6 +462,17 @@ describe("mncni gc", function()
       removes "web"
     end)
 
+    it("was made where the kernel tells of no process namespace", function()
+      local path = "/proc/thread-self/ns/pid"
+      node:must("ADD", { pod = "web", prefix = {
+        "strace", "-o", node.scratch .. "/log", "-P", path, "-e", "inject=%%stat:error=ENOENT",
+      } })
+      assert.truthy(read(node.scratch .. "/log"):find("ENOENT", 1, true))
+      node:kill "web"
+      keeps("web", "where it was made was not recorded")
+      node:must("DEL", { pod = "web" })
+    end)
+
     it("an older release recorded with less, or a newer one recorded", function()
       add "web"
       node:kill "web"

@@ -29,7 +29,7 @@ function add.header(call, host, netns)
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
     ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns.id, netns_cookie = netns.cookie,
-    boot = core.boot.id(), time = core.boot.clock(), host = { cookie = host:cookie(), view = core.netns.view() },
+    boot = core.boot.id(), time = core.boot.clock(), host = attachment.place(host),
   }
 end
 
