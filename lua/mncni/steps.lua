@@ -21,12 +21,8 @@ steps.DEAD_GROUP = 79
 local Context = {}
 Context.__index = Context
 
-local current
-
 -- The context of the attachment that is being made, or nil outside of one (at a prompt, say).
-function steps.current()
-  return current
-end
+local current
 
 -- Runs fn with context as the current one; raises what fn raises.
 function steps.within(context, fn, ...)

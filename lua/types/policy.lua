@@ -183,6 +183,5 @@ function lease:has(family) end
 ---@field annotations table<string, string>
 ---@field wanted string[] addresses asked for: IP of CNI_ARGS, args.cni.ips, runtimeConfig.ips
 ---@field ranges? table runtimeConfig.ipRanges
----@field held? string[] addresses that the attachment has already
 ---@field journal { undo: fun(self: table, entry: table) } writes down the way back before something durable happens
 ---@field collect fun() removes dead attachments of the network, for a range that is exhausted
