@@ -14,9 +14,26 @@ function attachment.is_ipam(policy)
   return policy.lease ~= nil and policy.add == nil
 end
 
+-- The "ipam" section of the configuration, or nil. An IPAM policy that is called as a plugin of its own needs none;
+-- policy is the call's, if it could be loaded.
+function attachment.ipam(call, policy)
+  local ipam = call.config.ipam
+  if ipam == nil and policy and attachment.is_ipam(policy) then
+    return { type = call.policy }
+  end
+  return type(ipam) == "table" and ipam or nil
+end
+
 -- Where the journals are.
 function attachment.state_dir(call)
   return call.state_dir or "/run/mncni"
+end
+
+-- What journals say of where an attachment was made, as this process is now: the node's network namespace, of which
+-- socket is, and, where the kernel tells it, the process namespace.
+function attachment.place(socket)
+  local seen, view = pcall(core.netns.view)
+  return { cookie = socket:cookie(), view = seen and view or nil }
 end
 
 -- The journal of the call's attachment, and whether it was made now; nil when there is none and create is not set.

@@ -138,7 +138,6 @@ local function read_environment(call, env)
     call.netns = env.CNI_NETNS ~= "" and env.CNI_NETNS or nil
   end
   call.netns_override = is_true(env.CNI_NETNS_OVERRIDE)
-  call.args_text = env.CNI_ARGS ~= "" and env.CNI_ARGS or nil
   -- What could not be added has nothing to delete that its arguments would tell.
   local ok, args = pcall(parse_args, env.CNI_ARGS)
   if not ok and call.command ~= "DEL" then
@@ -146,7 +145,7 @@ local function read_environment(call, env)
   elseif not ok then
     call.ignored[#call.ignored + 1] = "CNI_ARGS"
   end
-  call.args = ok and args or {}
+  call.args, call.args_text = ok and args or {}, ok and env.CNI_ARGS ~= "" and env.CNI_ARGS or nil
   call.path = {}
   for directory in (env.CNI_PATH or ""):gmatch("[^:]+") do
     call.path[#call.path + 1] = directory
@@ -298,10 +297,11 @@ local function state_dir(env)
 end
 
 local function write_record(call, err, started)
+  local message = err and err.msg or table.concat(call.warnings, "; ")
   pcall(record.write, call.state_dir, {
     verb = call.command, policy = call.policy, network = call.network, container = call.container,
     ifname = call.ifname, netns = call.netns, trace = call.trace, ignored = call.ignored,
-    duration = record.clock() - started, code = err and err.code or 0, message = err and err.msg or nil,
+    duration = record.clock() - started, code = err and err.code or 0, message = message ~= "" and message or nil,
   })
 end
 
@@ -324,7 +324,8 @@ function cni.run(request)
     }
   end
   local call = {
-    command = env.CNI_COMMAND, env = env, ignored = {}, state_dir = state_dir(env), trace = env.TRACEPARENT,
+    command = env.CNI_COMMAND, env = env, ignored = {}, warnings = {}, state_dir = state_dir(env),
+    trace = env.TRACEPARENT,
   }
   local ok, stdout = serve(call, request)
   local err

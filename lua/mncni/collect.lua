@@ -96,16 +96,20 @@ end
 -- Links that an earlier collection had proven dead and did not come to delete.
 function Run:buried()
   local links, steps = require "mncni.links", require "mncni.steps"
-  local left = {}
-  for name, link in pairs(self.look:links().name) do
+  local look, left, err = self.look, {}, nil
+  for _, link in pairs(look:links().name) do
     if link.group == steps.DEAD_GROUP and link.ifalias then
       left[#left + 1] = link
-      self:remove({ ifname = name }, "a collection that did not end had found it dead", function() return true end)
     end
   end
   if #left > 0 and not self.args.dry_run then
-    links.delete(self.look.host, left)
-    self.look.found = nil
+    local ok, why = pcall(links.delete, look.host, left)
+    look.found, err = nil, not ok and why or nil
+  end
+  for _, link in ipairs(left) do
+    self:remove({ ifname = link.ifname }, "a collection that did not end had found it dead", function()
+      return not (err and look:links().name[link.ifname]) or error(err, 0)
+    end)
   end
 end
 

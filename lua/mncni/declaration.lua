@@ -2,7 +2,6 @@
 -- What an option may be declared to be, and how it is spoken of. For mncni.options, which explains declarations.
 
 local core = require "mncni.core"
-local nearest = require "mncni.nearest"
 local sorted_keys = require "mncni.keys"
 local json, cidr = core.json, core.cidr
 
@@ -23,7 +22,7 @@ local special = { choices = "table", min = "number", max = "number", of = "table
 
 -- What to say behind an unknown name: the one that was meant, or all there are.
 function declaration.suggestion(name, names)
-  local near = nearest(name, names)
+  local near = core.nearest(name, names)
   if near then
     return ('; did you mean "%s"?'):format(near)
   end

@@ -39,20 +39,14 @@ function delegate.find(call, type)
 end
 
 local function environment(call, verb)
-  local pairs_of_args = {}
-  for key, value in pairs(call.args or {}) do
-    pairs_of_args[#pairs_of_args + 1] = key .. "=" .. value
-  end
-  table.sort(pairs_of_args)
   return {
     CNI_COMMAND = verb,
     CNI_CONTAINERID = call.container,
     CNI_NETNS = call.netns,
     CNI_IFNAME = call.ifname,
-    CNI_ARGS = #pairs_of_args > 0 and table.concat(pairs_of_args, ";") or nil,
+    CNI_ARGS = call.args_text,
     CNI_PATH = table.concat(call.path, ":"),
     PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    TRACEPARENT = call.traceparent,
   }
 end
 
@@ -69,8 +63,10 @@ function delegate.run(call, type, verb, args)
       absent = 1, -- "incompatible CNI version": what does not know the configuration's did nothing for it either
     }
   end
+  local env = environment(call, verb)
+  env.TRACEPARENT = call.trace -- of this call, and so not of the DEL in the journal
   local outcome = core.exec {
-    argv = { path }, env = environment(call, verb), stdin = stdin,
+    argv = { path }, env = env, stdin = stdin,
     timeout = delegate.TIMEOUT, max_output = delegate.MAX_OUTPUT,
   }
   if outcome.timed_out then

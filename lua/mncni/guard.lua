@@ -95,7 +95,7 @@ local chains = {
 }
 
 local want = {
-  family = "bridge", table = "mncni", comment = "mncni: guard", chains = {}, rules = {},
+  family = "bridge", table = "mncni", comment = "mncni: guard 1", chains = {}, rules = {},
   sets = {
     { name = "ports", type = "ifname", map = "verdict", flags = { "map" } },
     { name = "macs", type = { "ifname", "ether_addr" } },
@@ -155,22 +155,23 @@ local unsupported = { EAFNOSUPPORT = true, EOPNOTSUPP = true, EPROTONOSUPPORT = 
 -- The first to guard a port on a node makes table, chains and sets.
 local function frame(context)
   local host = context.nets.host
-  if ruleset.present(host, want) then
-    return {}
-  end
-  return { { net = "host", verb = "batch", object = "nft", args = ruleset.frame(want), send = function(batch)
-    local ok, err = pcall(host.nft.batch, batch)
-    if not ok and core.is_error(err) and unsupported[err.name] then
-      error(core.error {
-        code = 7, errno = err.errno, object = "pod:veth's guard (macspoofchk, ipspoofchk)",
-        message = "this kernel has no nftables for bridges (CONFIG_NF_TABLES_BRIDGE); leave it off, or use one that "
-          .. "has it",
-        details = tostring(err),
-      }, 0)
-    elseif not ok then
-      error(err, 0)
+  local list = ruleset.steps(host, want)
+  for _, step in ipairs(list) do
+    function step.send(batch)
+      local ok, err = pcall(host.nft.batch, batch)
+      if not ok and core.is_error(err) and unsupported[err.name] then
+        error(core.error {
+          code = 7, errno = err.errno, object = "pod:veth's guard (macspoofchk, ipspoofchk)",
+          message = "this kernel has no nftables for bridges (CONFIG_NF_TABLES_BRIDGE); leave it off, or use one that "
+            .. "has it",
+          details = tostring(err),
+        }, 0)
+      elseif not ok then
+        error(err, 0)
+      end
     end
-  end } }
+  end
+  return list
 end
 
 -- record(context, { port =, bridge =, mac =, lease = a lease, or true for any address }) guards a port. To be recorded

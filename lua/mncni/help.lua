@@ -9,6 +9,7 @@
 local core = require "mncni.core"
 local net = require "mncni.net"
 local policies = require "mncni.help_policy"
+local sorted_keys = require "mncni.keys"
 
 local help = {}
 
@@ -88,15 +89,6 @@ local function fold(words, indent, out)
   out[#out + 1] = line
 end
 
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
-end
-
 local function topics()
   local out = { "help(topic), where topic is", "" }
   for _, name in ipairs(order) do
@@ -144,7 +136,7 @@ local function keys_of(fields, path, out)
     width = math.min(math.max(width, #key), 26)
   end
   local indent = (" "):rep(width + 3)
-  for _, key in ipairs(sorted(fields)) do
+  for _, key in ipairs(sorted_keys(fields)) do
     local row = fields[key]
     local sort = row.joined and "name or names" or row.type or "value"
     local kind = sort .. range(row) .. (row.readonly and ", read only" or "")
@@ -198,7 +190,7 @@ end
 
 local function nft_text()
   local out = { "nft: " .. about.nft[1], "  " .. about.nft[2], "" }
-  for _, object in ipairs(sorted(net.families.netfilter)) do
+  for _, object in ipairs(sorted_keys(net.families.netfilter)) do
     fold(net.families.netfilter[object], ("  %-8s "):format(object), out)
   end
   out[#out + 1] = '  batch    a list of { verb, object, args }, all or nothing'

@@ -66,7 +66,7 @@ local topics = {
     "status(conf, request)        raises code 50 or 51; request has",
     "                             reclaimable(directory)",
     "gc(valid, conf)              frees what is not in valid, returns the list of it",
-    "request: network container ifname args annotations wanted ranges held",
+    "request: network container ifname args annotations wanted ranges",
     "  journal:undo(entry)  writes down the way back, before anything is kept",
     "  collect()            removes dead attachments, for a range that is exhausted",
     "mncni.ipam: range(given, where) range_sets(conf, runtime_ranges, version)",

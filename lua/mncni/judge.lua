@@ -7,6 +7,7 @@
 -- attachment was made.
 
 local core = require "mncni.core"
+local attachment = require "mncni.attachment"
 
 local judge = {}
 
@@ -27,12 +28,6 @@ function Look:close()
   self.host:close()
 end
 Look.__close = Look.close
-
--- What the journals say about where they were made: { cookie =, view = }, as this process is now.
-function judge.place(host)
-  local seen, view = pcall(core.netns.view)
-  return { cookie = host:socket("route"):cookie(), view = seen and view or nil }
-end
 
 -- The links of pods on the host: { name = { name -> link }, alias = { alias -> link } }, from one dump.
 function Look:links()
@@ -245,7 +240,7 @@ end
 -- Whether this process could see what made the attachment: nil, or why not.
 function Look:elsewhere(head)
   local made = type(head.host) == "table" and head.host or {}
-  self.here = self.here or judge.place(self.host)
+  self.here = self.here or attachment.place(self.host:socket "route")
   if not made.cookie or not made.view then
     return "where it was made was not recorded"
   elseif made.cookie ~= self.here.cookie then

@@ -46,9 +46,8 @@ function lease.policy(call, ipam)
 end
 
 -- What an IPAM hook is asked: who wants addresses, and which. journal:undo(entry) must be called before anything
--- durable happens; held are the addresses that this attachment already has. collect() removes dead attachments of the
--- network, for a range that is exhausted.
-function lease.request(call, context, held)
+-- durable happens; collect() removes dead attachments of the network, for a range that is exhausted.
+function lease.request(call, context)
   local config = call.config
   local runtime = config.runtimeConfig or {}
   local wanted = {}
@@ -65,7 +64,7 @@ function lease.request(call, context, held)
   want(runtime.ips)
   return {
     network = call.network, container = call.container, ifname = call.ifname, args = call.args,
-    annotations = call.annotations, wanted = wanted, ranges = runtime.ipRanges, held = held,
+    annotations = call.annotations, wanted = wanted, ranges = runtime.ipRanges,
     journal = { undo = function(_, entry) context:undo(entry) end },
     collect = function() require("mncni.collect").relieve(call.state_dir, call.network) end,
   }
@@ -112,11 +111,11 @@ local function addresses_of(result)
 end
 
 -- Takes addresses for the attachment that call makes. Returns { addresses, routes, dns }.
-function lease.acquire(call, context, ipam, held)
+function lease.acquire(call, context, ipam)
   local name = policy_name(ipam)
   local policy, conf = lease.policy(call, ipam)
   if policy then
-    return check_shape(name, policy.lease(lease.request(call, context, held), conf))
+    return check_shape(name, policy.lease(lease.request(call, context), conf))
   end
   local result = require("mncni.delegate").run(call, name, "ADD", { context = context })
   local addresses = addresses_of(result)

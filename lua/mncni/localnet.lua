@@ -34,7 +34,7 @@ local drop = { kind = "immediate", dreg = 0, data = { verdict = "drop" } }
 
 local function wanted(bridge)
   return {
-    family = "inet", table = TABLE, comment = "mncni: localnet",
+    family = "inet", table = TABLE, comment = "mncni: localnet 1",
     chains = {
       { name = "localnet", type = "filter", hook = "prerouting", prio = RAW, policy = "accept" },
       { name = "localnet_source", type = "nat", hook = "postrouting", prio = SRCNAT, policy = "accept" },
@@ -70,12 +70,7 @@ function localnet.ensure(args)
     ruleset.undo { element(bridge, port) },
     { op = "sysctl", key = key, value = "0", unless = { message = list_of(bridge), value = "1" } },
   }
-  steps.apply { shared = true, prepare = function(context)
-    if ruleset.present(context.nets.host, want) then
-      return {}
-    end
-    return { { net = "host", verb = "batch", object = "nft", args = ruleset.frame(want) } }
-  end }
+  steps.apply { shared = true, prepare = function(context) return ruleset.steps(context.nets.host, want) end }
   local set = { family = want.family, table = want.table, name = want.sets[1].name, type = want.sets[1].type }
   steps.apply { net = "host", verb = "batch", object = "nft", undo = undo, args = {
     { "replace", "set", set }, { "replace", "element", element(bridge, port) },

@@ -5,12 +5,13 @@
 
 local core = require "mncni.core"
 local arguments = require "mncni.arguments"
+local ruleset = require "mncni.ruleset"
 local steps = require "mncni.steps"
 
 local masquerade = {}
 
 local TABLE, CHAIN = "mncni", "postrouting"
-local COMMENT = "mncni: masquerade"
+local COMMENT = "mncni: masquerade 2"
 
 -- Where a packet has its addresses (RFC 791, RFC 8200), and what nf_tables calls the family (NFPROTO_*).
 local families = {
@@ -84,14 +85,6 @@ local function swallowed(host, name, cidr)
   return steps_out
 end
 
-local function rules_present(host)
-  local count = 0
-  for found in host.nft.rule.list { family = "inet", table = TABLE, chain = CHAIN } do
-    count = count + (found.comment == COMMENT and 1 or 0)
-  end
-  return count == 2
-end
-
 -- Which of the ranges a set needs: those inside another one of the list would overlap it.
 local function outermost(list)
   local kept = {}
@@ -109,14 +102,12 @@ end
 
 local function prepare(context, sources, except)
   local host = context.nets.host
-  local framed = rules_present(host)
-  local batch = framed and {} or require("mncni.ruleset").frame(wanted())
   local needs = {}
-  local function want(prefix, list)
+  local function want(batch, prefix, list)
     for _, cidr in ipairs(outermost(list)) do
       local name = prefix .. families[cidr.family].suffix
       needs[#needs + 1] = { set = name, range = tostring(cidr.network) }
-      if not framed or not in_set(host, name, cidr) then
+      if not in_set(host, name, cidr) then
         for _, step in ipairs(swallowed(host, name, cidr)) do
           batch[#batch + 1] = step
         end
@@ -125,19 +116,18 @@ local function prepare(context, sources, except)
     end
   end
   local inside = table.move(except, 1, #except, #sources + 1, table.move(sources, 1, #sources, 1, {}))
-  want("masq", sources)
-  want("nonmasq", inside)
-  local list = { { net = "host", verb = "require", object = "masquerade", args = { ranges = needs } } }
-  if #batch > 0 then
-    table.insert(list, 1, { net = "host", verb = "batch", object = "nft", args = batch })
-  end
+  local list = ruleset.steps(host, wanted(), function(batch)
+    want(batch, "masq", sources)
+    want(batch, "nonmasq", inside)
+  end)
+  list[#list + 1] = { net = "host", verb = "require", object = "masquerade", args = { ranges = needs } }
   return list
 end
 
 -- check(host, args, differs): calls differs(object, message, ...) for the first thing that is missing of what an
 -- attachment relies on; args are those of its "require" step.
 function masquerade.check(host, args, differs)
-  require("mncni.ruleset").check(host, wanted(), differs)
+  ruleset.check(host, wanted(), differs)
   for _, need in ipairs(args.ranges) do
     if not in_set(host, need.set, core.cidr(need.range)) then
       differs(("nft set %q"):format("inet " .. TABLE .. " " .. need.set), "%s is no longer in it", need.range)

@@ -81,7 +81,7 @@ function Pod:commit()
   self._context:commit()
 end
 
--- A line for people: to stderr, the journal of containerd, and the record of the call.
+-- A line for people: to stderr, which containerd keeps in its log, and, when the call succeeds, to its record.
 function Pod:warn(message)
   self._context:warn(message)
 end

@@ -21,13 +21,9 @@ local hooks = {
   options = "table",
 }
 
--- " (did you mean X?)", or what there is to choose from.
+-- What to say behind a name that is no key of `known`.
 local function hint(name, known)
-  local near = core.nearest(tostring(name), known)
-  if near then
-    return ("; did you mean \"%s\"?"):format(near)
-  end
-  return "; known are " .. table.concat(known, ", ")
+  return require("mncni.declaration").suggestion(tostring(name), sorted_keys(known))
 end
 
 local function fail(object, message, ...)
@@ -57,7 +53,7 @@ local function environment()
     __index = function(_, name)
       local value = rawget(_G, name)
       if value == nil then
-        raise_at(2, "there is no global \"%s\"%s", tostring(name), hint(name, sorted_keys(_G)))
+        raise_at(2, "there is no global \"%s\"%s", tostring(name), hint(name, _G))
       end
       return value
     end,
@@ -86,7 +82,7 @@ local function check_hooks(object, result)
     if not wanted then
       local info = type(value) == "function" and debug.getinfo(value, "S")
       fail(object, "it has an unknown hook \"%s\"%s%s", tostring(key),
-        info and info.linedefined > 0 and (" (line %d)"):format(info.linedefined) or "", hint(key, sorted_keys(hooks)))
+        info and info.linedefined > 0 and (" (line %d)"):format(info.linedefined) or "", hint(key, hooks))
     end
     if type(value) ~= wanted then
       fail(object, "its \"%s\" is a %s and not a %s", key, type(value), wanted)

@@ -55,12 +55,10 @@ function policy_list.missing(name)
     where[i] = ("%s/%s.lua"):format(directory, name)
   end
   where[#where + 1] = "the built-in ones"
-  local near = core.nearest(name, names)
-  local hint = near and ('; did you mean "%s"?'):format(near)
-    or #names > 0 and "; known are " .. table.concat(names, ", ") or "; there are no policies at all"
   error(core.error {
     op = "load", object = ('policy "%s"'):format(name), code = 7,
-    message = ("there is none of that name in %s%s"):format(table.concat(where, ", "), hint),
+    message = ("there is none of that name in %s%s"):format(table.concat(where, ", "),
+      require("mncni.declaration").suggestion(name, names)),
   }, 0)
 end
 

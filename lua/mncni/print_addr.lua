@@ -8,7 +8,7 @@ local words, contains, list_of = print_words.new, print_words.contains, print_wo
 local address_flags = { "home", "mngtmpaddr", "nodad", "optimistic", "noprefixroute", "autojoin" }
 
 local function life(value)
-  return value and value ~= 0xffffffff and value ~= 4294967295 and value or nil
+  return value ~= 0xffffffff and value or nil
 end
 
 local function addr_line(verb)

@@ -146,13 +146,7 @@ function link.add(args)
   local out = words("link", "add")
   out:add("link", args.link)
   out:add("dev", args.ifname)
-  local flat = setmetatable({ up = args.up or nil }, { __index = args })
-  if flat.up == nil and args.up == false then
-    flat = setmetatable({}, { __index = function(_, key)
-      return key ~= "up" and args[key] or nil
-    end })
-  end
-  common_link_words(out, flat)
+  common_link_words(out, args)
   kind_words(out, args)
   local lines = { out:text() }
   afterwards(lines, args)

@@ -6,8 +6,6 @@ local objects = require "mncni.objects"
 
 local nft_value = {}
 
-local unpack_native = string.unpack
-
 -- nft has no way to write a double quote inside quotes.
 function nft_value.quote(text)
   return '"' .. tostring(text):gsub('"', "'") .. '"'
@@ -33,11 +31,11 @@ end
 
 -- The number that bytes in network order are.
 function nft_value.number(bytes)
-  return unpack_native(">I" .. #bytes, bytes)
+  return string.unpack(">I" .. #bytes, bytes)
 end
 
 local function native(bytes)
-  return unpack_native("=I" .. #bytes, bytes)
+  return string.unpack("=I" .. #bytes, bytes)
 end
 
 local function named(names, read)

@@ -9,7 +9,8 @@ local record = {}
 record.clock = core.record.clock
 
 -- Adds a call: { verb, policy, network, container, ifname, netns, duration (microseconds), code (0: success),
--- message, ignored (list of keys), trace }. Raises when it cannot be written, which is no reason to fail the call.
+-- message (of the error, or the warnings of a success), ignored (list of keys), trace }. Raises when it cannot be
+-- written, which is no reason to fail the call.
 function record.write(state_dir, call)
   core.record.write(state_dir, call)
 end

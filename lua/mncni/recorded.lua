@@ -16,6 +16,8 @@ local nft = require "mncni.recorded_nft"
 local net = require "mncni.net"
 local objects = require "mncni.objects"
 local print_lines = require "mncni.print"
+local sorted_keys = require "mncni.keys"
+local suggestion = require("mncni.declaration").suggestion
 
 local recorded = {}
 
@@ -87,16 +89,9 @@ local function check_keys(space, verb, object, args, known, path)
   for key, value in pairs(args) do
     local row = known[key]
     if type(key) == "string" and not row then
-      local names = {}
-      for name in pairs(known) do
-        names[#names + 1] = name
-      end
-      table.sort(names)
-      local near = core.nearest(key, names)
       error(core.error {
         op = verb, object = object, netns = space.name,
-        message = ("unknown key %q%s"):format((path or "") .. key,
-          near and ("; did you mean %q?"):format(near) or "; the known ones are " .. table.concat(names, ", ")),
+        message = ("unknown key %q%s"):format((path or "") .. key, suggestion(key, sorted_keys(known))),
       }, 0)
     elseif type(value) == "table" and row and (row.fields or row.of) and not getmetatable(value) and #value == 0 then
       check_keys(space, verb, object, value, row.fields or core.schema()[row.of], (path or "") .. key .. ".")
@@ -261,7 +256,7 @@ function World:record(space, verb, object, args)
   local netns = space.name ~= "host" and space.name or nil
   local shown = args
   for _, key in ipairs { "dev", "master" } do
-    local link = math.type(args[key]) == "integer" and verbs_of.link.get(space, { ifindex = args[key] })
+    local link = math.type(args[key]) == "integer" and model.find_link(space, nil, args[key])
     if link then
       shown = shown == args and model.copy(args) or shown
       shown[key] = link.ifname
@@ -321,10 +316,8 @@ local function add_space(world, name)
 end
 
 local function add_lo(space)
-  for _, link in ipairs(space.links) do
-    if link.ifname == "lo" then
-      return
-    end
+  if model.find_link(space, "lo") then
+    return
   end
   table.insert(space.links, 1, {
     ifname = "lo", ifindex = 1, mtu = 65536, address = "00:00:00:00:00:00", up = false, space = space, group = 0,

@@ -23,10 +23,8 @@ local fixture = {}
 -- A link of the fixture that has no kind is hardware: it is simply there.
 local function load_link(space, given, verbs)
   if given.kind then
-    for _, have in ipairs(space.links) do
-      if have.ifname == given.ifname then
-        return -- the other end of a veth, made with its peer
-      end
+    if model.find_link(space, given.ifname) then
+      return -- the other end of a veth, made with its peer
     end
     local args = model.copy(given)
     if args.peer and args.peer.netns then

@@ -14,12 +14,7 @@ local function inherited(space, key)
   if not tree or name == "all" or name == "default" then
     return nil
   end
-  for _, link in ipairs(space.links) do
-    if link.ifname == name then
-      return space.sysctls[tree .. "default/" .. rest]
-    end
-  end
-  return nil
+  return model.find_link(space, name) and space.sysctls[tree .. "default/" .. rest] or nil
 end
 
 -- The key with slashes; dots where there are no slashes do as well.
@@ -65,7 +60,9 @@ function recorded_sysctl.over(world)
     local before = model.copy(space.sysctls)
     for i, item in ipairs(list) do
       local ok, previous, changed = pcall(sysctl.set, netns, item[1], item[2])
-      if not ok then
+      if not ok and item.optional and previous.name == "ENOENT" then
+        previous, changed = nil, false
+      elseif not ok then
         space.sysctls, previous.index = before, i
         error(previous, 0)
       end

@@ -38,11 +38,13 @@ end
 -- The same of the file at path. Raises code 7 when it cannot be read.
 function resolv_conf.read(path)
   local file <close>, why = io.open(path, "r")
-  local text = file and file:read(1 << 20)
-  if not file or not text and file:read(0) then
-    error(core.error {
-      code = 7, object = "ipam.resolvConf", message = ("cannot be read: %s"):format(why or path),
-    }, 0)
+  local text, wrong
+  if file then
+    text, wrong = file:read(1 << 20)
+    why = wrong and ("%s: %s"):format(path, wrong)
+  end
+  if why then
+    error(core.error { code = 7, object = "ipam.resolvConf", message = "cannot be read: " .. why }, 0)
   end
   return resolv_conf.parse(text or "")
 end

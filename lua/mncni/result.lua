@@ -214,9 +214,14 @@ local function read_dns(given, refuse)
   return next(dns) and dns or nil
 end
 
+local function family(address)
+  return core.cidr(address).family
+end
+
 -- For mncni.result_old.
 result.readers = {
   absent = absent, object = object, network = network, host = host, routes = read_routes, dns = read_dns,
+  family = family,
 }
 
 local function read(document, refuse, lenient)
@@ -254,10 +259,6 @@ end
 -- cidr values, a gateway with prefix length, a route to "default". Raises, with code 100, what is no result.
 function result.check(returned)
   return read(returned, refuser(100, "the policy's result"), true)
-end
-
-local function family(address)
-  return core.cidr(address).family
 end
 
 -- A marked copy of a list through `fn`; nil when it is empty, so that the key is left out.

@@ -6,10 +6,6 @@ local readers = require("mncni.result").readers
 
 local result_old = {}
 
-local function family(address)
-  return core.cidr(address).family
-end
-
 -- The canonical form of such a document; refuse raises (see mncni.result).
 function result_old.read(document, refuse)
   local canonical = { interfaces = {}, ips = {}, routes = {}, dns = readers.dns(document.dns, refuse) }
@@ -34,7 +30,7 @@ function result_old.convert(canonical, version)
   local document = { cniVersion = version, dns = canonical.dns }
   local configs = {}
   for _, ip in ipairs(canonical.ips or {}) do
-    local key = family(ip.address) == "inet" and "ip4" or "ip6"
+    local key = readers.family(ip.address) == "inet" and "ip4" or "ip6"
     if not configs[key] then
       configs[key] = { ip = ip.address, gateway = ip.gateway }
     end
@@ -46,7 +42,7 @@ function result_old.convert(canonical, version)
     }, 0)
   end
   for _, route in ipairs(canonical.routes or {}) do
-    local config = configs[family(route.dst) == "inet" and "ip4" or "ip6"]
+    local config = configs[readers.family(route.dst) == "inet" and "ip4" or "ip6"]
     if config then
       config.routes = config.routes or core.json.array {}
       config.routes[#config.routes + 1] = { dst = route.dst, gw = route.gw }

@@ -2,15 +2,17 @@
 -- nftables objects of the node that attachments share, as data:
 --   { family, table, comment, chains = { { name, type, hook, prio, policy } }, sets = { { name, type, ... } },
 --     rules = { { chain, expr } } }
--- The comment marks our rules. Loaded only when something has to be made, or is looked at closely by CHECK.
+-- The comment marks our rules and ends with their revision, which goes up whenever they change: a node that has those
+-- of another revision gets them anew.
 
 local core = require "mncni.core"
 local objects = require "mncni.objects"
+local steps = require "mncni.steps"
 
-local ruleset = {}
+local ruleset = { hex = steps.hex }
 
--- frame(want) returns one transaction that makes all of it, and may be repeated by anybody at any time.
-function ruleset.frame(want)
+-- One transaction that makes all of it, and may be repeated by anybody at any time.
+local function frame(want)
   local batch = { { "replace", "table", { family = want.family, name = want.table } } }
   local function put(verb, object, args, more)
     local item = { family = want.family, table = want.table, comment = more }
@@ -32,13 +34,23 @@ function ruleset.frame(want)
   return batch
 end
 
--- present(host, want) tells whether all rules are there, by their number: without chain and sets there are none.
-function ruleset.present(host, want)
+-- Whether all rules are there, by their number: without chain and sets there are none.
+local function present(host, want)
   local count = 0
   for found in host.nft.rule.list { family = want.family, table = want.table } do
     count = count + (found.comment == want.comment and 1 or 0)
   end
   return count == #want.rules
+end
+
+-- steps(host, want, more) returns what has to be sent for all of it to be there: one step, or none. more(batch), if it
+-- is given, appends to the transaction; it is called once the rules have been looked at.
+function ruleset.steps(host, want, more)
+  local batch = present(host, want) and {} or frame(want)
+  if more then
+    more(batch)
+  end
+  return #batch > 0 and { { net = "host", verb = "batch", object = "nft", args = batch } } or {}
 end
 
 local function name_of(kind, want, name)
@@ -87,11 +99,6 @@ local function mark(type)
   return string.pack("=I4I2I2I4I4BB>I2", 20, type, 1, 0, 0, 0, 0, 10)
 end
 
-local function hex(bytes)
-  return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
-ruleset.hex = hex
-
 -- undo(elements) returns what the journal needs to take them ({ family, table, name, elem }) out again.
 function ruleset.undo(elements)
   local parts = { mark(0x10) }
@@ -99,7 +106,7 @@ function ruleset.undo(elements)
     parts[#parts + 1] = core.encode("del", "nft_element", element)
   end
   parts[#parts + 1] = mark(0x11)
-  return { op = "netlink", protocol = "netfilter", message = hex(table.concat(parts)) }
+  return { op = "netlink", protocol = "netfilter", message = ruleset.hex(table.concat(parts)) }
 end
 
 return ruleset

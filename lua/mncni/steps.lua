@@ -21,12 +21,8 @@ steps.DEAD_GROUP = 79
 local Context = {}
 Context.__index = Context
 
-local current
-
 -- The context of the attachment that is being made, or nil outside of one (at a prompt, say).
-function steps.current()
-  return current
-end
+local current
 
 -- Runs fn with context as the current one; raises what fn raises.
 function steps.within(context, fn, ...)
@@ -50,7 +46,8 @@ function steps.new(args)
   }, Context)
 end
 
-local function hex(bytes)
+-- Bytes as hexadecimal digits, as a journal keeps them.
+function steps.hex(bytes)
   return (bytes:gsub(".", function(c) return ("%02x"):format(c:byte()) end))
 end
 
@@ -130,7 +127,7 @@ function Context:encode(net, verb, object, args)
       resolved[key == "dev" and "dev" or "ifindex"] = link.ifindex
     end
   end
-  return hex(core.encode(verb, object, resolved))
+  return steps.hex(core.encode(verb, object, resolved))
 end
 
 local function locate(err, step)
@@ -178,7 +175,7 @@ end
 -- digits.
 local function plain(value)
   if type(value) == "string" and value:find("[^ -~]") then
-    return "0x" .. hex(value)
+    return "0x" .. steps.hex(value)
   elseif type(value) ~= "table" then
     return type(value) == "userdata" and tostring(value) or value
   end
@@ -331,8 +328,8 @@ function Context:undo(entry)
 end
 
 function Context:warn(message)
+  io.stderr:write("mncni: ", message, "\n") -- raises what is no text
   self.warnings[#self.warnings + 1] = message
-  io.stderr:write("mncni: ", message, "\n")
 end
 
 local verbs = { add = true, append = true, replace = true, set = true, del = true }

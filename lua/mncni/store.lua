@@ -60,33 +60,6 @@ function Lease:journal(addresses)
   end
 end
 
--- Addresses that an earlier, identical request was answered with are given again.
-function Lease:repeat_held()
-  local unused = {}
-  for _, text in ipairs(self.request.held or {}) do
-    local address = core.cidr(text):with_prefix()
-    if self:holds(address) then
-      local used = false
-      for number, set in ipairs(self.sets) do
-        local right = not self.assigned[number] or self.assigned[number] == address
-        if not self.got[number] and right and ipam.find(set, address) then
-          self.got[number] = address
-          used = true
-          break
-        end
-      end
-      unused[#unused + 1] = not used and tostring(address) or nil
-    end
-  end
-  return unused
-end
-
-function Lease:holds(address)
-  return self.handle:holds {
-    address = tostring(address), container = self.request.container, ifname = self.request.ifname,
-  }
-end
-
 -- Has dead attachments removed, once, when there is no address left. Returns whether it is worth another try.
 function Lease:collect()
   if self.collected or not self.request.collect then
@@ -134,22 +107,13 @@ function Lease:publish(number, address)
 end
 
 function Lease:run()
-  local unused = self:repeat_held()
-  local planned, list = {}, {}
+  local planned = {}
   for number in ipairs(self.sets) do
-    if not self.got[number] then
-      planned[number] = self:plan(number)
-      list[#list + 1] = planned[number]
-    end
+    planned[number] = self:plan(number)
   end
-  self:journal(list)
-  for number in ipairs(self.sets) do
-    if planned[number] then
-      self:publish(number, planned[number])
-    end
-  end
-  if #unused > 0 then
-    self.handle:release { container = self.request.container, ifname = self.request.ifname, addresses = unused }
+  self:journal(planned)
+  for number, address in ipairs(planned) do
+    self:publish(number, address)
   end
 end
 
@@ -164,7 +128,7 @@ function Lease:undo()
   end
 end
 
--- Reserves an address of each set (ipam.range_sets) for the attachment of request { container, ifname, wanted, held,
+-- Reserves an address of each set (ipam.range_sets) for the attachment of request { container, ifname, wanted,
 -- journal }. Returns the list { { address = "10.244.1.7/24", gateway = "10.244.1.1" }, ... } in the order of the sets.
 -- Raises code 104 when a set has no free address or a wanted one is taken, code 7 when one was asked for that no set
 -- can give, 11 when the lock is not to be had, 5 when the directory cannot be written; nothing stays reserved then.
@@ -189,12 +153,12 @@ function store.lease(request, conf, sets)
   return addresses
 end
 
--- Frees what the attachment of request holds: request.held when it is known, else all that the directory has in its
--- name. What is gone already is fine; raises code 5 when something cannot be freed.
+-- Frees all that the directory has in the name of request's attachment. What is gone already is fine; raises code 5
+-- when something cannot be freed.
 function store.release(request, conf)
   local handle <close> = store.open(conf)
   if handle then
-    handle:release { container = request.container, ifname = request.ifname, addresses = request.held }
+    handle:release { container = request.container, ifname = request.ifname }
   end
 end
 

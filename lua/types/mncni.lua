@@ -183,12 +183,12 @@ function net:close() end
 
 ---@class mncni.Sysctl
 ---@field get fun(key: string): string?
----@field set fun(key: string, value: string|integer|boolean): string, boolean previous value, whether it was changed
----@field batch fun(list: { [1]: string, [2]: string|integer|boolean }[]): mncni.SysctlChange[]
+---@field set fun(key: string, value: string|integer|boolean): string?, boolean previous value, whether it was changed
+---@field batch fun(list: { [1]: string, [2]: string|integer|boolean, optional?: boolean }[]): mncni.SysctlChange[]
 
 ---@class mncni.SysctlChange
 ---@field key string
----@field previous string
+---@field previous? string nil for a setting that can only be written, or one that is optional and not there
 ---@field changed boolean
 
 ---@class mncni.Event

@@ -100,11 +100,11 @@ function sysctl.get(handle, key) end
 ---@return boolean changed
 function sysctl.set(handle, key, value) end
 
---- Makes several settings so in one visit to the namespace. When one fails, those before it are put back and the error
---- has its position as `index`.
+--- Makes several settings so in one visit to the namespace. An optional one that the kernel does not have is passed
+--- over. When one fails, those before it are put back and the error has its position as `index`.
 ---@param handle mncni.Netns?
----@param settings { [1]: string, [2]: string|integer|boolean }[]
----@return { key: string, previous: string?, changed: boolean }[]
+---@param settings { [1]: string, [2]: string|integer|boolean, optional?: boolean }[]
+---@return { key: string, previous?: string, changed: boolean }[]
 function sysctl.batch(handle, settings) end
 
 ---@class mncni.core.boot

@@ -107,7 +107,7 @@ function pod:result(parts) end
 ---Sends what was recorded so far, for a policy that must look at the outcome. Raises what the kernel refuses.
 function pod:commit() end
 
----A line for people: in the runtime's log.
+---A line for people: in the runtime's log and, when the call succeeds, in its record.
 ---@param message string
 function pod:warn(message) end
 
@@ -183,6 +183,5 @@ function lease:has(family) end
 ---@field annotations table<string, string>
 ---@field wanted string[] addresses asked for: IP of CNI_ARGS, args.cni.ips, runtimeConfig.ips
 ---@field ranges? table runtimeConfig.ipRanges
----@field held? string[] addresses that the attachment has already
 ---@field journal { undo: fun(self: table, entry: table) } writes down the way back before something durable happens
 ---@field collect fun() removes dead attachments of the network, for a range that is exhausted

@@ -172,6 +172,21 @@ describe("the GC verb", function()
     assert.are.same({ "testnet/db@host-local@eth0" }, node:journals())
   end)
 
+  it("reaches an IPAM policy called by its own name, whose configuration needs no ipam section", function()
+    node:policy("mine", [[
+      return {
+        lease = function() return { addresses = { { address = "10.8.0.2/24" } } } end,
+        gc = function(valid) io.stderr:write("mine keeps ", valid[1].containerID, "\n") end,
+      }]])
+    for _, ipam in ipairs { false, { type = "mine" } } do
+      local args = { policy = "mine", conf = { ipam = ipam } }
+      node:must("ADD", args)
+      local outcome = collected({ "web" }, args)
+      assert.truthy(outcome.stderr:find("mine keeps web\n", 1, true), outcome.stderr)
+      node:must("DEL", args)
+    end
+  end)
+
   it("goes on after an attachment that another call holds, and says so at the end", function()
     add("web", "db", "old")
     local path = node:journal "db"
@@ -461,6 +476,17 @@ describe("mncni gc", function()
       removes "web"
     end)
 
+    it("was made where the kernel tells of no process namespace", function()
+      local path = "/proc/thread-self/ns/pid"
+      node:must("ADD", { pod = "web", prefix = {
+        "strace", "-o", node.scratch .. "/log", "-P", path, "-e", "inject=%%stat:error=ENOENT",
+      } })
+      assert.truthy(read(node.scratch .. "/log"):find("ENOENT", 1, true))
+      node:kill "web"
+      keeps("web", "where it was made was not recorded")
+      node:must("DEL", { pod = "web" })
+    end)
+
     it("an older release recorded with less, or a newer one recorded", function()
       add "web"
       node:kill "web"
@@ -651,6 +677,20 @@ describe("mncni gc", function()
       lease "web"
       assert.are.same({ "10.244.1.2" }, node:reserved())
     end)
+  end)
+
+  it("says which links it could not delete, and does the rest", function()
+    add("web", "db", "old")
+    node:kill "old"
+    node.space:must("ip link set %s group 79", nodes.port("db"))
+    local outcome = node:exec { "setpriv", "--inh-caps", "-net_admin", "--bounding-set", "-net_admin",
+      node.scratch .. "/bin/mncni", "gc", "--json", "--grace", "0" }
+    assert.are.equal(1, outcome.status)
+    local report = core.json.decode(outcome.stdout)
+    assert.matches("EPERM", reasons(report.failed)[nodes.port("db")])
+    assert.are.equal("old", #report.removed == 1 and report.removed[1].container)
+    assert.are.same({ "10.244.1.2", "10.244.1.3" }, node:reserved())
+    assert.are.equal(2, #node:links())
   end)
 
   it("finishes what a collection before it had buried and not deleted, and lets strangers be", function()

@@ -366,10 +366,10 @@ describe("a pod's port", function()
       all "ADD"
       assert.are.equal(20, count " : jump check_all")
       assert.are.equal(1, count "iifname vmap @ports")
-      assert.are.equal(19, count '"mncni: guard"')
+      assert.are.equal(19, count '"mncni: guard 1"')
       all "DEL"
       assert.are.equal(0, count " : jump check_all")
-      assert.are.equal(19, count '"mncni: guard"')
+      assert.are.equal(19, count '"mncni: guard 1"')
     end)
 
     it("is looked at by CHECK", function()

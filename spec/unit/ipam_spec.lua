@@ -224,5 +224,10 @@ unknown words]])
 
   it("that cannot be read is named in the refusal", function()
     assert.matches("/no/such/resolv.conf", refusal(ipam.dns, "/no/such/resolv.conf"), 1, true)
+    assert.matches("cannot be read: /: Is a directory", refusal(ipam.dns, "/"), 1, true)
+  end)
+
+  it("may be an empty file", function()
+    assert.same({}, ipam.dns "/dev/null")
   end)
 end)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
-local nearest = require "mncni.nearest"
+local nearest = require("mncni.core").nearest
 
 describe("the nearest known name", function()
   local keys = { "ifname", "ifindex", "mtu", "master", "address", "broadcast", "isGateway", "ipMasq" }

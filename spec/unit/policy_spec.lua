@@ -342,7 +342,7 @@ describe("the form of a policy", function()
   it("has hooks of the right type, and no others", function()
     assert.is_truthy(load "return { add = 1 }":find("its \"add\" is a number and not a function", 1, true))
     assert.is_truthy(load "return { options = 1 }":find("its \"options\" is a number and not a table", 1, true))
-    assert.is_truthy(load "return { 1 }":find("unknown hook \"1\"; known are add, check,", 1, true))
+    assert.is_truthy(load "return { 1 }":find("unknown hook \"1\"; there are add, check,", 1, true))
     assert.is_truthy(load "return { dell = function() end }":find("did you mean \"del\"?", 1, true))
   end)
 

@@ -142,6 +142,16 @@ describe("the recorded net", function()
     assert.equal("2", host.sysctl.get "net/ipv4/conf/lo/rp_filter")
   end)
 
+  it("passes over an optional sysctl that is not there", function()
+    local list = { { "net/ipv6/conf/eth0/accept_ra", 0, optional = true }, { "net/ipv4/ip_forward", 1 } }
+    assert.same({
+      { key = "net/ipv6/conf/eth0/accept_ra", changed = false },
+      { key = "net/ipv4/ip_forward", previous = "0", changed = true },
+    }, host.sysctl.batch(list))
+    list[1].optional = nil
+    assert.equal(1, refusal(host.sysctl.batch, list).index)
+  end)
+
   it("goes on after a refused step of a batch and names the step", function()
     local err = refusal(function()
       host:batch {

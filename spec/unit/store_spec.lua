@@ -547,7 +547,7 @@ describe("host-local, the policy", function()
     assert.same({ "10.1.2.2", "2001:db8:1::2" }, undone[1].addresses)
     assert.same({ "lease", dir, "cid", "eth0" }, { undone[1].op, undone[1].dir, undone[1].container, undone[1].ifname })
     assert.equal(1, #undone)
-    policy.release(request("cid", { held = undone[1].addresses }), conf)
+    policy.release(request "cid", conf)
     assert.same({}, support.names(dir, true))
   end)
 
@@ -559,28 +559,6 @@ describe("host-local, the policy", function()
     policy.release(request "cid", conf)
     assert.same({ "10.1.2.3" }, support.names(dir, true))
     assert.same({ "10.1.2.2" }, support.names(top .. "/other", true))
-  end)
-
-  it("answers the same request with the same addresses", function()
-    conf.ranges[2] = { { subnet = "2001:db8:1::/64" } }
-    local first = policy.lease(request "cid", conf)
-    policy.lease(request "other", conf)
-    assert.same(first, policy.lease(request("cid", { held = undone[1].addresses }), conf))
-    assert.equal(2, #undone)
-    assert.equal(4, #support.names(dir, true))
-  end)
-
-  it("does not give what the journal names and somebody else holds", function()
-    policy.lease(request "a", conf)
-    local lease = policy.lease(request("b", { held = { "10.1.2.2" } }), conf)
-    assert.equal("10.1.2.3/24", lease.addresses[1].address)
-  end)
-
-  it("gives back what it held of a range that is no longer configured", function()
-    policy.lease(request "a", conf)
-    conf.ranges = { { { subnet = "10.7.0.0/24" } } }
-    assert.equal("10.7.0.2/24", policy.lease(request("a", { held = { "10.1.2.2" } }), conf).addresses[1].address)
-    assert.same({ "10.7.0.2" }, support.names(dir, true))
   end)
 
   it("gives the addresses that were asked for", function()

@@ -29,7 +29,7 @@ function add.header(call, host, netns)
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
     ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns.id, netns_cookie = netns.cookie,
-    boot = core.boot.id(), time = core.boot.clock(), host = { cookie = host:cookie(), view = core.netns.view() },
+    boot = core.boot.id(), time = core.boot.clock(), host = attachment.place(host),
   }
 end
 
@@ -97,7 +97,7 @@ end
 function add.run(call)
   local policy = policies.load(call.policy)
   if attachment.is_ipam(policy) then
-    return require("mncni.verb.add_lease")(call)
+    return require("mncni.verb.add_lease")(call, attachment.ipam(call, policy))
   end
   if not policy.add then
     error(core.error {

@@ -19,15 +19,17 @@ local function lease_header(call)
 end
 
 -- The result of an earlier, identical request, while its addresses are still reserved for it; else nil.
-local function still_leased(call, result)
+local function still_leased(call, ipam, result)
   local request = setmetatable({ prev_result = result }, { __index = call })
-  local ok = pcall(require("mncni.lease").check, request, steps.new {}, call.config.ipam or { type = call.policy })
+  local ok = pcall(require("mncni.lease").check, request, steps.new {}, ipam)
   return ok and result or nil
 end
 
--- ADD of an IPAM policy as a plugin of its own: an address, no interface. Returns the document.
-return function(call)
-  local journal, answer = add.fresh_journal(call, nil, function(list) return still_leased(call, list[#list].result) end)
+-- ADD of the IPAM policy that ipam names, as a plugin of its own: an address, no interface. Returns the document.
+return function(call, ipam)
+  local journal, answer = add.fresh_journal(call, nil, function(list)
+    return still_leased(call, ipam, list[#list].result)
+  end)
   if not journal then
     return add.document(call, results.check(answer)) -- the same request again: the same address
   end
@@ -35,7 +37,7 @@ return function(call)
   local text
   add.with_rollback(call, context, journal, function()
     journal:append(core.json.encode(lease_header(call)))
-    local lease = require("mncni.lease").acquire(call, context, call.config.ipam or { type = call.policy })
+    local lease = require("mncni.lease").acquire(call, context, ipam)
     local result = { ips = {}, routes = lease.routes, dns = lease.dns }
     for i, entry in ipairs(lease.addresses) do
       result.ips[i] = { address = entry.address, gateway = entry.gateway }

@@ -23,7 +23,7 @@ function check.run(call)
   end
   local list = attachment.entries(journal)
   if attachment.is_ipam(policy) then
-    require("mncni.lease").check(call, steps.new {}, call.config.ipam or { type = call.policy })
+    require("mncni.lease").check(call, steps.new {}, attachment.ipam(call, policy))
     return
   end
   local conf = attachment.checked(call, policy)

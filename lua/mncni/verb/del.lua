@@ -26,12 +26,10 @@ end
 -- Gives back what a missing or damaged journal leaves open, by the name of the attachment: the link on the host, and
 -- the addresses. Raises the first failure after both were tried.
 local function del_by_name(call)
-  local ipam = call.config.ipam
   local loaded, policy = pcall(policies.load, call.policy)
+  local ipam = attachment.ipam(call, loaded and policy)
   local deleted, err = true, nil
-  if loaded and attachment.is_ipam(policy) then
-    ipam = ipam or { type = call.policy }
-  else
+  if not (loaded and attachment.is_ipam(policy)) then
     deleted, err = pcall(function()
       local look <close> = require("mncni.judge").look {
         state_dir = attachment.state_dir(call), network = call.network,
@@ -39,7 +37,7 @@ local function del_by_name(call)
       require("mncni.links").delete(look.host, { look:link_of(call) })
     end)
   end
-  if type(ipam) == "table" and (ipam.type or ipam.policy) then
+  if ipam and (ipam.type or ipam.policy) then
     require("mncni.lease").release(call, require("mncni.steps").new {}, ipam)
   end
   if not deleted then

@@ -91,7 +91,9 @@ function gc.run(call)
   for _, entry in ipairs(valid) do
     keep[key(entry.containerID, entry.ifname)] = true
   end
-  local ipam = type(call.config.ipam) == "table" and call.config.ipam or nil
+  -- One that does not load any more is no reason to keep what it has made.
+  local loaded, policy = pcall(require("mncni.policy").load, call.policy)
+  local ipam = attachment.ipam(call, loaded and policy)
   local look <close> = judge.look { state_dir = call.state_dir or "/run/mncni", network = call.network }
   local looked, doomed, others = pcall(survey, look, keep, ipam and ipam.type, failed)
   if not looked then
@@ -123,8 +125,7 @@ function gc.run(call)
   for name, config in pairs(others) do
     try(forward, call, valid, name, config)
   end
-  -- A policy that wants more says so in gc; one that does not load any more is no reason to keep the rest.
-  local loaded, policy = pcall(require("mncni.policy").load, call.policy)
+  -- A policy that wants more says so in gc.
   if loaded and policy.gc and policy.add then
     try(function() policy.gc(valid, attachment.checked(call, policy)) end)
   end

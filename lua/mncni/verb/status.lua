@@ -27,16 +27,14 @@ function status.run(call)
     error(core.error { code = why.op == "read" and 51 or 50, object = "state directory", message = tostring(why) }, 0)
   end
   local policy = try(("policy %q"):format(call.policy), policies.load, call.policy)
-  local ipam = call.config.ipam
-  if attachment.is_ipam(policy) then
-    ipam = ipam or { type = call.policy }
-  else
+  local ipam = attachment.ipam(call, policy)
+  if not attachment.is_ipam(policy) then
     local conf = try("configuration", attachment.checked, call, policy)
     if policy.status then
       try("configuration", policy.status, conf)
     end
   end
-  if type(ipam) == "table" then
+  if ipam then
     try("ipam", require("mncni.lease").status, call, ipam)
   end
 end

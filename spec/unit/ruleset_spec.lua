@@ -1,0 +1,46 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- The rules of a node by the revision that their comment tells.
+
+local core = require "mncni.core"
+local guard = require "mncni.guard"
+local localnet = require "mncni.localnet"
+local masquerade = require "mncni.masquerade"
+local recorded = require "mncni.recorded"
+local steps = require "mncni.steps"
+
+-- Comment -> hash of the rules. Those that differ from these need another
+-- revision, or no node that has the old ones will ever get them.
+local known = {
+  ["mncni: guard 1"] = "b0142fcc85e96e5d", ["mncni: localnet 1"] = "547893721a4123de",
+  ["mncni: masquerade 2"] = "62d5347ef891eff9",
+}
+
+-- Comment -> hash of the rules that it marks.
+local function made(fn)
+  local host = recorded.new({ host = { sysctls = { ["net/ipv4/conf/cbr0/route_localnet"] = "0" } } }).host
+  local context = steps.new { host = host }
+  steps.within(context, fn, context)
+  context:commit()
+  local text = {}
+  for _, family in ipairs { "bridge", "inet" } do
+    for rule in host.nft.rule.list { family = family, table = "mncni" } do
+      text[rule.comment] = (text[rule.comment] or "") .. core.encode("add", "nft_rule", {
+        family = family, table = "mncni", chain = rule.chain, expr = rule.expr,
+      })
+    end
+  end
+  for comment, bytes in pairs(text) do
+    text[comment] = ("%016x"):format(core.journal.hash(bytes))
+  end
+  return text
+end
+
+describe("a rule of the node", function()
+  it("gets another revision when it changes", function()
+    assert.same(known, made(function(context)
+      guard.record(context, { port = "veth0", bridge = "cbr0", mac = "02:00:00:00:00:01", lease = true })
+      localnet.ensure { bridge = "cbr0", port = "veth0" }
+      masquerade.ensure { sources = { core.cidr "10.244.1.0/24" } }
+    end))
+  end)
+end)
