@@ -86,14 +86,19 @@ function gc.run(call)
     end
     return ok and result or nil
   end
+  local function free(ipam)
+    for _, freed in ipairs(try(require("mncni.lease").gc, call, ipam, valid) or {}) do
+      collect.log({
+        network = call.network, container = freed.container, ifname = freed.ifname, addresses = { freed.address },
+      }, "the runtime does not list it")
+    end
+  end
 
   local keep = {}
   for _, entry in ipairs(valid) do
     keep[key(entry.containerID, entry.ifname)] = true
   end
-  -- One that does not load any more is no reason to keep what it has made.
-  local loaded, policy = pcall(require("mncni.policy").load, call.policy)
-  local ipam = attachment.ipam(call, loaded and policy)
+  local ipam = attachment.ipam(call)
   local look <close> = judge.look { state_dir = call.state_dir or "/run/mncni", network = call.network }
   local looked, doomed, others = pcall(survey, look, keep, ipam and ipam.type, failed)
   if not looked then
@@ -116,17 +121,16 @@ function gc.run(call)
     end)
   end
   if ipam then
-    for _, freed in ipairs(try(require("mncni.lease").gc, call, ipam, valid) or {}) do
-      collect.log({
-        network = call.network, container = freed.container, ifname = freed.ifname, addresses = { freed.address },
-      }, "the runtime does not list it")
-    end
+    free(ipam)
   end
   for name, config in pairs(others) do
     try(forward, call, valid, name, config)
   end
-  -- A policy that wants more says so in gc.
-  if loaded and policy.gc and policy.add then
+  -- A policy that does not load any more, or never ends, is no reason to keep the rest; one that wants more says so in gc.
+  local loaded, policy = pcall(require("mncni.policy").load, call.policy)
+  if loaded and not ipam and attachment.is_ipam(policy) then
+    free(attachment.ipam(call, policy))
+  elseif loaded and policy.gc and policy.add then
     try(function() policy.gc(valid, attachment.checked(call, policy)) end)
   end
   if first then
