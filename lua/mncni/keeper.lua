@@ -55,25 +55,21 @@ local function same_value(a, b)
   return true
 end
 
--- Takes the list of wanted objects. Returns whether anything became different from before.
-function Keeper:want(list)
-  local spec, before, wants, any = self.spec, self.wants, {}, false
-  for _, object in ipairs(list) do
-    local marked = spec.mark(object)
-    local key = spec.key(marked)
-    local old = before[key]
-    if old and same_value(old, marked) then
-      wants[key] = old
-    else
-      wants[key], self.dirty[key], self.failed[key], any = marked, true, nil, true
-    end
-  end
-  for key in pairs(before) do
-    if not wants[key] then
+-- Takes what is wanted: key -> marked object. Returns whether anything became different from before.
+function Keeper:want(wants)
+  local before, any, count = self.wants, false, 0
+  for key, object in pairs(wants) do
+    count = count + 1
+    if not same_value(before[key], object) then
       self.dirty[key], self.failed[key], any = true, nil, true
     end
   end
-  self.wants, self.wanted_count = wants, #list
+  for key in pairs(before) do
+    if wants[key] == nil then
+      self.dirty[key], self.failed[key], any = true, nil, true
+    end
+  end
+  self.wants, self.wanted_count = wants, count
   return any
 end
 

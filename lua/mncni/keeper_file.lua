@@ -26,15 +26,15 @@ function Keeper:present()
   return count
 end
 
-function Keeper:want(list)
-  local wants = {}
-  for _, file in ipairs(list) do
-    wants[file.path] = file
-  end
+-- Takes path -> file.
+function Keeper:want(wants)
   for path in pairs(self.failed) do
     self.failed[path] = wants[path] and self.failed[path] or nil
   end
-  self.wants, self.count = wants, #list
+  self.wants, self.count = wants, 0
+  for _ in pairs(wants) do
+    self.count = self.count + 1
+  end
   self:resync()
   return next(self.differs) ~= nil
 end

@@ -35,28 +35,34 @@ end
 
 -- Spellings that were looked at, because the same few thousand come again with every change of the cluster.
 local REMEMBERED = 50000
-local known, known_count = {}, 0 -- known[nil] is nil too
+local prefixes, addresses, remembered = {}, {}, 0
 
--- One spelling of an address or prefix, which may be a cidr value: as the kernel tells it.
-local function prefix(value)
-  local spelled = value ~= nil and known[value] or nil
-  if spelled or value == nil then
-    return spelled
-  end
-  spelled = objects.canonical(value)
+local function remember(memory, value, spelled)
   if type(value) == "string" then
-    known_count = known_count + 1
-    if known_count > REMEMBERED then
-      known, known_count = {}, 1
+    remembered = remembered + 1
+    if remembered > REMEMBERED then
+      prefixes, addresses, remembered = {}, {}, 0
     end
-    known[value] = spelled
+    memory[value] = spelled
   end
   return spelled
 end
 
+-- One spelling of a prefix, which may be a cidr value: as the kernel tells it.
+local function prefix(value)
+  return value and (prefixes[value] or remember(prefixes, value, objects.canonical(value)))
+end
+
+-- The same of an address.
 local function address(value)
-  local spelled = prefix(value)
-  return spelled and spelled:match "^[^/]+"
+  return value and (addresses[value] or remember(addresses, value, objects.canonical(value):match "^[^/]+"))
+end
+
+local function family_of(route, dst)
+  if dst and dst ~= "default" then
+    return dst:find(":", 1, true) and "inet6" or "inet"
+  end
+  return objects.family_of(route)
 end
 
 local function copy(object, more)
@@ -89,17 +95,19 @@ end
 kinds.routes = {
   object = "route", word = "a route", change = "replace", ours = is_ours, compared = same, made = same,
   mark = function(route)
-    return copy(route, {
-      protocol = PROTOCOL, dst = prefix(route.dst), gateway = address(route.gateway),
-      prefsrc = address(route.prefsrc), family = route.family or objects.family_of(route), table = route.table or "main",
-    })
+    local marked = copy(route)
+    local dst = prefix(route.dst)
+    marked.protocol, marked.dst, marked.table = PROTOCOL, dst, route.table or "main"
+    marked.gateway, marked.prefsrc = address(route.gateway), address(route.prefsrc)
+    marked.family = route.family or family_of(route, dst)
+    return marked
   end,
   key = function(route)
-    local family = route.family or objects.family_of(route)
     local dst = route.dst or "default"
     if dst ~= "default" and not dst:find("/", 1, true) then
-      dst = objects.canonical(dst)
+      dst = prefix(dst)
     end
+    local family = route.family or family_of(route, dst)
     return family .. " " .. dst .. " " .. (route.table or "main") .. " " .. (route.tos or 0) .. " "
       .. (route.metric or (family == "inet6" and 1024 or 0))
   end,

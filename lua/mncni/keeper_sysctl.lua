@@ -25,12 +25,11 @@ function Keeper:present()
   return count
 end
 
--- Takes a list of { key, value }.
-function Keeper:want(list)
-  local wants, any = {}, false
-  for _, item in ipairs(list) do
-    local key, value = item.key, tostring(item.value)
-    wants[key] = value
+-- Takes name -> value.
+function Keeper:want(wants)
+  local any, count = false, 0
+  for key, value in pairs(wants) do
+    count = count + 1
     if self.wants[key] ~= value then
       any, self.failed[key] = true, nil
     end
@@ -38,7 +37,7 @@ function Keeper:want(list)
   for key in pairs(self.failed) do
     self.failed[key] = wants[key] and self.failed[key] or nil
   end
-  self.wants, self.count = wants, #list
+  self.wants, self.count = wants, count
   if any then
     self:resync()
   end

@@ -65,8 +65,9 @@ local function check_list(policy, kind, list)
       end
     end
   end
+  local count = #list
   for key in pairs(list) do
-    if math.type(key) ~= "integer" or key < 1 or key > #list then
+    if math.type(key) ~= "integer" or key < 1 or key > count then
       fail(policy, "%s is a list, and has the key %s", kind, tostring(key))
     end
   end
@@ -86,32 +87,35 @@ local function check_file(policy, index, file)
   end
 end
 
-local function identity(kind, object)
+-- What identifies an object, and the object as its keeper wants it.
+local function identify(kind, object)
   if kind == "files" then
-    return object.path
+    return object.path, object
   elseif kind == "nft" then
-    return ("%s %s %s"):format(object.family, object.table, object.comment)
+    return ("%s %s %s"):format(object.family, object.table, object.comment), object
   end
-  return kinds[kind].key(kinds[kind].mark(object))
+  local marked = kinds[kind].mark(object)
+  return kinds[kind].key(marked), marked
 end
 
--- An empty merger.
+-- An empty result: kind -> key -> object, and in node what is to be told of the node. The owners are kind -> key ->
+-- policy.
 local function new()
-  local merged, owners = { node = { conditions = {}, annotations = {} } }, { sysctls = {} }
+  local merged = { sysctls = {}, node = { conditions = {}, annotations = {} } }
+  local owners = { sysctls = {} }
   for kind in pairs(needed) do
     merged[kind], owners[kind] = {}, {}
   end
-  merged.sysctls = {}
   return merged, owners
 end
 
-local function claim(owners, kind, key, policy)
+local function claim(merged, owners, policy, kind, key, object)
   local owner = owners[kind][key]
   if owner then
     fail(policy, "%s: %s is also wanted by %s", kind, key,
       owner == policy and "another entry of its own" or ('policy "%s"'):format(owner))
   end
-  owners[kind][key] = policy
+  owners[kind][key], merged[kind][key] = policy, object
 end
 
 local function add(merged, owners, policy, desired)
@@ -123,8 +127,7 @@ local function add(merged, owners, policy, desired)
         if kind == "files" then
           check_file(policy, i, object)
         end
-        claim(owners, kind, identity(kind, object), policy)
-        table.insert(merged[kind], object)
+        claim(merged, owners, policy, kind, identify(kind, object))
       end
     end
   end
@@ -132,8 +135,7 @@ local function add(merged, owners, policy, desired)
     if type(key) ~= "string" then
       fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
     end
-    claim(owners, "sysctls", key, policy)
-    table.insert(merged.sysctls, { key = key, value = tostring(value) })
+    claim(merged, owners, policy, "sysctls", key, tostring(value))
   end
   local node = desired.node or {}
   for _, condition in ipairs(node.conditions or {}) do
@@ -144,29 +146,23 @@ local function add(merged, owners, policy, desired)
   end
 end
 
--- check(policy, desired) raises (code 100), naming the policy and the key, when what its `desired` returned cannot be
--- right. Returns desired.
-function merge.check(policy, desired)
-  if desired == nil then
-    return {}
-  elseif type(desired) ~= "table" then
-    fail(policy, "it returned a %s and not a table", type(desired))
-  end
-  for key in pairs(desired) do
-    if not members[key] then
-      fail(policy, 'unknown key "%s" in what it returned%s', tostring(key),
-        suggestion(tostring(key), sorted_keys(members)))
-    end
-  end
-  add(new(), select(2, new()), policy, desired)
-  return desired
-end
-
--- merge(list) puts { policy, desired } pairs together. Raises, naming both, when two claim one object.
+-- merge(list) checks what policies returned, { { name, desired }, ... }, and puts it together: kind -> key -> object as
+-- mncni.reconcile takes it, and node = { conditions, annotations }. Raises (code 100), naming the policy and the key,
+-- what cannot be right, and two policies that claim one object.
 function merge.merge(list)
   local merged, owners = new()
   for _, item in ipairs(list) do
-    add(merged, owners, item[1], item[2])
+    local policy, desired = item[1], item[2] == nil and {} or item[2]
+    if type(desired) ~= "table" then
+      fail(policy, "it returned a %s and not a table", type(desired))
+    end
+    for key in pairs(desired) do
+      if not members[key] then
+        fail(policy, 'unknown key "%s" in what it returned%s', tostring(key),
+          suggestion(tostring(key), sorted_keys(members)))
+      end
+    end
+    add(merged, owners, policy, desired)
   end
   return merged
 end

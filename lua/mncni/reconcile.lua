@@ -57,7 +57,7 @@ function Reconciler:resync()
   end
 end
 
--- Takes the desired state: kind -> list. Returns whether anything is to be done.
+-- Takes the desired state as mncni.merge returns it: kind -> key -> object. Returns whether anything is to be done.
 function Reconciler:want(desired)
   local dirty = false
   for _, keeper in ipairs(self.keepers) do
