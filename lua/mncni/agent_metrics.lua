@@ -105,7 +105,7 @@ function Metrics:text(facts)
     { "wanted", "mncni_objects_desired", "gauge", "Objects that policies want." },
     { "present", "mncni_objects_present", "gauge", "Of them, those that are there." },
     { "changed", "mncni_changes_total", "counter", "Changes applied." },
-    { "failed", "mncni_failures_total", "counter", "Changes that were refused, and objects that something else blocks." },
+    { "failed", "mncni_failures_total", "counter", "Changes that were refused, and objects that are blocked." },
   }
   local kinds = require("mncni.keys")(facts.counts)
   for _, family in ipairs(families) do
