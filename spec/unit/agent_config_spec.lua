@@ -32,7 +32,8 @@ describe("the command line of mncni-agent", function()
     { "no policies", { "--node", "n1" }, "no policies to run; give --policy routes" },
     { "another source of nodes", { "--node", "n1", "--policy", "routes", "--nodes", "etcd" },
       'nodes: expected kubernetes or file:PATH, got "etcd"' },
-    { "a --set of a policy that does not run", { "--node", "n1", "--policy", "routes", "--set", "route.mode=direct" },
+    { "a --set of a policy that does not run",
+      { "--node", "n1", "--policy", "routes", "--set", "route.mode=direct" },
       '"route" is not among the policies to run; did you mean "routes"?' },
     { "a --set without a value", { "--node", "n1", "--policy", "routes", "--set", "routes.mode" },
       "expected NAME.OPTION=VALUE" },
@@ -87,7 +88,8 @@ describe("the configuration file of mncni-agent", function()
     { "a wrong type", "return { resync = 'often' }", "expected an integer from 5 to 86400" },
     { "code that reaches out", "os.exit(1)", "attempt to index a nil value (global 'os')" },
     { "no table", "return 5", 'it returns a number and not a table; does it begin with "return {"?' },
-    { "a policy without a name", "return { node = 'n', policies = { {} } }", "policies[1]: expected the name of a policy" },
+    { "a policy without a name", "return { node = 'n', policies = { {} } }",
+      "policies[1]: expected the name of a policy" },
   } do
     it("is refused for " .. case[1], function()
       runner.write(path, case[2])

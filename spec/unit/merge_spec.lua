@@ -14,7 +14,9 @@ end
 describe("merging what policies want", function()
   it("marks and keys every object, whatever its spelling", function()
     local merged = merge.merge {
-      { "a", { routes = { { dst = cidr "10.244.2.0/24", gateway = "192.0.2.2" }, { dst = "FD00:2::/64", dev = "eth0" } } } },
+      { "a", { routes = {
+        { dst = cidr "10.244.2.0/24", gateway = "192.0.2.2" }, { dst = "FD00:2::/64", dev = "eth0" },
+      } } },
       { "b", { sysctls = { ["net.ipv4.ip_forward"] = 1 }, node = { annotations = { x = "1" } } } },
     }
     assert.same({
