@@ -176,7 +176,7 @@ end
 -- What is not fatal, and nobody would look for.
 local function look_around(self)
   if not self.host.sysctl.get "net/bridge/bridge-nf-call-iptables" then
-    local message = "br_netfilter is not loaded, so Services may not work between pods of this node: modprobe br_netfilter"
+    local message = "br_netfilter is not loaded: Services may fail between pods of one node; modprobe br_netfilter"
     agent_log.say(message)
     self.log.event("Warning", "BridgeNetfilterMissing", message)
   end
