@@ -247,7 +247,7 @@ lint:
 	+$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(TIDY_STAMPS)
 	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 		--suppress=missingIncludeSystem -j $$(nproc) -Icore $(LINT_C)
-	$(Q)luacheck --quiet lua policies spec core .luacheckrc
+	$(Q)luacheck --quiet lua policies examples spec core .luacheckrc
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
