@@ -59,9 +59,10 @@ LIB_SHARED := $(BUILD)/lib/libmncni.so
 PKG_CONFIG_FILE := $(BUILD)/lib/pkgconfig/mncni.pc
 SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec/support/*.c))) \
 	$(BUILD)/spec/embed-static $(BUILD)/spec/embed-shared
-PLUGIN := $(if $(wildcard plugin/mncni.c),$(BUILD)/bin/mncni)
+PLUGIN := $(BUILD)/bin/mncni
+AGENT := $(BUILD)/bin/mncni-agent
 
-all: $(LUA_MODULE) $(HTTP_MODULES) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) spec-tools
+all: $(LUA_MODULE) $(HTTP_MODULES) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
 # Small programs that the specs run.
 spec-tools: $(SPEC_TOOLS)
@@ -143,6 +144,11 @@ $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 
+$(AGENT): $(BUILD)/obj/plugin/agent.o $(HTTP_OBJ) $(LIB_STATIC)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
+
 # Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
 define need
 	@missing=$$(for p in $(1); do \
@@ -192,7 +198,7 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
 SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
@@ -269,8 +275,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd \
 		$(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb \
-		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 755 $(BUILD)/bin/mncni $(DESTDIR)$(PREFIX)/sbin/mncni
+		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(PLUGIN) $(AGENT) $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
 	install -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libmncni.a
 	install -m 755 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/libmncni.so.0
@@ -282,7 +289,8 @@ install: all
 	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
 	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
-	install -m 644 deploy/mncni.8 $(DESTDIR)$(PREFIX)/share/man/man8/mncni.8
+	install -m 644 deploy/mncni.8 deploy/mncni-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 deploy/mncni-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 clean:
 	rm -rf build
