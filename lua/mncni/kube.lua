@@ -19,9 +19,9 @@
 --                       while nothing was heard is reported by this and nothing else. When it returns false and a reason,
 --                       or raises, the list is not believed: it is read again, after a while
 --     changed(object)   an object is new, or is other than it was
---     deleted(object)   its last state
+--     deleted(object)   its last state, as it came
 --     failed(message, retry_ms)  for the log: what is wrong, and in how many ms it is tried again (nil: not at all)
---     convert(object)   if given, what the three first get in an object's place, nil to leave it out. Objects of a list
+--     convert(object)   if given, what synced and changed get in an object's place, nil to leave it out. Objects of a list
 --                       are read, converted and forgotten one by one, so that a list of thousands costs what convert
 --                       keeps of them
 --   The watch has synced (whether a list was believed), resource_version, and counts: lists, restarts, failures, events.

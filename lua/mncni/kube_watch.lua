@@ -7,9 +7,10 @@
 -- Lists (`next`): "consistent", page by page, is the first; "unpaged" the same in one piece, when a page came too late;
 -- "last" is not older than what is known, and serves a watch that fell behind: the server answers it from memory.
 --
--- Failures are of two sorts, each with its own back-off from 0.8 s on. Without an answer (no connection, TLS, silence) it
--- doubles up to 4 s, so that a server that returns is found soon; with an answer that does not help, up to 30 s. A wait is
--- a random part, at least half, of that. Both start anew with the other sort and with a watch that has lasted 10 s.
+-- Failures are of two sorts, each with its own back-off from 0.8 s on. Those that cost a server next to nothing (it is not
+-- there, is silent, has nothing in its list, or a proxy says so) double up to 4 s, so that one that returns is found soon;
+-- "dear" ones, where it answers at length or in vain, up to 30 s. A wait is a random part, at least half, of that. Both
+-- start anew with the other sort and with a watch that has lasted 10 s.
 
 local core = require "mncni.core"
 local arguments = require "mncni.arguments"
@@ -18,7 +19,7 @@ local json = core.json
 
 local kube_watch = {}
 
-local FIRST, MOST = 800, { connection = 4000, answer = 30000 } -- ms of back-off
+local FIRST, MOST = 800, { cheap = 4000, dear = 30000 } -- ms of back-off
 local SETTLED = 10000 -- ms after which a watch is a good one, and a list an old one
 local SILENCE = 60000 -- ms without a byte: of a list, of the head of an answer; of a watch beyond its own end
 local BOOKMARKS = 180000 -- ms of silence of a watch whose server sends bookmarks, about one a minute
@@ -134,7 +135,7 @@ function Watch:open(now, state, query, pick)
     path = self.path, query = query, pick = core.picker(pick),
   })
   if not ok then
-    return failure("answer", tostring(request))
+    return failure("dear", tostring(request))
   end
   self.request = request
 end
@@ -182,7 +183,7 @@ function Watch:expired(now)
   end
   local message = "its resourceVersion has expired (410); listing again"
   if again then
-    return failure("answer", message)
+    return failure("dear", message)
   end
   self:report(("%s: %s"):format(self:where(), message), 0)
   self.request:close()
@@ -196,8 +197,10 @@ function Watch:refused(now, status, status_object)
   elseif self.next ~= "unpaged" and (status == 504 and self.next == "last" or status == 400 or status == 422) then
     self.next = "consistent" -- a server that has not come as far, or never will: it was restored from a backup
   end
-  return failure("answer", self.client:refusal(status, status_object), {
-    credentials = status == 401 or status == 403, retry = self.client:retry_after(self.request),
+  local retry = self.client:retry_after(self.request)
+  local away = not retry and (status == 502 or status == 503)
+  return failure(away and "cheap" or "dear", self.client:refusal(status, status_object), {
+    credentials = status == 401 or status == 403, retry = retry,
   })
 end
 
@@ -206,11 +209,11 @@ function Watch:listed(value)
   if value.list and not value.metadata then
     self.head = value.list
   elseif not member(value, "metadata", "name") then
-    return failure("answer", "an object of the list has no name")
+    return failure("dear", "an object of the list has no name")
   else
     local ok, kept = self:convert(value)
     if not ok then -- without it the list is not complete
-      return failure("answer", "an object of the list was not taken")
+      return failure("dear", "an object of the list was not taken")
     end
     self.objects[#self.objects + 1] = kept
   end
@@ -220,7 +223,7 @@ end
 function Watch:event(now, value)
   local object = value.object
   if type(object) ~= "table" or type(value.type) ~= "string" then
-    return failure("answer", "what came is no event of a watch")
+    return failure("dear", "what came is no event of a watch")
   elseif value.type == "ERROR" then
     local code = math.tointeger(object.code) or 500
     local wrong = self:refused(now, code, object)
@@ -229,16 +232,20 @@ function Watch:event(now, value)
   end
   local version = version_of(object)
   if not version then
-    return failure("answer", "an event has no resourceVersion")
+    return failure("dear", "an event has no resourceVersion")
   end
   self.documents = self.documents + 1
   if value.type == "BOOKMARK" then
     self.bookmarks = true
   elseif value.type == "ADDED" or value.type == "MODIFIED" or value.type == "DELETED" then
     self.events = self.events + 1
-    local ok, kept = self:convert(object)
-    if ok and kept ~= nil then
-      self:handle(value.type == "DELETED" and "deleted" or "changed", kept)
+    if value.type == "DELETED" then
+      self:handle("deleted", object)
+    else
+      local ok, kept = self:convert(object)
+      if ok and kept ~= nil then
+        self:handle("changed", kept)
+      end
     end
   end
   self.resource_version = version
@@ -256,7 +263,7 @@ function Watch:read(now)
     if request.status ~= 200 then
       self.head = value and (value.list or value) or self.head
     elseif not value then
-      wrong = failure("answer", "what came is not understood: " .. problem)
+      wrong = failure("dear", "what came is not understood: " .. problem)
     elseif self.state == "list" then
       wrong = self:listed(value)
     else
@@ -273,10 +280,10 @@ function Watch:list_ended(now)
   local head = self.head
   local version = head and version_of(head)
   if not version or type(head.kind) ~= "string" or not head.kind:find "List$" then
-    return failure("answer", "what came is no list of the API")
+    return failure("dear", "what came is no list of the API")
   elseif self.version and self.version ~= version then
     self.next = "unpaged"
-    return failure("answer", "the pages of the list are of different times")
+    return failure("dear", "the pages of the list are of different times")
   end
   self.version = version
   local continue = member(head, "metadata", "continue")
@@ -284,15 +291,15 @@ function Watch:list_ended(now)
     self.request:close()
     return self:list_page(now, continue)
   end
-  local objects = self.objects
+  local objects, count = self.objects, #self.objects
   self.objects = nil
   local ok, believed, why = self:handle("synced", objects)
   if self.state == "closed" then
     return nil
   elseif not ok or believed == false then
     self.next = "consistent"
-    return failure("answer", ok and "the list is not believed: " .. tostring(why or "no reason given")
-      or "the list was not taken")
+    return failure(count == 0 and "cheap" or "dear", not ok and "the list was not taken"
+      or ("the list is not believed: %s"):format(why or "no reason given"))
   end
   self.resource_version, self.synced, self.next = version, true, nil
   self.request:close()
@@ -303,10 +310,10 @@ end
 function Watch:watch_ended(now, err)
   local lasted = now - self.began
   if err and lasted < SETTLED or lasted < 1000 and self.documents == 0 then
-    return failure("connection", err and err.message
+    return failure("cheap", err and err.message
       or ("the watch ended after %.1f s without an event"):format(lasted / 1000))
   elseif lasted < SETTLED then
-    return failure("connection", ("the watch ended after %.1f s"):format(lasted / 1000))
+    return failure("cheap", ("the watch ended after %.1f s"):format(lasted / 1000))
   elseif not err and self.documents == 0 and lasted >= self.seconds * 500 then
     -- Not even a bookmark: the server may count from somewhere else than this does.
     self.next = "last"
@@ -323,11 +330,11 @@ function Watch:ended(now)
   if status and status ~= 200 then
     return self:refused(now, status, self.head)
   elseif err and err.name == "JSON" then
-    return failure("answer", err.message or tostring(err))
+    return failure("dear", err.message or tostring(err))
   elseif self.state == "watch" and status then
     return self:watch_ended(now, err)
   elseif err then
-    return failure("connection", err.message or tostring(err), { credentials = err.name == "TLS" })
+    return failure("cheap", err.message or tostring(err), { credentials = err.name == "TLS" })
   end
   return self:list_ended(now)
 end
@@ -406,7 +413,7 @@ function Watch:step(now)
       if request.done then
         wrong = self:ended(now)
       elseif now >= self:patience() then
-        wrong = failure("connection", ("nothing was heard for %d s"):format((now - self.heard) // 1000))
+        wrong = failure("cheap", ("nothing was heard for %d s"):format((now - self.heard) // 1000))
       end
     end
   end

@@ -30,9 +30,9 @@ local client = {}
 ---@class mncni.KubeHandler
 ---@field synced fun(objects: table[]): boolean?, string? a complete list: what is not in it is gone; false: not believed
 ---@field changed fun(object: table) new, or other than it was
----@field deleted fun(object: table) its last state
+---@field deleted fun(object: table) its last state, as it came
 ---@field failed? fun(message: string, retry_ms: integer?) for the log
----@field convert? fun(object: table): any what the three first get in its place; nil leaves it out
+---@field convert? fun(object: table): any what synced and changed get in its place; nil leaves it out
 
 ---@class mncni.KubeWatchArguments
 ---@field path string "/api/v1/nodes"

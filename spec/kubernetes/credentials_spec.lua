@@ -74,7 +74,7 @@ describe("credentials for a real API server", function()
     local token = write("token", kube:token "default/nobody")
     local follower = followers.new { kubeconfig = kube:kubeconfig { token_file = token } }
     follower:wait("the refusal", function()
-      return follower:said 'HTTP 403: nodes is forbidden: User "system:serviceaccount:default:nobody" cannot list resource'
+      return follower:said 'HTTP 403: nodes is forbidden: User "system:serviceaccount:default:nobody" cannot list'
     end)
     assert.is_false(follower.watch.synced)
   end)

@@ -240,8 +240,7 @@ describe("following a real API server", function()
       local words = { "spec/support/broken_proxy", port, kube.url, kube.ca, who.cert, who.key, file }
       for i, word in ipairs(words) do words[i] = spaces.quote(word) end
       proxy = spaces.must(table.concat(words, " ") .. " >/dev/null 2>&1 & echo $!")
-      spaces.must("for i in $(seq 200); do curl -s --noproxy '*' %s/readyz >/dev/null && exit; sleep 0.05; done; exit 1", url)
-        url)
+      spaces.must("for i in $(seq 200); do curl -s --noproxy '*' %s/ >/dev/null && exit; sleep 0.05; done; exit 1", url)
     end
 
     local function stop()

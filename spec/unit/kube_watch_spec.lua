@@ -83,7 +83,8 @@ describe("a watch", function()
     api:event("ADDED", "b", "101")
     api:event("ADDED", "d", "102")
     api:event("DELETED", "a", "103")
-    assert.equal("synced A C; changed D; deleted A", api:said())
+    api:event("DELETED", "b", "104")
+    assert.equal("synced A C; changed D; deleted a; deleted b", api:said())
   end)
 
   it("follows without a list from a version that it is given", function()
@@ -328,6 +329,17 @@ describe("a watch", function()
       assert.equal("synced a", api:said())
     end)
 
+    it("behind a proxy that answers in its place is not waited for any longer", function()
+      watch = api:watch()
+      api:step()
+      for _ = 1, 6 do
+        api.last.status = 502
+        api:finish { name = "JSON", message = "expected a value, found '<'" }
+        api:pass(4000)
+      end
+      assert.is_truthy(api:said():find "; failed 4000: HTTP 502$")
+    end)
+
     it("with an answer waits up to 30 s, and begins anew after other failures", function()
       watch = api:watch()
       api:step()
@@ -377,7 +389,7 @@ describe("a watch", function()
       assert.equal("failed 360000: HTTP 503: x", api:said())
       api:pass(360000)
       api:refuse(503, "x", { ["retry-after"] = "Fri, 31 Dec 1999 23:59:59 GMT" })
-      assert.equal("failed 3200: HTTP 503: x", api:said())
+      assert.equal("failed 800: HTTP 503: x", api:said())
     end)
 
     it("with an error in the stream other than 410 waits, and lists again", function()
