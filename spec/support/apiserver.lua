@@ -145,18 +145,26 @@ function apiserver:finish(err)
   self:step()
 end
 
+-- Puts what the last request picks of a text where it takes it from.
+function apiserver:pick(text)
+  local request = self.last
+  request.bytes = request.bytes + #text
+  for _, document in ipairs(request.args.pick:feed(text)) do
+    request.texts[#request.texts + 1] = document
+  end
+end
+
 -- Answers the last request with a whole list of objects by their names; more: fields of its metadata.
 function apiserver:list(version, names, more)
-  local request = self.last
-  request.status, request.done = 200, true
-  for _, name in ipairs(names) do
-    request.texts[#request.texts + 1] = json.encode(object(name))
+  local items, metadata = json.array {}, { resourceVersion = version, selfLink = "/x" }
+  for i, name in ipairs(names) do
+    items[i] = object(name)
   end
-  local metadata = { resourceVersion = version }
   for key, value in pairs(more or {}) do
     metadata[key] = value
   end
-  request.texts[#request.texts + 1] = json.encode { list = { kind = "NodeList", metadata = metadata } }
+  self.last.status, self.last.done = 200, true
+  self:pick(json.encode { kind = "NodeList", apiVersion = "v1", metadata = metadata, items = items })
   self:step()
 end
 
@@ -166,13 +174,15 @@ function apiserver:refuse(status, message, headers)
   self.last.status, self.last.done, self.last.headers = status, true, headers or {}
   self.last.text = json.encode(words)
   if self.last.args.pick then
-    self.last.texts = { json.encode(self.last.query.watch and words or { list = words }) }
+    self:pick(self.last.text)
   end
   self:step()
 end
 
 function apiserver:event(kind, name, version)
-  self:send { type = kind, object = object(name, version) }
+  self.last.status = 200
+  self:pick(json.encode { type = kind, object = object(name, version) } .. "\n")
+  self:step()
 end
 
 return apiserver

@@ -200,7 +200,9 @@ describe("a watch", function()
       watch = api:watch()
       api:step()
       for _ = 1, 100 do
-        api:refuse(410, "too old")
+        if not api.last.done then
+          api:refuse(410, "too old")
+        end
         api:pass(1000)
       end
       assert.is_true(#api.requests < 12, #api.requests)
