@@ -25,6 +25,8 @@ local SILENCE = 60000 -- ms without a byte: of a list, of the head of an answer;
 local BOOKMARKS = 180000 -- ms of silence of a watch whose server sends bookmarks, about one a minute
 local CREDENTIALS = 1000 -- ms between looks for new credentials, while the old ones are refused
 local DOCUMENT = 4 << 20 -- bytes of one object
+-- What a request's error is called when an answer came that is none.
+local CONTENT = { JSON = true, SIZE = true, ENCODING = true, HTTP = true }
 
 -- Of an object, of the head of a list or a Status, what is needed here.
 local OBJECT = { name = true, namespace = true, uid = true, resourceVersion = true }
@@ -329,7 +331,7 @@ function Watch:ended(now)
   local err, status = request.error, request.status
   if status and status ~= 200 then
     return self:refused(now, status, self.head)
-  elseif err and err.name == "JSON" then
+  elseif err and CONTENT[err.name] then
     return failure("dear", err.message or tostring(err))
   elseif self.state == "watch" and status then
     return self:watch_ended(now, err)
