@@ -77,9 +77,15 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/embed.c: core/embed.lua $(LUA_SRC) $(POLICIES)
 	$(call say,EMBED,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(LUA) core/embed.lua $@ $(LUA_SRC) $(POLICIES)
+	$(Q)$(LUA) core/embed.lua $@ size $(LUA_SRC) $(POLICIES)
 
-$(EMBED_OBJ): $(BUILD)/embed.c
+# The same for a program that is started once and runs for months.
+$(BUILD)/embed-lines.c: core/embed.lua $(LUA_SRC) $(POLICIES)
+	$(call say,EMBED,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LUA) core/embed.lua $@ lines $(LUA_SRC) $(POLICIES)
+
+$(BUILD)/obj/embed%.o: $(BUILD)/embed%.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore -c -o $@ $<
@@ -145,7 +151,7 @@ $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 
-$(AGENT): $(BUILD)/obj/plugin/agent.o $(HTTP_OBJ) $(LIB_STATIC)
+$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
