@@ -54,4 +54,9 @@ function clock.until_event(space, groups, action, is_it, deadline)
   return nil, table.concat(seen, "\n")
 end
 
+-- Prints a measured figure.
+function clock.figure(what, milliseconds)
+  print(("    %s: %.1f ms"):format(what, milliseconds))
+end
+
 return clock

@@ -72,12 +72,13 @@ function cluster:records()
   return records
 end
 
--- Records of nodes that are in the list only: count of them, reached through an address of the first segment.
+-- Records of nodes that are in the list only: count of them, each in a segment that only the router could know.
 function cluster.ghosts(count)
   local records = {}
   for i = 1, count do
     records[i] = {
-      name = ("ghost%d"):format(i), addresses = { "10.0.1.200", "fd00:0:0:1::200" },
+      name = ("ghost%d"):format(i),
+      addresses = { ("10.1.%d.%d"):format(i // 200, i % 200 + 1), ("fd00:0:1::%x"):format(i) },
       pod_cidrs = { ("10.%d.%d.0/24"):format(100 + i // 256, i % 256), ("fd00:99:%x::/64"):format(i) },
     }
   end
@@ -117,15 +118,9 @@ function cluster:start_agents(args)
   self:each(function(node) node:start_agent(args) end)
 end
 
--- Waits on every node for the routes of node:expected(how), where how may also be a function of (node, peer, family).
+-- Waits on every node for the routes of node:expected(how).
 function cluster:wait_routes(how, deadline)
-  self:each(function(node)
-    local way = how
-    if type(how) == "function" then
-      way = function(...) return how(node, ...) end
-    end
-    node:wait_routes(node:expected(way), deadline)
-  end)
+  self:each(function(node) node:wait_routes(node:expected(how), deadline) end)
 end
 
 -- "direct" for a peer on the node's own segment, else another word.

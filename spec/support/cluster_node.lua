@@ -150,8 +150,9 @@ function node:routes()
   return routes, others
 end
 
--- The routes that there ought to be for the other nodes of the list (or of a list of records given): how(peer, family)
--- tells "direct", "vxlan" or nil for none, and may be one of these words.
+-- The routes that there ought to be for the other nodes of the list (or of a list of records given): how(node, peer,
+-- family) tells "direct", "vxlan" or nil for none, and may be one of these words. Direct routes to other segments lead to the
+-- router.
 function node:expected(how, records)
   local routes = {}
   for _, peer in ipairs(records or self.cluster:records()) do
@@ -160,7 +161,7 @@ function node:expected(how, records)
         local family = cidr:find(":", 1, true) and "inet6" or "inet"
         local way = how
         if type(how) == "function" then
-          way = how(peer, family)
+          way = how(self, peer, family)
         end
         local address
         for _, candidate in ipairs(peer.addresses) do
@@ -168,8 +169,10 @@ function node:expected(how, records)
             address = address or candidate
           end
         end
+        local real = self.cluster[peer.name]
         if way == "direct" then
-          routes[cidr] = ("via %s dev up0"):format(address)
+          local beyond = real and real.segment ~= self.segment
+          routes[cidr] = ("via %s dev up0"):format(beyond and fabric.address(self.segment, family, 1) or address)
         else
           routes[cidr] = way
         end
@@ -240,6 +243,11 @@ end
 
 function node:run_agent(args)
   return agent.run(self, args)
+end
+
+-- The agent that was started last.
+function node:agent()
+  return self.agents[#self.agents]
 end
 
 -- Ends all agents of the node.
