@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define ELEMENTS 500 // in one message
+#define AT_ONCE 100 // messages in one send when all refusals are wanted: their answers fit the receive buffer
 
 // One message that was encoded, and the item of the batch that it belongs to.
 struct entry {
@@ -29,10 +30,12 @@ struct batch {
 	struct entry *entries; // in a userdata at `slot` of the stack
 	int slot;
 	int room;
-	int count; // encoded
-	int sent;  // of them sent and accepted
-	int list;  // stack index of the list, 0 for a single request
-	int args;  // stack index of the arguments of the item being encoded
+	int count;     // encoded
+	int sent;      // of them sent and accepted
+	int list;      // stack index of the list, 0 for a single request
+	int args;      // stack index of the arguments of the item being encoded
+	int errors;    // stack index of the table that refusals are collected in, 0 when the first is raised
+	bool answered; // the kernel answered what was sent last
 };
 
 // Pushes the arguments of an item.
@@ -157,7 +160,8 @@ static const struct entry *send_pending(struct batch *b, size_t end, struct mn_e
 	last = b->entries[b->count - 1].seq;
 	((struct nlmsghdr *)(nl->out.data + b->entries[b->count - 1].offset))->nlmsg_flags |= NLM_F_ACK;
 	view = (struct mn_buffer){ .data = nl->out.data + start, .len = end - start };
-	if (mn_nl_exchange(nl, &view, last, &nl->in, err) < 0)
+	b->answered = mn_nl_exchange(nl, &view, last, &nl->in, err) == 0;
+	if (!b->answered)
 		return &b->entries[b->sent];
 	refused = first_refused(b, first, last, &answer);
 	if (refused)
@@ -168,13 +172,41 @@ static const struct entry *send_pending(struct batch *b, size_t end, struct mn_e
 	return refused;
 }
 
+// Puts an error object for each refusal among the answers to what was sent last into the table of errors.
+static void collect_refusals(struct batch *b, uint32_t first, uint32_t last)
+{
+	struct mn_nl *nl = &b->sock->nl;
+
+	luaL_checkstack(b->L, 8, NULL);
+	for (const struct nlmsghdr *nlh = NULL; (nlh = mn_nl_next(nl, &nl->in, nlh, first, last));) {
+		const struct entry *entry = entry_of(b, nlh->nlmsg_seq);
+		int errnum = mn_nl_errno(nlh);
+		struct mn_error err = { 0 };
+
+		if (!errnum || !entry || tolerated(entry, errnum))
+			continue;
+		mn_nl_refusal(
+			entry->object, (const struct nlmsghdr *)(nl->out.data + entry->offset), nlh, &err);
+		push_args(b, entry->item);
+		mn_socket_push_error(
+			b->L, b->sock, entry->object, entry->verb, lua_gettop(b->L), entry->item, &err);
+		lua_rawseti(b->L, b->errors, entry->item);
+		lua_pop(b->L, 1);
+	}
+}
+
 static void must_send(struct batch *b, size_t end)
 {
+	uint32_t first = b->sent < b->count ? b->entries[b->sent].seq : 0;
 	struct mn_error err = { 0 };
 	const struct entry *refused = send_pending(b, end, &err);
 
-	if (refused)
+	if (!refused)
+		return;
+	if (!b->errors || !b->answered)
 		raise_for(b, refused, &err);
+	collect_refusals(b, first, b->entries[b->count - 1].seq);
+	b->sent = b->count;
 }
 
 // A name that is not known yet may be that of a link made earlier in this batch.
@@ -329,35 +361,51 @@ static enum mn_verb check_item(lua_State *L, lua_Integer item)
 	return (enum mn_verb)verb;
 }
 
-// sock:batch{ { verb, object, args }, ... } sends all in one go. What is refused first is raised, with its
-// position as `index`. Without a transaction (route), what comes after it may have been applied.
+// sock:batch({ { verb, object, args }, ... }, collect) sends all in one go. What is refused first is raised,
+// with its position as `index`. Without a transaction (route), what comes after it may have been applied.
+// With collect true (route, and no links) all are tried, and a table from position to error is returned,
+// which is empty when all went well.
 int mn_socket_batch(lua_State *L)
 {
 	struct mn_socket *sock = mn_lua_check_socket(L, 1);
 	struct batch b = { .L = L, .sock = sock, .list = 2, .args = 4 };
+	bool collect = lua_toboolean(L, 3);
 	lua_Integer n;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
 	n = luaL_len(L, 2);
+	luaL_argcheck(
+		L, !collect || sock->nl.protocol == NETLINK_ROUTE, 3, "a transaction is refused as a whole");
 	start(&b);
+	if (collect) {
+		lua_newtable(L);
+		b.errors = lua_gettop(L);
+		b.args = b.errors + 1;
+	}
 	for (lua_Integer i = 1; i <= n; i++) {
 		const struct mn_object *object;
 		enum mn_verb verb;
 
-		lua_settop(L, 3);
+		lua_settop(L, b.args - 1);
 		lua_geti(L, 2, i);
 		verb = check_item(L, i);
-		lua_geti(L, 4, 2);
+		lua_geti(L, b.args, 2);
 		object = mn_lua_check_object(L, -1, sock->nl.protocol);
+		if (collect && object == &mn_link_object)
+			mn_lua_bad_argument(L, "batch",
+				"item %lld is a link, whose refusal cannot be collected", (long long)i);
 		lua_pop(L, 1);
-		lua_geti(L, 4, 3);
-		lua_replace(L, 4);
-		luaL_checktype(L, 4, LUA_TTABLE);
+		lua_geti(L, b.args, 3);
+		lua_replace(L, b.args);
+		luaL_checktype(L, b.args, LUA_TTABLE);
 		add_item(&b, (int)i, verb, object);
+		if (collect && b.count - b.sent >= AT_ONCE)
+			must_send(&b, sock->nl.out.len);
 	}
-	lua_settop(L, 3);
+	lua_settop(L, b.args - 1);
 	must_send(&b, sock->nl.out.len);
-	lua_pushboolean(L, 1);
+	if (!collect)
+		lua_pushboolean(L, 1);
 	return 1;
 }

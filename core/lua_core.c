@@ -31,6 +31,8 @@ static const struct {
 	{ "record", mn_open_record },
 	{ "boot", mn_open_boot },
 	{ "directory", mn_open_directory },
+	{ "file", mn_open_file },
+	{ "inotify", mn_open_inotify },
 };
 
 int luaopen_mncni_core(lua_State *L)

@@ -42,6 +42,8 @@ int mn_open_policy(lua_State *L);
 int mn_open_place(lua_State *L);
 int mn_open_boot(lua_State *L);
 int mn_open_directory(lua_State *L);
+int mn_open_file(lua_State *L);
+int mn_open_inotify(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
 

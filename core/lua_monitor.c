@@ -49,6 +49,7 @@ struct monitor {
 	int nsid;
 	int epoll; // when there are two sockets, so that one descriptor tells of both
 	bool wanted[GROUPS];
+	uint32_t own; // events caused by the socket of this port are left out, 0: none are
 };
 
 static int monitor_close(lua_State *L)
@@ -101,7 +102,7 @@ static bool push_buffered(lua_State *L, struct monitor *mon)
 		mon->at = mnl_nlmsg_next(mon->at, &mon->left);
 		if (nlh->nlmsg_type >= NLMSG_MIN_TYPE)
 			object = mn_object_of(mon->nl[mon->from].protocol, nlh, &gone);
-		if (!object || !is_wanted(mon, object))
+		if (!object || !is_wanted(mon, object) || (mon->own && nlh->nlmsg_pid == mon->own))
 			continue;
 		lua_createtable(L, 0, 6);
 		lua_pushstring(L, gone ? "del" : "new");
@@ -212,6 +213,13 @@ static int monitor_fd(lua_State *L)
 	return 1;
 }
 
+// mon:leave_out(portid): from now on without what the requests of that socket cause (core.socket's portid()).
+static int monitor_leave_out(lua_State *L)
+{
+	check_open(L)->own = (uint32_t)luaL_checkinteger(L, 2);
+	return 0;
+}
+
 // Marks the group whose name is on top of the stack.
 static void want(lua_State *L, struct monitor *mon)
 {
@@ -305,6 +313,7 @@ int mn_open_monitor(lua_State *L)
 	static const luaL_Reg methods[] = {
 		{ "next", monitor_next },
 		{ "fd", monitor_fd },
+		{ "leave_out", monitor_leave_out },
 		{ "close", monitor_close },
 		{ NULL, NULL },
 	};

@@ -41,7 +41,7 @@ const struct mn_object *mn_lua_check_object(lua_State *L, int index, int protoco
 		search.found ? "\"" : "");
 }
 
-int mn_socket_raise(lua_State *L, const struct mn_socket *sock, const struct mn_object *object,
+void mn_socket_push_error(lua_State *L, const struct mn_socket *sock, const struct mn_object *object,
 	enum mn_verb verb, int args, int index, struct mn_error *err)
 {
 	snprintf(err->op, sizeof(err->op), "%s", mn_verb_name(verb));
@@ -54,6 +54,12 @@ int mn_socket_raise(lua_State *L, const struct mn_socket *sock, const struct mn_
 		lua_pushinteger(L, index);
 		lua_setfield(L, -2, "index");
 	}
+}
+
+int mn_socket_raise(lua_State *L, const struct mn_socket *sock, const struct mn_object *object,
+	enum mn_verb verb, int args, int index, struct mn_error *err)
+{
+	mn_socket_push_error(L, sock, object, verb, args, index, err);
 	lua_error(L);
 	__builtin_unreachable();
 }
@@ -224,6 +230,14 @@ static int socket_cookie(lua_State *L)
 	return 1;
 }
 
+// sock:portid(): the kernel's name for the socket, by which a monitor's events tell whose request caused
+// them.
+static int socket_portid(lua_State *L)
+{
+	lua_pushinteger(L, mn_lua_check_socket(L, 1)->nl.portid);
+	return 1;
+}
+
 static int check_protocol(lua_State *L, const char *name)
 {
 	if (strcmp(name, "route") == 0)
@@ -267,6 +281,7 @@ int mn_open_socket(lua_State *L)
 		{ "dump", mn_socket_dump },
 		{ "fd", socket_fd },
 		{ "cookie", socket_cookie },
+		{ "portid", socket_portid },
 		{ "close", socket_close },
 		{ NULL, NULL },
 	};

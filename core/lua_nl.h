@@ -20,7 +20,12 @@ struct mn_socket *mn_lua_check_socket(lua_State *L, int index);
 // The object by the name at index, which belongs to the protocol (-1: any); raises naming the nearest.
 const struct mn_object *mn_lua_check_object(lua_State *L, int index, int protocol);
 
-// Fills err's parts that say what was attempted and raises it; index (0: none) is the position in a batch.
+// Fills err's parts that say what was attempted and pushes it as an error object; index (0: none) is the
+// position in a batch.
+void mn_socket_push_error(lua_State *L, const struct mn_socket *sock, const struct mn_object *object,
+	enum mn_verb verb, int args, int index, struct mn_error *err);
+
+// The same, raised.
 int mn_socket_raise(lua_State *L, const struct mn_socket *sock, const struct mn_object *object,
 	enum mn_verb verb, int args, int index, struct mn_error *err) __attribute__((noreturn));
 

@@ -243,15 +243,16 @@ static const struct mn_row info_rows[] = {
 };
 static const struct mn_table info_table = MN_TABLE(info_rows, 0);
 
+// A link that is being created has no IPv6 yet to set this for: EAFNOSUPPORT.
 static const struct mn_row inet6_rows[] = {
 	{ MN_A(IFLA_INET6_FLAGS), .type = MN_SKIP },
 	{ MN_A(IFLA_INET6_CONF), .type = MN_SKIP },
 	{ MN_A(IFLA_INET6_STATS), .type = MN_SKIP },
 	{ MN_A(IFLA_INET6_CACHEINFO), .type = MN_SKIP },
 	{ MN_A(IFLA_INET6_ICMP6STATS), .type = MN_SKIP },
-	{ MN_A(IFLA_INET6_TOKEN), .key = "token", .type = MN_IP, .size = 16 },
+	{ MN_A(IFLA_INET6_TOKEN), .key = "token", .type = MN_IP, .size = 16, .flags = MN_LATER },
 	{ MN_A(IFLA_INET6_ADDR_GEN_MODE), .key = "addrgenmode", .type = MN_ENUM, .size = 1,
-		.names = addrgenmodes },
+		.names = addrgenmodes, .flags = MN_LATER },
 	{ MN_A(IFLA_INET6_RA_MTU), .type = MN_SKIP },
 };
 static const struct mn_table inet6_table = MN_TABLE(inet6_rows, 0);

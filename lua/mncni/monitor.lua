@@ -31,6 +31,12 @@ function Monitor:fd()
   return self.source:fd()
 end
 
+-- monitor:leave_out(portid): from now on without the events that the requests of that socket cause; net:socket("route")
+-- has portid().
+function Monitor:leave_out(portid)
+  self.source:leave_out(portid)
+end
+
 function Monitor:close()
   self.source:close()
 end

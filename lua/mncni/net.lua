@@ -255,8 +255,9 @@ end
 
 -- net:batch{ {verb, object, args}, ... } sends all at once and collects every answer; the first refusal is raised with
 -- `index`, its place in the list. Messages after a refused one may have been applied. Objects are those of rtnetlink;
--- nft.batch is for nftables, and atomic.
-function Net:batch(list)
+-- nft.batch is for nftables, and atomic. net:batch(list, true) tries all (of routes, addresses, neighbours ..., not
+-- links) and returns the refusals, a table from place to error object.
+function Net:batch(list, collect)
   local steps = {}
   for i, step in ipairs(list) do
     if not rtnetlink[step[2]] then
@@ -264,7 +265,7 @@ function Net:batch(list)
     end
     steps[i] = { step[1], step[2], prepare(step[3]) }
   end
-  return self:socket("route"):batch(steps)
+  return self:socket("route"):batch(steps, collect)
 end
 
 -- net:monitor{ "link", "route", all_netns = true, timeout = milliseconds }: see mncni.monitor.

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "file.h"
+
+#include "cleanup.h"
+#include "io.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TEMPORARY ".mncni-new-" // a name that no reader of such directories takes for one of its files
+
+static int failed(struct mn_error *err, int errnum, const char *op, const char *path)
+{
+	mn_fail(err, errnum, op, path, "%s",
+		errnum == EROFS		   ? "remount the file system read-write"
+			: errnum == ENOSPC ? "free space on this file system"
+			: errnum == EACCES ? "check its owner, its mode and the mount"
+					   : "");
+	if (err)
+		err->code = 5;
+	return -errnum;
+}
+
+// Makes the directories above the last part of path.
+static int make_directories(const char *path, struct mn_error *err)
+{
+	char at[PATH_MAX];
+
+	snprintf(at, sizeof(at), "%s", path);
+	for (char *slash = strchr(at + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(at, 0755) < 0 && errno != EEXIST)
+			return failed(err, errno, "make", at);
+		*slash = '/';
+	}
+	return 0;
+}
+
+static int write_all(int fd, const char *content, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, content, size);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		content += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+// Writes a new file beside the old one, whole and on the disk.
+static int write_new(int dir, const char *name, const char *content, size_t size, mode_t mode)
+{
+	auto_close int fd = mn_openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int result;
+
+	if (fd < 0)
+		return -errno;
+	result = write_all(fd, content, size);
+	if (result == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+		result = -errno;
+	return result;
+}
+
+int mn_file_replace(const char *path, const void *content, size_t size, mode_t mode, struct mn_error *err)
+{
+	const char *name = strrchr(path, '/');
+	char above[PATH_MAX], temporary[NAME_MAX + 1];
+	auto_close int dir = -1;
+	int result;
+
+	if (!name || !name[1] || strlen(path) >= sizeof(above))
+		return failed(err, EINVAL, "write", path);
+	result = make_directories(path, err);
+	if (result < 0)
+		return result;
+	snprintf(above, sizeof(above), "%.*s", name == path ? 1 : (int)(name - path), path);
+	dir = mn_openat(AT_FDCWD, above, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (dir < 0)
+		return failed(err, errno, "open", above);
+	name++;
+	if ((size_t)snprintf(temporary, sizeof(temporary), TEMPORARY "%s", name) >= sizeof(temporary))
+		return failed(err, ENAMETOOLONG, "write", path);
+	// One that was killed may have left its own; there is one writer of each file.
+	if (unlinkat(dir, temporary, 0) < 0 && errno != ENOENT)
+		return failed(err, errno, "remove", temporary);
+	result = write_new(dir, temporary, content, size, mode);
+	if (result == 0 && renameat(dir, temporary, dir, name) < 0)
+		result = -errno;
+	if (result < 0) {
+		(void)unlinkat(dir, temporary, 0);
+		return failed(err, -result, "write", path);
+	}
+	(void)fsync(dir);
+	return 0;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files that others read while we write them.
+#ifndef MNCNI_FILE_H
+#define MNCNI_FILE_H
+
+#include "error.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+// Puts a file of this content and mode in the place of what is at path: whoever opens it sees the old one or
+// the whole new one, after a power cut too. Directories that are missing are made (0755). Returns 0 or
+// -errno; nothing is left behind on failure.
+int mn_file_replace(const char *path, const void *content, size_t size, mode_t mode, struct mn_error *err);
+
+#endif

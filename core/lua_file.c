@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// mncni.core.file: the face of file.h, and of trust.h for files that are not policies.
+#define _GNU_SOURCE
+#include "lua_core.h"
+
+#include "file.h"
+#include "trust.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+// file.replace(path, content, mode): see mn_file_replace(); raises what stands in the way.
+static int file_replace(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	size_t size;
+	const char *content = luaL_checklstring(L, 2, &size);
+	lua_Integer mode = luaL_checkinteger(L, 3);
+	struct mn_error err = { 0 };
+
+	luaL_argcheck(L, mode >= 0 && mode <= 07777, 3, "a mode is 0 to 07777");
+	if (mn_file_replace(path, content, size, (mode_t)mode, &err) < 0)
+		mn_lua_raise(L, &err);
+	return 0;
+}
+
+// file.mode(path): the permissions of a regular file, nil when there is none.
+static int file_mode(lua_State *L)
+{
+	struct stat st;
+
+	if (lstat(luaL_checkstring(L, 1), &st) < 0 || !S_ISREG(st.st_mode))
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, st.st_mode & 07777);
+	return 1;
+}
+
+// file.trusted(path, max): the text of a file that nobody but root and the user running this can have
+// changed, nil when there is none; raises what is wrong with it, or that it has more than max bytes.
+static int file_trusted(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	lua_Integer max = luaL_checkinteger(L, 2);
+	struct mn_error err = { 0 };
+	char *text;
+	size_t size;
+	int result = mn_trust_read(path, (size_t)max, &text, &size, &err);
+
+	if (result == -ENOENT) {
+		lua_pushnil(L);
+		return 1;
+	}
+	if (result < 0)
+		mn_lua_raise(L, &err);
+	lua_pushlstring(L, text, size);
+	free(text);
+	return 1;
+}
+
+int mn_open_file(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{ "replace", file_replace },
+		{ "mode", file_mode },
+		{ "trusted", file_trusted },
+		{ NULL, NULL },
+	};
+
+	luaL_newlib(L, functions);
+	return 1;
+}

@@ -1,0 +1,217 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What mncni-agent was asked for: its command line, and its configuration file, which is a Lua table:
+--
+--   return {
+--     nodes = "kubernetes",
+--     policies = { { name = "routes", mode = "auto" }, "masquerade" },
+--   }
+
+local core = require "mncni.core"
+local options = require "mncni.options"
+
+local config = {}
+
+local WRONG = 7
+local MAX_FILE = 1 << 20
+
+config.HELP = [[
+mncni-agent --node NAME [--nodes kubernetes|file:PATH] --policy NAME... [OPTION...]: keeps the routes, masquerading and
+CNI configuration of this node as policies say, following the nodes of the cluster.
+
+  --config FILE             a Lua table of what follows: return { nodes = "kubernetes", policies = { "routes" } }
+  --node NAME               this node's name in the cluster (default $NODE_NAME)
+  --nodes kubernetes        follow the API's nodes (default)
+  --nodes file:PATH         follow a list as `kubectl get nodes -o json` prints it
+  --policy NAME             a policy to run; may be repeated, and replaces the file's list
+  --set NAME.OPTION=VALUE   an option of a policy; may be repeated
+  --kubeconfig FILE         how to reach the API outside of a pod
+  --server URL              the API's address, whatever the kubeconfig or the pod's environment say
+  --metrics ADDRESS:PORT    serve /healthz, /readyz and /metrics
+  --once                    make it so once, and end: 0 when everything stands
+  --dry-run                 print what would be changed, as lines of ip and nft, and change nothing
+  --help, --version
+
+SIGHUP, a change of the configuration file or of a policy: reads all of them anew, and goes on as before if anything is
+wrong with them.]]
+
+-- What the file may have, and the command line beside it.
+config.options = {
+  node = { type = "string", min = 1, doc = "this node's name in the cluster" },
+  nodes = { type = "string", default = "kubernetes", doc = "where nodes come from: kubernetes, or file:PATH" },
+  policies = { type = "list", doc = "policies to run, in order: names, or { name = , OPTION = VALUE, ... }" },
+  kubernetes = {
+    type = "table", doc = "how to reach the API",
+    fields = {
+      kubeconfig = { type = "string", doc = "path of a kubeconfig; in a pod none is needed" },
+      context = { type = "string", doc = "which of its contexts; the current one unless set" },
+      server = { type = "string", doc = "the API's address instead" },
+    },
+  },
+  configmap = { type = "string", doc = "NAMESPACE/NAME of a ConfigMap with policies, which the agent follows" },
+  metrics = { type = "string", doc = "ADDRESS:PORT to serve /healthz, /readyz and /metrics on" },
+  resync = { type = "integer", default = 300, min = 5, max = 86400, doc = "seconds between two looks at everything" },
+}
+
+local function fail(object, message, ...)
+  error(core.error {
+    object = object, code = WRONG, message = select("#", ...) > 0 and message:format(...) or message,
+  }, 0)
+end
+
+-- Word -> "value", "list" or "flag".
+local words_known = {
+  config = "value", node = "value", nodes = "value", policy = "list", set = "list", kubeconfig = "value",
+  server = "value", metrics = "value", once = "flag", ["dry-run"] = "flag", help = "flag", version = "flag",
+}
+
+local function read_words(words)
+  local given, i = { policy = {}, set = {} }, 1
+  while i <= #words do
+    local name, equals, value = words[i]:match "^%-%-([^=]+)(=?)(.*)$"
+    local sort = name and words_known[name]
+    if not sort then
+      local names = require("mncni.keys")(words_known)
+      fail("command line", "%q is no option%s", words[i],
+        require("mncni.declaration").suggestion(name or words[i], names))
+    elseif sort == "flag" and equals == "=" then
+      fail("command line", "--%s takes no value", name)
+    elseif sort ~= "flag" and equals ~= "=" then
+      i = i + 1
+      value = words[i]
+      if not value then
+        fail("command line", "--%s needs a value", name)
+      end
+    end
+    if sort == "list" then
+      table.insert(given[name], value)
+    elseif sort == "flag" then
+      given[name] = true
+    else
+      given[name] = value
+    end
+    i = i + 1
+  end
+  return given
+end
+
+-- The table that a configuration file returns. It is Lua without anything but its own syntax.
+local function read_file(path)
+  local text = core.file.trusted(path, MAX_FILE)
+  if not text then
+    fail(path, "there is no such file; see mncni-agent --help for what it is to have")
+  end
+  local chunk, message = load(text, "@" .. path, "t", {})
+  local ok, result
+  if chunk then
+    ok, result = pcall(chunk)
+    message = not ok and tostring(result) or nil
+  end
+  if message then
+    fail(path, "%s", message:gsub("^" .. path:gsub("%p", "%%%0") .. ":", "line "))
+  elseif type(result) ~= "table" then
+    fail(path, "it returns a %s and not a table; does it begin with \"return {\"?", type(result))
+  end
+  return result
+end
+
+-- The policies of the file as { name, given }, in order.
+local function listed(path, list)
+  local policies, seen = {}, {}
+  for i, item in ipairs(list) do
+    local name, given = item, {}
+    if type(item) == "table" then
+      name = item.name
+      for key, value in pairs(item) do
+        given[key] = key ~= "name" and value or nil
+      end
+    end
+    if type(name) ~= "string" then
+      fail(path, "policies[%d]: expected the name of a policy, or { name = \"routes\", ... }", i)
+    elseif seen[name] then
+      fail(path, "policies[%d]: %q is there twice", i, name)
+    end
+    seen[name] = true
+    policies[i] = { name = name, given = given }
+  end
+  return policies
+end
+
+-- Applies --set NAME.OPTION=VALUE to the policies; what an option may be is only known once the policy is loaded.
+local function note_sets(policies, sets)
+  for _, text in ipairs(sets) do
+    local name, rest = text:match "^([^.=]+)%.(.+)$"
+    local found
+    for _, policy in ipairs(policies) do
+      found = policy.name == name and policy or found
+    end
+    if not name or not rest:find("=", 1, true) then
+      fail("--set", "expected NAME.OPTION=VALUE, got %q", text)
+    elseif not found then
+      local names = {}
+      for i, policy in ipairs(policies) do
+        names[i] = policy.name
+      end
+      fail("--set " .. text, "%q is not among the policies to run%s", name,
+        require("mncni.declaration").suggestion(name, names))
+    end
+    found.sets = found.sets or {}
+    table.insert(found.sets, rest)
+  end
+end
+
+local function check_nodes(where, text)
+  local path = text:match "^file:(.+)$"
+  if text ~= "kubernetes" and not path then
+    fail(where, "nodes: expected kubernetes or file:PATH, got %q", text)
+  end
+  return path
+end
+
+-- read(words) returns what is to be done: { node, nodes_file = path or nil, kubernetes, policies = { { name, given, sets }
+-- }, metrics = { address, port } or nil, resync, once, dry_run, files = paths to follow } or { help = true },
+-- { version = true }. Raises (code 7) what is wrong, and where.
+function config.read(words)
+  local given = read_words(words)
+  if given.help or given.version then
+    return { help = given.help, version = given.version }
+  end
+  local path = given.config
+  local file = path and read_file(path) or {}
+  local conf = options.check(config.options, file, { what = path or "mncni-agent" })
+  local where = path or "command line"
+  local result = {
+    node = given.node or conf.node or os.getenv "NODE_NAME", kubernetes = conf.kubernetes or {},
+    configmap = conf.configmap, resync = conf.resync * 1000, once = given.once, dry_run = given["dry-run"],
+    policies = listed(where, conf.policies or {}), files = { path },
+  }
+  if (result.node or "") == "" then
+    fail(where, "which node is this? give --node NAME, or set NODE_NAME (in a pod: spec.nodeName)")
+  end
+  result.nodes_file = check_nodes(where, given.nodes or conf.nodes)
+  if #given.policy > 0 then
+    local before = result.policies
+    result.policies = listed("command line", given.policy)
+    for _, policy in ipairs(result.policies) do
+      for _, other in ipairs(before) do
+        policy.given = other.name == policy.name and other.given or policy.given
+      end
+    end
+  end
+  if #result.policies == 0 then
+    fail(where, "no policies to run; give --policy routes, say, or policies = { \"routes\" } in the file")
+  end
+  note_sets(result.policies, given.set)
+  result.kubernetes.kubeconfig = given.kubeconfig or result.kubernetes.kubeconfig
+  result.kubernetes.server = given.server or result.kubernetes.server
+  local metrics = given.metrics or conf.metrics
+  if metrics then
+    local address, port = metrics:match "^(.*):(%d+)$"
+    if not address then
+      fail(where, "metrics: expected ADDRESS:PORT, got %q", metrics)
+    end
+    result.metrics = { address = address:match "^%[(.*)%]$" or address, port = math.tointeger(tonumber(port)) }
+  end
+  return result
+end
+
+return config

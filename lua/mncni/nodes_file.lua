@@ -1,0 +1,84 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Nodes from a file: a list as `kubectl get nodes -o json` prints it, followed as it changes. For a few machines without
+-- Kubernetes, and for trying things out. Replace it whole (write another, then rename), as editors do.
+
+local core = require "mncni.core"
+local node = require "mncni.node"
+
+local nodes_file = {}
+
+local Source = {}
+Source.__index = Source
+
+-- new(path, handler): handler.list(nodes, malformed) is called with a complete list, name -> node, and the list of
+-- { name or nil, reason } of those that cannot be used; handler.failed(message) when the file cannot be read.
+function nodes_file.new(path, handler)
+  local directory, name = path:match "^(.*)/([^/]*)$"
+  local self = setmetatable({
+    path = path, directory = directory == "" and "/" or directory or ".", name = name or path, handler = handler,
+    inotify = core.inotify(),
+  }, Source)
+  self.watch = self.inotify:add(self.directory)
+  if not self.watch then
+    error(core.error { object = path, code = 7, message = "its directory is not there; make it, or name another file" }, 0)
+  end
+  self.changed = true
+  return self
+end
+
+-- Returns name -> node and the malformed ones. Raises what is wrong with the file.
+function nodes_file.read(path)
+  local file <close>, message = io.open(path, "rb")
+  if not file then
+    error(core.error { op = "read", object = path, code = 7, message = message:match ": (.*)$" or message }, 0)
+  end
+  local ok, list = pcall(core.json.decode, file:read "a")
+  if not ok then
+    error(core.error { op = "read", object = path, code = 7, message = tostring(list) }, 0)
+  elseif type(list) ~= "table" or type(list.items) ~= "table" then
+    error(core.error {
+      op = "read", object = path, code = 7,
+      message = "it is no list of nodes: an object with \"items\", as `kubectl get nodes -o json` prints it",
+    }, 0)
+  end
+  local nodes, malformed = {}, {}
+  for _, item in ipairs(list.items) do
+    local one, reason, name = node.from(item)
+    if one and nodes[one.name] then
+      malformed[#malformed + 1] = { reason = ("node %q is there twice; the first is taken"):format(one.name) }
+    elseif one then
+      nodes[one.name] = one
+    else
+      malformed[#malformed + 1] = { name = name, reason = reason }
+    end
+  end
+  return nodes, malformed
+end
+
+-- Descriptors to wait on.
+function Source:fds()
+  return { self.inotify:fd() }
+end
+
+-- Reads the file if it has changed. Returns when to be called again even if nothing happens.
+function Source:step()
+  for _, event in ipairs(self.inotify:read()) do
+    self.changed = self.changed or event.name == self.name or event.overflow or event.name == nil
+  end
+  if self.changed then
+    self.changed = false
+    local ok, nodes, malformed = pcall(nodes_file.read, self.path)
+    if ok then
+      self.handler.list(nodes, malformed)
+    else
+      self.handler.failed(tostring(nodes))
+    end
+  end
+  return math.huge
+end
+
+function Source:close()
+  self.inotify:close()
+end
+
+return nodes_file

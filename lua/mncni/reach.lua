@@ -1,0 +1,248 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- How this node's kernel reaches other nodes: what policies see as world.reach, world.underlay and world.gateway.
+--
+-- Asked of the kernel when a policy first looks, for each peer alone, and remembered until an event says that it may
+-- have become different.
+
+local core = require "mncni.core"
+
+local reach = {}
+
+local Reach = {}
+Reach.__index = Reach
+
+-- How many neighbours are asked for their MAC addresses: enough to see whether all have the same.
+reach.PROBED = 8
+
+-- Milliseconds between two questions.
+reach.PROBE_EVERY = 2000
+
+local families = { "inet", "inet6" }
+
+-- new(host, names): names is a mncni.link_names of the host. No probe: probes = false.
+function reach.new(host, names, args)
+  local self = setmetatable({ host = host, names = names, probes = not (args and args.probes == false) }, Reach)
+  self:forget()
+  return self
+end
+
+-- Forgets everything: the next look asks again.
+function Reach:forget()
+  self.peers, self.of_dev, self.on_link, self.neighbours = {}, {}, {}, nil
+  self.gateways, self.underlays, self.looked = nil, nil, false
+end
+
+-- "dev address" -> MAC of the neighbours that the kernel knows.
+function Reach:macs()
+  if not self.neighbours then
+    self.neighbours = {}
+    for neigh in self.host.neigh.list {} do
+      if neigh.lladdr and neigh.dst then
+        self.neighbours[neigh.dev .. " " .. neigh.dst] = neigh.lladdr
+      end
+    end
+  end
+  return self.neighbours
+end
+
+-- What the kernel would do with a packet to an address.
+function Reach:look(address)
+  local ok, route = pcall(self.host.route.get, { dst = address })
+  if not ok then
+    return { address = address, error = tostring(route) }
+  elseif not route or not route.dev then
+    return { address = address, error = ("no route to %s"):format(address) }
+  end
+  local link = self.names.name[route.dev]
+  self.of_dev[route.dev] = true
+  local mtu = link and link.mtu
+  if route.metrics and route.metrics.mtu and (not mtu or route.metrics.mtu < mtu) then
+    mtu = route.metrics.mtu
+  end
+  local found = {
+    address = address, dev = route.dev, gateway = route.gateway or route.via and route.via.host, prefsrc = route.prefsrc,
+    mtu = mtu,
+  }
+  if not found.gateway then
+    self.on_link[route.dev .. " " .. address] = found
+    found.lladdr = self:macs()[route.dev .. " " .. address]
+  end
+  return found
+end
+
+-- The table world.reach: peer's name -> { inet = reach, inet6 = reach }, filled as it is looked at.
+function Reach:table(nodes)
+  local cache = self.peers
+  return setmetatable({}, {
+    __index = function(_, name)
+      local found, node = cache[name], nodes[name]
+      if not found and node then
+        found = {}
+        for _, family in ipairs(families) do
+          local address = node:address(family)
+          found[family] = address and self:look(address) or nil
+        end
+        cache[name], self.looked = found, true
+      end
+      return found
+    end,
+  })
+end
+
+-- A peer that is another one now, or gone.
+function Reach:changed(name)
+  local found = self.peers[name]
+  self.peers[name] = nil
+  for _, family in ipairs(found and families or {}) do
+    local one = found[family]
+    if one and one.dev then
+      self.on_link[one.dev .. " " .. one.address] = nil
+    end
+  end
+end
+
+-- world.underlay: family -> the link that has this node's address of that family.
+function Reach:underlay(node)
+  if self.underlays then
+    return self.underlays
+  end
+  local underlays, wanted = {}, {}
+  for _, family in ipairs(families) do
+    local address = node:address(family)
+    if address then
+      wanted[address] = family
+    end
+  end
+  for addr in self.host.addr.list {} do
+    local address = addr.address and addr.address:match "^[^/]+"
+    local family = wanted[address]
+    local link = family and self.names.name[addr.dev]
+    if link and not underlays[family] then
+      underlays[family] = { dev = addr.dev, address = address, mtu = link.mtu, lladdr = link.address }
+      self.of_dev[addr.dev] = true
+    end
+  end
+  self.own, self.underlays = wanted, underlays
+  return underlays
+end
+
+-- world.gateway: family -> { address, dev, lladdr } of the default route.
+function Reach:gateway()
+  if not self.gateways then
+    local gateways = {}
+    for _, family in ipairs(families) do
+      local ok, route = pcall(self.host.route.get, { dst = "default", family = family, table = "main" })
+      if ok and route and route.gateway and route.dev then
+        local key = route.dev .. " " .. route.gateway
+        gateways[family] = { address = route.gateway, dev = route.dev, lladdr = self:macs()[key] }
+        self.of_dev[route.dev] = true
+      end
+    end
+    self.gateways = gateways
+  end
+  return self.gateways
+end
+
+local function covers(self, dst)
+  local range = core.cidr.parse(dst)
+  if not range then
+    return true
+  end
+  for _, found in pairs(self.peers) do
+    local one = found[range.family]
+    if one and range:contains(core.cidr(one.address)) then
+      return true
+    end
+  end
+  return false
+end
+
+-- A neighbour's MAC address became known, or another one. What is on the way is followed whoever looks.
+local function neighbour_event(self, event)
+  local neigh = event.value
+  if not self.neighbours or not neigh.dst or not neigh.dev then
+    return false
+  end
+  local key = neigh.dev .. " " .. neigh.dst
+  local mac = event.event == "new" and neigh.lladdr or nil
+  if not mac or mac == self.neighbours[key] then
+    return false -- one that is forgotten is asked for again when it is needed
+  end
+  self.neighbours[key] = mac
+  local found = self.on_link[key]
+  local any = found ~= nil and found.lladdr ~= mac
+  if found then
+    found.lladdr = mac
+  end
+  for _, gateway in pairs(self.gateways or {}) do
+    if gateway.dev .. " " .. gateway.address == key and gateway.lladdr ~= mac then
+      gateway.lladdr, any = mac, true
+    end
+  end
+  return any
+end
+
+-- Takes an event of a monitor, before the names of links follow it. Returns whether policies may see something else
+-- than before.
+function Reach:event(event)
+  local value, object = event.value, event.object
+  local forget = false
+  if event.event == "overrun" then
+    forget = true
+  elseif object == "neigh" then
+    return neighbour_event(self, event)
+  elseif object == "link" then
+    local known = self.names.index[value.ifindex]
+    forget = (self.of_dev[value.ifname] or known and self.of_dev[known.ifname]) and self.names:shaken(event)
+  elseif object == "addr" then
+    forget = self.of_dev[value.dev] or self.own and self.own[(value.address or ""):match "^[^/]*"] ~= nil
+  elseif object == "route" then
+    forget = value.protocol ~= "mncni" and value.table ~= "local"
+      and (value.dst == nil or value.dst == "default" or covers(self, value.dst))
+  end
+  if forget then
+    self:forget()
+  end
+  return forget or false
+end
+
+-- Asks some of the neighbours that policies looked for, and the gateways, for their MAC addresses: the kernel's own
+-- resolution is started, and its outcome comes as an event. Returns when to be called again (math.huge: no need).
+function Reach:probe(now)
+  if not self.probes or not self.looked then
+    return math.huge
+  elseif self.probed and now < self.probed + reach.PROBE_EVERY then
+    return self.probed + reach.PROBE_EVERY
+  end
+  local asked, batch = 0, {}
+  local function ask(dev, address)
+    local link = self.names.name[dev]
+    if link then
+      batch[#batch + 1] = { "replace", "neigh", { ifindex = link.ifindex, dst = address, flags = { "use" }, state = {} } }
+    end
+  end
+  local keys = {}
+  for key in pairs(self.on_link) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  for i = 1, math.min(#keys, reach.PROBED) do
+    local found = self.on_link[keys[i]]
+    if not found.lladdr then
+      asked = asked + 1
+      ask(found.dev, found.address)
+    end
+  end
+  for _, gateway in pairs(self:gateway()) do
+    if not gateway.lladdr then
+      ask(gateway.dev, gateway.address)
+    end
+  end
+  self.probed = now
+  if #batch > 0 then
+    pcall(self.host.batch, self.host, batch, true)
+  end
+  return #batch > 0 and now + reach.PROBE_EVERY or math.huge
+end
+
+return reach

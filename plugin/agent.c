@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+// mncni-agent: the node agent. What it does is Lua (mncni.agent); this host gives it a bounded state, wakes
+// it for signals, and replaces the state: by one that reads everything anew, when asked to, and by a fresh
+// one when it died. The kernel's state is the agent's only memory, so a replaced state costs no packet.
+#define _GNU_SOURCE
+#include <cJSON.h>
+#include <errno.h>
+#include <mncni.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MODULE "mncni.agent"
+#define LONGEST_PAUSE 30 // seconds between two tries to start a state anew
+
+// A state and the module in it that runs the agent.
+struct agent {
+	struct mn_state *state;
+	int module;
+};
+
+static cJSON *words; // the command line
+static int signals = -1;
+
+static void say(const char *what, const char *message)
+{
+	fprintf(stderr, "mncni-agent: %s%s%s\n", what, *what ? ": " : "", message);
+}
+
+// Tells systemd, where it is asked for (sd_notify(3)'s protocol).
+static void notify(const char *text)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (len == 0 || len >= sizeof(to.sun_path))
+		return;
+	memcpy(to.sun_path, path, len);
+	if (*path == '@')
+		to.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	close(fd);
+}
+
+static void notify_reloading(void)
+{
+	char text[80];
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
+		(long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	notify(text);
+}
+
+static void drop(struct agent *agent)
+{
+	mn_state_free(agent->state);
+	*agent = (struct agent){ 0 };
+}
+
+// The line that says what went wrong; malloc'ed.
+static char *describe(const struct agent *agent, const struct mn_error *err)
+{
+	char *json = mn_error_json(agent->state, err);
+	cJSON *parts = json ? cJSON_Parse(json) : NULL;
+	const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(parts, "msg"));
+	char *line = strdup(message ? message : err->message);
+
+	cJSON_Delete(parts);
+	free(json);
+	return line;
+}
+
+// Makes a state and starts the agent in it. Returns what it said, or NULL with *why (malloc'ed).
+static cJSON *start(struct agent *agent, const char *handover, char **why)
+{
+	struct mn_options options = {
+		.limits.memory = (size_t)1 << 30,
+		.limits.instructions = UINT64_C(20000000000),
+		.limits.wall_ms = 120000,
+	};
+	cJSON *request = cJSON_CreateObject(), *answer = NULL;
+	struct mn_error err = { 0 };
+	char *text, *reply = NULL;
+
+	cJSON_AddItemReferenceToObject(request, "words", words);
+	if (handover)
+		cJSON_AddRawToObject(request, "handover", handover);
+	text = cJSON_PrintUnformatted(request);
+	cJSON_Delete(request);
+	*agent = (struct agent){ 0 };
+	if (text && mn_state_new(&agent->state, &options, &err) == 0) {
+		agent->module = mn_require(agent->state, MODULE, &err);
+		if (agent->module > 0 &&
+			mn_call(agent->state, agent->module, "start", text, &reply, &err) == 0)
+			answer = cJSON_Parse(reply);
+	}
+	if (!answer) {
+		*why = describe(agent, &err);
+		drop(agent);
+	}
+	free(text);
+	free(reply);
+	return answer;
+}
+
+// Lets another state take over from a running one. That goes on when the other cannot start.
+static void reload(struct agent *agent)
+{
+	struct agent next = { 0 };
+	struct mn_error err = { 0 };
+	char *handover = NULL, *why = NULL;
+	cJSON *answer = NULL;
+
+	notify_reloading();
+	if (mn_call(agent->state, agent->module, "handover", NULL, &handover, &err) == 0)
+		answer = start(&next, handover, &why);
+	else
+		why = describe(agent, &err);
+	if (answer) {
+		(void)mn_call(agent->state, agent->module, "close", NULL, NULL, &err);
+		drop(agent);
+		*agent = next;
+		say("", "reloaded");
+	} else {
+		cJSON *refused = cJSON_CreateObject();
+		char *text;
+
+		cJSON_AddStringToObject(refused, "message", why ? why : "no memory");
+		text = cJSON_PrintUnformatted(refused);
+		(void)mn_call(agent->state, agent->module, "refused", text, NULL, &err);
+		cJSON_Delete(refused);
+		free(text);
+	}
+	cJSON_Delete(answer);
+	free(handover);
+	free(why);
+	notify("READY=1");
+}
+
+// Which signal came, 0 when none did.
+static int next_signal(void)
+{
+	struct signalfd_siginfo info;
+
+	return read(signals, &info, sizeof(info)) == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
+}
+
+// Starts the agent again after its state has died, for as long as it takes. Returns false when told to end.
+static bool revive(struct agent *agent)
+{
+	for (unsigned int pause = 1;; pause = pause * 2 > LONGEST_PAUSE ? LONGEST_PAUSE : pause * 2) {
+		sigset_t set;
+		siginfo_t info;
+		char *why = NULL;
+		cJSON *answer;
+		int signum;
+
+		sigemptyset(&set);
+		sigaddset(&set, SIGTERM);
+		sigaddset(&set, SIGINT);
+		signum = sigtimedwait(&set, &info, &(struct timespec){ .tv_sec = pause });
+		if (signum > 0)
+			return false;
+		answer = start(agent, NULL, &why);
+		if (answer) {
+			cJSON_Delete(answer);
+			return true;
+		}
+		say("cannot start again", why ? why : "no memory");
+		free(why);
+	}
+}
+
+// One turn of the agent. Returns false when its state died.
+static bool turn(struct agent *agent, bool *wants_reload, bool *ready)
+{
+	struct mn_error err = { 0 };
+	char request[40], *reply = NULL, *why;
+	cJSON *answer;
+
+	snprintf(request, sizeof(request), "{\"fds\":[%d]}", signals);
+	(void)mn_state_renew(agent->state);
+	if (mn_call(agent->state, agent->module, "turn", request, &reply, &err) < 0) {
+		why = describe(agent, &err);
+		say("starting again after", why ? why : err.message);
+		free(why);
+		drop(agent);
+		return false;
+	}
+	answer = cJSON_Parse(reply);
+	*wants_reload = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "reload"));
+	*ready = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ready"));
+	cJSON_Delete(answer);
+	free(reply);
+	return true;
+}
+
+static int run(struct agent *agent)
+{
+	bool told = false;
+
+	for (;;) {
+		bool wants_reload = false, ready = false;
+		int signum;
+
+		if (!turn(agent, &wants_reload, &ready) && !revive(agent))
+			break;
+		if (ready && !told) {
+			notify("READY=1");
+			told = true;
+		}
+		notify("WATCHDOG=1");
+		signum = next_signal();
+		if (signum == SIGTERM || signum == SIGINT)
+			break;
+		if (signum == SIGHUP || wants_reload)
+			reload(agent);
+	}
+	notify("STOPPING=1");
+	return 0;
+}
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+		return -errno;
+	signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	return signals < 0 ? -errno : 0;
+}
+
+// Prints what is to be printed of an answer that ends the program, and returns its status.
+static int finish(const cJSON *answer)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "stdout"));
+	const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "stderr"));
+	const cJSON *status = cJSON_GetObjectItemCaseSensitive(answer, "status");
+
+	if (text)
+		printf("%s\n", text);
+	if (message)
+		fprintf(stderr, "%s\n", message);
+	return cJSON_IsNumber(status) ? status->valueint : 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct agent agent = { 0 };
+	char *why = NULL;
+	cJSON *answer;
+	int status;
+
+	umask(022);
+	signal(SIGPIPE, SIG_IGN);
+	words = cJSON_CreateStringArray((const char *const *)argv + 1, argc > 1 ? argc - 1 : 0);
+	if (open_signals() < 0) {
+		say("signals", strerror(errno));
+		return 1;
+	}
+	answer = start(&agent, NULL, &why);
+	if (!answer) {
+		say("", why ? why : "no memory");
+		free(why);
+		cJSON_Delete(words);
+		return 1;
+	}
+	status = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "running")) ? run(&agent)
+										   : finish(answer);
+	cJSON_Delete(answer);
+	cJSON_Delete(words);
+	drop(&agent);
+	return status;
+}
