@@ -30,6 +30,16 @@ local function say(message, ...)
   io.stderr:write("mncni-agent: ", select("#", ...) > 0 and message:format(...) or message, "\n")
 end
 
+-- Kind of a problem -> the reason of the Event about it.
+local event_reasons = { policy = "PolicyFailed", nodes = "NodeMalformed" }
+
+-- Says it to the cluster as well, where there is one.
+function Agent:event(kind, reason, message)
+  if self.source and self.source.event then
+    self.source:event(kind, reason, message)
+  end
+end
+
 -- Problems are told when they come and when they are over, not each time.
 function Agent:tell(problems)
   local told, seen, left = self.told, {}, {}
@@ -40,6 +50,8 @@ function Agent:tell(problems)
       left[problem.kind] = (left[problem.kind] or 0) + 1
       if left[problem.kind] <= PRINTED then
         say("%s %s: %s", problem.kind, problem.key, problem.message)
+        self:event("Warning", event_reasons[problem.kind] or "Failed", ("%s %s: %s"):format(problem.kind, problem.key,
+          problem.message))
       end
     end
   end
@@ -134,15 +146,18 @@ end
 
 local function source_problems(self)
   local list = {}
-  for key, message in pairs(self.source_failed) do
-    list[#list + 1] = { kind = "nodes", key = key, message = message }
+  for _, problems in ipairs { self.source_failed, self.malformed } do
+    for key, message in pairs(problems) do
+      list[#list + 1] = { kind = "nodes", key = key, message = message }
+    end
   end
   table.sort(list, function(a, b) return a.key < b.key end)
   return list
 end
 
 -- Brings the node up to date with what is known. What policies see includes whether it stands, so it may take two rounds.
-function Agent:settle()
+-- With strict, a policy that gives no first answer is raised.
+function Agent:settle(strict)
   local ok, why = believed(self)
   local problems = source_problems(self)
   if not ok then
@@ -153,13 +168,16 @@ function Agent:settle()
   for _ = 1, 3 do
     if self.changed then
       local fine, err = pcall(self.evaluate, self)
-      if not fine and not self.applied then
+      if not fine and strict then
         error(err, 0)
       elseif not fine then
         self.policy_problems, self.changed = { { kind = "policy", key = "result", message = tostring(err) } }, false
       end
     end
-    self.applies = self.applies + self.reconciler:apply(now())
+    if not self.wanted_node then
+      break -- no policy has said yet what should be
+    end
+    self.reconciler:apply(now())
     self.applied = true
     local ready = readiness(self)
     if same_ready(ready, self.ready) then
@@ -167,60 +185,100 @@ function Agent:settle()
     end
     self.ready, self.changed = ready, true
   end
-  table.move(self.policy_problems, 1, #self.policy_problems, #problems + 1, problems)
-  local kernel = self.reconciler:problems()
-  self:tell(table.move(kernel, 1, #kernel, #problems + 1, problems))
+  for _, list in ipairs { self.policy_problems, self.reconciler:problems(), self.source:problems() } do
+    table.move(list, 1, #list, #problems + 1, problems)
+  end
+  self:tell(problems)
+  self.source:publish(self.wanted_node or { conditions = {}, annotations = {} })
 end
 
--- Takes a complete list: name -> node. Nodes that policies cannot tell from what they were stay as they are.
+-- Takes a node that is new or may be another one now. Policies cannot tell most changes, which are heartbeats.
+function Agent:put_node(one)
+  local before = self.nodes[one.name]
+  self.malformed[one.name] = nil
+  if not before or not require("mncni.node").same(before, one) then
+    self.nodes[one.name], self.peers, self.changed = one, nil, true
+    self.reach:changed(one.name)
+  end
+end
+
+function Agent:drop_node(name)
+  if self.nodes[name] and name ~= self.conf.node then
+    self.nodes[name], self.peers, self.changed = nil, nil, true
+    self.reach:changed(name)
+  end
+  self.malformed[name] = nil
+end
+
+-- Notes a node that cannot be understood: until it can, it stays what it was.
+function Agent:skip_node(name, reason)
+  self.malformed[name] = reason .. (self.nodes and self.nodes[name] and "; it stays what it was" or "; it is left out")
+end
+
+-- Takes a complete list: name -> node. Returns false and why when it is not believed.
 function Agent:replace_nodes(nodes, malformed)
+  local own = self.conf.node
+  if self.nodes and self.nodes[own] and not nodes[own] then
+    return false, ("there is no node %q in the list; what was known before stays"):format(own)
+  end
   local before = self.nodes or {}
-  self.source_failed = {}
+  self.nodes, self.malformed, self.changed = self.nodes or {}, {}, self.changed or self.nodes == nil
   for i, bad in ipairs(malformed) do
-    self.source_failed[bad.name or ("item " .. i)] = bad.reason .. "; it is left out"
-    if bad.name and before[bad.name] and not nodes[bad.name] then
-      nodes[bad.name] = before[bad.name] -- until it is said well what it is now
+    self:skip_node(bad.name or ("item " .. i), bad.reason)
+    if bad.name then
+      nodes[bad.name] = nodes[bad.name] or before[bad.name]
     end
   end
-  local same = require("mncni.node").same
-  for name, one in pairs(nodes) do
-    if before[name] and same(before[name], one) then
-      nodes[name] = before[name]
-    else
-      self.reach:changed(name)
-      self.changed = true
-    end
+  for _, one in pairs(nodes) do
+    local reason = self.malformed[one.name]
+    self:put_node(one)
+    self.malformed[one.name] = reason
   end
-  for name in pairs(before) do
+  for _, name in ipairs(require("mncni.keys")(before)) do
     if not nodes[name] then
-      self.reach:changed(name)
-      self.changed = true
+      self:drop_node(name)
     end
   end
-  if not nodes[self.conf.node] and before[self.conf.node] then
-    return -- not believed: what was known stays, see believed()
-  end
-  self.nodes, self.peers, self.changed = nodes, nil, self.changed or self.nodes == nil
+  return true
 end
 
-local function open_source(self)
-  self.source_failed = {}
-  local handler = {
+-- What the node source calls.
+local function handler_of(self)
+  return {
     list = function(nodes, malformed)
-      if not nodes[self.conf.node] and self.nodes and self.nodes[self.conf.node] then
-        self.source_failed["list"] = ("there is no node %q in it; what was known before stays"):format(self.conf.node)
-        return
-      end
-      self:replace_nodes(nodes, malformed)
+      local ok, why = self:replace_nodes(nodes, malformed)
+      self.source_failed.list = why
+      return ok, why
     end,
-    failed = function(message)
-      self.source_failed["list"] = message .. "; what was known before stays"
+    changed = function(one)
+      self.source_failed.list = nil
+      self:put_node(one)
+    end,
+    deleted = function(name)
+      self:drop_node(name)
+    end,
+    malformed = function(name, reason)
+      self:skip_node(name, reason)
+    end,
+    failed = function(message, _, what)
+      self.source_failed[what or "list"] = message .. "; what was known before stays"
+    end,
+    policies = function(texts)
+      local same = require("mncni.node").same
+      self.next_texts = not same(texts, self.texts or {}) and not same(texts, self.refused or {}) and texts or nil
     end,
   }
+end
+
+local function open_source(self, handover)
+  local handler = handler_of(self)
   if self.conf.nodes_file then
     return require("mncni.nodes_file").new(self.conf.nodes_file, handler)
   end
-  return require("mncni.nodes_kube").new(self, handler)
+  return require("mncni.nodes_kube").new {
+    multi = self.multi, node = self.conf.node, kubernetes = self.conf.kubernetes, configmap = self.conf.configmap,
+    handler = handler, resource_version = self.nodes and handover.resource_version or nil,
+  }
 end
 
 -- Follows the files that a reload reads: the configuration, and the directories of policies.
@@ -278,9 +336,10 @@ local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
     conf = conf, host = host, told = {}, applies = 0, applied = false, changed = true, policy_problems = {},
-    ready = { ok = false, reasons = { "nothing has been applied yet" } }, source_failed = {},
+    ready = { ok = false, reasons = { "nothing has been applied yet" } }, source_failed = {}, malformed = {},
+    texts = handover.texts,
   }, Agent)
-  self.policies = require("mncni.agent_policies").load(conf.policies, handover and handover.texts)
+  self.policies = require("mncni.agent_policies").load(conf.policies, handover.texts)
   self.multi = require("mncni.http").multi()
   self.monitor = host:monitor { "link", "addr", "route", "rule", "neigh", "fdb" }
   self.monitor:leave_out(host:socket("route"):portid())
@@ -288,15 +347,14 @@ local function new_agent(conf, handover)
   self.reconciler:resync()
   self.reach = require("mncni.reach").new(host, self.reconciler.names, { probes = not conf.dry_run })
   self.resynced = now()
-  if handover and handover.nodes then
+  if handover.nodes then
     local nodes = {}
     for _, fields in ipairs(handover.nodes) do
       nodes[fields.name] = require("mncni.node").new(fields)
     end
     self:replace_nodes(nodes, {})
   end
-  self.handed = handover or {}
-  self.source = open_source(self)
+  self.source = open_source(self, handover)
   follow_files(self)
   return self
 end
@@ -328,6 +386,11 @@ local function wait_time(self)
   return math.max(0, math.min(due - at, LONGEST))
 end
 
+-- Whether a file cannot be read, which waiting does not cure.
+local function conf_failed(self)
+  return self.conf.nodes_file and next(self.source_failed)
+end
+
 local function run_once(self)
   local deadline = now() + 30000
   repeat
@@ -335,7 +398,7 @@ local function run_once(self)
     if not self.nodes then
       self.multi:poll(self.source:fds(), 200)
     end
-  until self.nodes or next(self.source_failed) or now() > deadline
+  until self.nodes or conf_failed(self) or now() > deadline
   local ok, why = believed(self)
   if not ok then
     local _, failed = next(self.source_failed)
@@ -365,17 +428,17 @@ function agent.start(request)
   elseif conf.version then
     return { status = 0, stdout = core.version }
   end
-  running = new_agent(conf, request.handover)
+  running = new_agent(conf, request.handover or {})
   if conf.once or conf.dry_run then
     return run_once(running)
   end
   take_in(running)
   if conf.nodes_file and not running.nodes then
     local _, failed = next(running.source_failed)
-    error(core.error { object = conf.nodes_file, code = 7, message = (failed or "no nodes"):gsub("; what was known.*", "") }, 0)
+    error(core.error { code = 7, message = (failed or "no nodes"):gsub("; what was known.*", "") }, 0)
   end
   if believed(running) then
-    running:settle()
+    running:settle(true)
   end
   return { running = true }
 end
@@ -389,7 +452,7 @@ function agent.turn(request)
   fds[#fds + 1], fds[#fds + 2] = self.monitor:fd(), self.inotify:fd()
   self.multi:poll(fds, wait_time(self))
   local dirty = take_in(self)
-  if files_changed(self) then
+  if files_changed(self) or self.next_texts then
     return { reload = true }
   end
   local at = now()
@@ -398,7 +461,7 @@ function agent.turn(request)
     self.reach:forget()
     self.changed = true
   end
-  if dirty or not self.applied or self.reconciler:due(at) <= at or next(self.source_failed) or next(self.told) then
+  if dirty or self.reconciler:due(at) <= at or next(self.source_failed) or next(self.malformed) or next(self.told) then
     self:settle()
   end
   return { ready = self.applied and self.ready.ok or false }
@@ -418,14 +481,18 @@ function agent.handover()
     }
   end
   return {
-    nodes = running.nodes and core.json.array(nodes) or nil, texts = running.texts,
+    nodes = running.nodes and core.json.array(nodes) or nil, texts = running.next_texts or running.texts,
     resource_version = running.source.resource_version,
   }
 end
 
 -- The host could not start another state for a reload, and this one goes on.
 function agent.refused(request)
+  -- Texts that were refused are not tried again until they change once more.
+  running.refused, running.next_texts = running.next_texts or running.refused, nil
+  running.refusals = (running.refusals or 0) + 1
   say("reload refused, going on as before: %s", request.message)
+  running:event("Warning", "ReloadRefused", request.message)
 end
 
 -- Closes what is open; the kernel stays as it is.

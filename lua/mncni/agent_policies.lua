@@ -29,7 +29,7 @@ function agent_policies.load(list, texts)
   for i, item in ipairs(list) do
     local hooks = load_hooks(item.name, texts)
     if not hooks.desired then
-      fail(item.name, "it has no desired(world, conf), so it is not for the agent: its hooks are those of the CNI plugin")
+      fail(item.name, "it has no desired(world, conf), so it is one for the CNI plugin and not for the agent")
     end
     local given = item.given
     for _, text in ipairs(item.sets or {}) do
@@ -52,13 +52,15 @@ function Policies:desired(world)
     local ok, answer = raised.catch(policy.desired, world, policy.conf)
     if ok then
       -- What cannot be right is the policy's fault, too.
-      ok, answer = raised.catch(function() return merge.merge { { policy.name, answer } } and answer or answer end)
+      local good, why = raised.catch(merge.merge, { { policy.name, answer } })
+      ok, answer = good, good and answer or why
     end
     if not ok and not policy.last then
       answer.object = answer.object or ('policy "%s"'):format(policy.name)
       error(answer, 0)
     elseif not ok then
-      problems[#problems + 1] = { kind = "policy", key = policy.name, message = tostring(answer) .. "; its last answer stays" }
+      local message = tostring(answer) .. "; its last answer stays"
+      problems[#problems + 1] = { kind = "policy", key = policy.name, message = message }
     else
       policy.last = answer or {}
     end

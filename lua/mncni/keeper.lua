@@ -194,8 +194,10 @@ local function resolved(self, operation)
 end
 
 -- What is to be thought of an operation that was refused with err: nil when it is as good as done.
-function Keeper:refused(operation, err)
-  if operation.verb == "del" and objects.gone[err.name] then
+local function refusal(operation, err)
+  if not core.is_error(err) then
+    return tostring(err)
+  elseif operation.verb == "del" and objects.gone[err.name] then
     return nil
   elseif operation.verb == "add" and err.name == "EEXIST" then
     return "exists"
@@ -267,7 +269,7 @@ function Keeper:send(operations, now)
   local existing, any = {}, false
   for i, operation in ipairs(of) do
     local err = errors[i]
-    local why = err and (core.is_error(err) and self:refused(operation, err) or not core.is_error(err) and tostring(err))
+    local why = err and refusal(operation, err)
     if not why then
       done(self, operation)
       count = count + 1

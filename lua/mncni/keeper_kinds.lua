@@ -216,7 +216,8 @@ kinds.rules = {
   object = "rule", word = "a rule", change = "replace", ours = is_ours, compared = same, made = same,
   mark = function(rule)
     return copy(rule, {
-      protocol = PROTOCOL, family = rule.family or objects.family_of(rule), src = prefix(rule.src), dst = prefix(rule.dst),
+      protocol = PROTOCOL, family = rule.family or objects.family_of(rule),
+      src = prefix(rule.src), dst = prefix(rule.dst),
       table = rule.table or (rule.action == nil and "main" or nil), action = rule.action or "to_table",
     })
   end,

@@ -63,7 +63,8 @@ function Keeper:plan(stage, now)
     if self.have[key] == value then
       self.failed[key] = nil
     elseif not failure or failure.at <= now then
-      list[#list + 1] = { kind = self.kind, object = "sysctl", verb = "set", key = key, args = { key = key, value = value } }
+      local args = { key = key, value = value }
+      list[#list + 1] = { kind = self.kind, object = "sysctl", verb = "set", key = key, args = args }
     end
   end
   table.sort(list, function(a, b) return a.key < b.key end)

@@ -37,7 +37,8 @@ local function check_keys(policy, kind, index, object)
   local known = schemas[netlink[kind]]
   for key in pairs(object) do
     if not known[key] then
-      fail(policy, '%s[%d]: unknown key "%s"%s', kind, index, tostring(key), suggestion(tostring(key), sorted_keys(known)))
+      fail(policy, '%s[%d]: unknown key "%s"%s', kind, index, tostring(key),
+        suggestion(tostring(key), sorted_keys(known)))
     end
   end
 end
@@ -76,7 +77,8 @@ end
 local function check_file(policy, index, file)
   for key, value in pairs(file) do
     if type(value) ~= file_keys[key] then
-      fail(policy, "files[%d]: %s", index, file_keys[key] and ("%s is a %s and not a %s"):format(key, type(value), file_keys[key])
+      local wanted = file_keys[key]
+      fail(policy, "files[%d]: %s", index, wanted and ("%s is a %s and not a %s"):format(key, type(value), wanted)
         or ('unknown key "%s"%s'):format(tostring(key), suggestion(tostring(key), sorted_keys(file_keys))))
     end
   end

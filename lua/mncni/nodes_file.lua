@@ -20,7 +20,9 @@ function nodes_file.new(path, handler)
   }, Source)
   self.watch = self.inotify:add(self.directory)
   if not self.watch then
-    error(core.error { object = path, code = 7, message = "its directory is not there; make it, or name another file" }, 0)
+    error(core.error {
+      object = path, code = 7, message = "its directory is not there; make it, or name another file",
+    }, 0)
   end
   self.changed = true
   return self
@@ -75,6 +77,14 @@ function Source:step()
     end
   end
   return math.huge
+end
+
+-- There is nobody to tell.
+function Source.publish()
+end
+
+function Source.problems()
+  return {}
 end
 
 function Source:close()

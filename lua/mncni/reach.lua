@@ -60,8 +60,8 @@ function Reach:look(address)
     mtu = route.metrics.mtu
   end
   local found = {
-    address = address, dev = route.dev, gateway = route.gateway or route.via and route.via.host, prefsrc = route.prefsrc,
-    mtu = mtu,
+    address = address, dev = route.dev, gateway = route.gateway or route.via and route.via.host,
+    prefsrc = route.prefsrc, mtu = mtu,
   }
   if not found.gateway then
     self.on_link[route.dev .. " " .. address] = found
@@ -218,7 +218,8 @@ function Reach:probe(now)
   local function ask(dev, address)
     local link = self.names.name[dev]
     if link then
-      batch[#batch + 1] = { "replace", "neigh", { ifindex = link.ifindex, dst = address, flags = { "use" }, state = {} } }
+      local args = { ifindex = link.ifindex, dst = address, flags = { "use" }, state = {} }
+      batch[#batch + 1] = { "replace", "neigh", args }
     end
   end
   local keys = {}

@@ -13,8 +13,6 @@
 -- New things are made and changed in the order below, and what is no longer wanted is removed last, in reverse: a
 -- route is replaced, or its successor made, before anything that it replaces goes.
 
-local core = require "mncni.core"
-
 local reconcile = {}
 
 local Reconciler = {}
@@ -192,7 +190,8 @@ function Reconciler:counts()
   local counts = {}
   for _, keeper in ipairs(self.keepers) do
     counts[keeper.kind] = {
-      wanted = keeper:wanted(), present = keeper:present(), changed = keeper.changed or 0, failed = keeper.failures or 0,
+      wanted = keeper:wanted(), present = keeper:present(), changed = keeper.changed or 0,
+      failed = keeper.failures or 0,
     }
   end
   return counts
@@ -208,7 +207,7 @@ function reconcile.fail(keeper, key, now, message, conflict)
   local failure = keeper.failed[key] or { tries = 0 }
   failure.tries = failure.tries + 1
   failure.at = now + reconcile.backoff(failure.tries)
-  failure.message = core.is_error(message) and tostring(message) or tostring(message)
+  failure.message = tostring(message)
   failure.conflict = conflict
   keeper.failed[key] = failure
   keeper.failures = (keeper.failures or 0) + 1
