@@ -36,34 +36,21 @@ describe("the agent, while the list of nodes changes,", function()
     assert.are.same({}, (cluster:ping_matrix()))
   end
 
-  -- Neighbours and forwarding entries of a node's tunnel, one for each peer that needs it.
-  local function tunnel_entries(node)
-    local neighbours, entries = 0, 0
-    local dev = node:vxlans()[1].ifname
-    for neigh in node.net.neigh.list { dev = dev } do
-      neighbours = neighbours + (neigh.lladdr and 1 or 0)
-    end
-    for entry in node.net.fdb.list { dev = dev } do
-      entries = entries + (entry.dst and 1 or 0)
-    end
-    return neighbours, entries
-  end
-
   it("has a new node's pods reached, and forgets those of one that is gone", function()
-    assert.are.same({ 2, 1 }, { tunnel_entries(cluster.n1) })
+    assert.are.same({ 2, 1 }, { cluster.n1:tunnel_entries() })
     cluster:add_node(4):start_agent { policy = "routes" }
     settles "a node added"
-    assert.are.same({ 4, 2 }, { tunnel_entries(cluster.n1) })
+    assert.are.same({ 4, 2 }, { cluster.n1:tunnel_entries() })
     local gone = cluster:remove_node "n4"
     gone:stop_agents()
     settles "a node removed"
-    assert.are.same({ 2, 1 }, { tunnel_entries(cluster.n1) })
+    assert.are.same({ 2, 1 }, { cluster.n1:tunnel_entries() })
   end)
 
   it("follows a node to other addresses", function()
     cluster.n2:readdress(42)
     settles "a node beyond the router re-addressed"
-    assert.are.same({ 2, 1 }, { tunnel_entries(cluster.n1) })
+    assert.are.same({ 2, 1 }, { cluster.n1:tunnel_entries() })
     cluster.n3:readdress(43)
     settles "a node on the link re-addressed"
   end)

@@ -13,13 +13,13 @@ describe("the agent", function()
   local before, cluster, node
 
   -- n1 and n3 are on one segment, n2 on another: from n1 there are direct routes to n3 and a tunnel to n2.
-  lazy_setup(function()
+  before_each(function()
     before = spaces.snapshot()
     cluster = clusters.new { nodes = 3, segments = 2 }
     node = cluster.n1
   end)
 
-  lazy_teardown(function()
+  after_each(function()
     cluster:cleanup()
     spaces.assert_nothing_left(before)
   end)
@@ -31,8 +31,6 @@ describe("the agent", function()
     return agent
   end
 
-  after_each(function() node:stop_agents() end)
-
   local function repaired(what, groups, action, is_it)
     local taken, seen = clock.until_event(node.space, groups, action, function(event)
       return event.event == "new" and is_it(event.value)
@@ -40,7 +38,6 @@ describe("the agent", function()
     assert.is_truthy(taken, ("%s: not repaired within %d ms; seen:\n%s\n%s"):format(what, LIMIT, seen,
       node:agent():stderr()))
     clock.figure("repaired: " .. what, taken)
-    node:wait_routes(want())
   end
 
   local function route_to(dst)
@@ -52,10 +49,12 @@ describe("the agent", function()
     node:wait_routes(want())
     for dst in pairs(want()) do
       repaired("route " .. dst, { "route" }, function() node.net.route.del { dst = dst } end, route_to(dst))
+      node:wait_routes(want())
     end
     repaired("all routes", { "route" }, function()
       node.space:must "ip route flush proto 78; ip -6 route flush proto 78"
     end, route_to "fd00:10:244:3::/64")
+    node:wait_routes(want())
   end)
 
   it("puts back what its tunnel needs", function()
@@ -78,11 +77,12 @@ describe("the agent", function()
     end, function(value) return value.mac == entry.mac and value.dst == entry.dst end)
     repaired("device " .. dev, { "link", "route" }, function() node.net.link.del { ifname = dev } end,
       route_to "fd00:10:244:2::/64")
+    node:wait_routes(want())
     repaired("device set down", { "route" }, function() node.net.link.set { ifname = dev, up = false } end,
       route_to "fd00:10:244:2::/64")
+    node:wait_routes(want())
     repaired("mtu", { "link" }, function() node.net.link.set { ifname = dev, mtu = 1300 } end,
       function(value) return value.ifname == dev and value.mtu == 1450 end)
-    assert.are.same({}, (cluster:ping_matrix { families = {} }))
   end)
 
   it("puts back routes when the uplink comes up again, or an address of it", function()
@@ -100,6 +100,7 @@ describe("the agent", function()
       node.space:must "ip addr del 10.0.1.11/24 dev up0; ip addr add 10.0.1.11/24 dev up0"
       node.space:must "ip route replace default via 10.0.1.1"
     end, route_to "10.244.3.0/24")
+    node:wait_routes(want())
   end)
 
   it("reaches nodes through another gateway when the machine's routes change", function()
@@ -140,14 +141,9 @@ describe("the agent", function()
     node:wait_routes(want())
     node:stop_agents()
     assert.are.equal(there, lines_with(words))
-    node.space:must [[
-      ip link del foreign; ip route del 10.99.0.0/16; ip route del 10.244.200.0/24; ip route flush table 100
-      ip route del 10.244.2.0/25 metric 50; ip -6 route del fd00:10:244:200::/64; ip rule del pref 999
-      nft delete table inet foreign]]
   end)
 
   it("reports what stands in its way, makes the rest, and takes its place when that goes", function()
-    node.space:must "ip route flush proto 78; ip -6 route flush proto 78"
     node.space:must "ip route add 10.244.3.0/24 via 10.0.1.1 proto static"
     node.space:must "ip -6 route add fd00:10:244:2::/64 via fd00:0:0:1::1 metric 1024 proto static"
     local agent = start()
@@ -164,6 +160,7 @@ describe("the agent", function()
       node.net.route.del { dst = "10.244.3.0/24" }
       node.net.route.del { dst = "fd00:10:244:2::/64" }
     end, route_to "fd00:10:244:2::/64")
+    node:wait_routes(want())
   end)
 
   it("gives way to a foreign route that replaces its own, until that goes", function()
@@ -176,16 +173,19 @@ describe("the agent", function()
     node:wait_routes(rest)
     repaired("a foreign route that had replaced ours removed", { "route" },
       function() node.net.route.del { dst = "10.244.3.0/24" } end, route_to "10.244.3.0/24")
+    node:wait_routes(want())
   end)
 
   it("does not take over a device of the name of its own", function()
-    node.space:must "ip link show mncni-vxlan >/dev/null 2>&1 && ip link del mncni-vxlan || :"
-    node.space:must "ip link add mncni-vxlan type bridge"
+    node.space:must "ip link add mncni-vxlan type bridge && ip link set mncni-vxlan up"
+    local there = node.space:must "ip addr show dev mncni-vxlan scope global; ip neigh show dev mncni-vxlan"
     local agent = start()
     node:wait_routes(node:expected(cluster:by_segment()))
     agent:wait_stderr "mncni%-vxlan.*not ours"
     assert.truthy(node.space:must("ip -d link show mncni-vxlan"):find("bridge", 1, true))
+    assert.are.equal(there, node.space:must "ip addr show dev mncni-vxlan scope global; ip neigh show dev mncni-vxlan")
     repaired("a foreign device in the way removed", { "route" },
       function() node.net.link.del { ifname = "mncni-vxlan" } end, route_to "fd00:10:244:2::/64")
+    node:wait_routes(want())
   end)
 end)

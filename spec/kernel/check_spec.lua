@@ -31,13 +31,13 @@ local on_host = {
   { "forwarding off", "echo 0 >/proc/sys/net/ipv4/ip_forward", "sysctl net/ipv4/ip_forward: it is 0" },
   { "all of nftables flushed", "nft flush ruleset", 'nft chain "inet mncni postrouting": it is gone' },
   { "the masquerading chain flushed", "nft flush chain inet mncni postrouting",
-    'rule 1 of "mncni: masquerade 2" is gone' },
+    'rule 1 of "mncni: masquerade 3" is gone' },
   { "one masquerading rule gone",
     "nft delete rule inet mncni postrouting handle $(nft -a list table inet mncni | sed -n 's/.*@masq6.*handle //p')",
-    'rule 2 of "mncni: masquerade 2" is gone' },
+    'rule 2 of "mncni: masquerade 3" is gone' },
   { "a masquerading rule that is another", [[
       nft replace rule inet mncni postrouting handle $(nft -a list table inet mncni | sed -n 's/.*@masq4.*handle //p') \
-        ip saddr @masq4 accept comment '"mncni: masquerade 2"']], 'rule 1 of "mncni: masquerade 2" is gone' },
+        ip saddr @masq4 accept comment '"mncni: masquerade 3"']], 'rule 1 of "mncni: masquerade 2" is gone' },
   { "the range not masqueraded any more", "nft delete element inet mncni masq4 '{ 10.244.1.0/24 }'",
     'nft set "inet mncni masq4": 10.244.1.0/24 is no longer in it' },
   { "the cluster's range masqueraded", "nft delete element inet mncni nonmasq4 '{ 10.0.0.0/8 }'",

@@ -210,7 +210,7 @@ function node:wait_routes(want, deadline)
       return clock.now() - began
     end
     local left = (deadline or 5000) - (clock.now() - began)
-    if left <= 0 then
+    if left <= 0 or self:agent() and self:agent():status() then
       local said = {}
       for _, running in ipairs(self.agents) do
         said[#said + 1] = running:stderr()
@@ -273,6 +273,20 @@ function node:write(name, text)
   end
   assert(os.rename(path .. ".new", path))
   return path
+end
+
+-- How many neighbours and forwarding entries the node's tunnels have.
+function node:tunnel_entries()
+  local neighbours, entries = 0, 0
+  for _, link in ipairs(self:vxlans()) do
+    for neigh in self.net.neigh.list { dev = link.ifname } do
+      neighbours = neighbours + (neigh.state and neigh.state[1] == "permanent" and 1 or 0)
+    end
+    for entry in self.net.fdb.list { dev = link.ifname } do
+      entries = entries + (entry.dst and 1 or 0)
+    end
+  end
+  return neighbours, entries
 end
 
 -- The vxlan devices of ours, with their details.
