@@ -12,22 +12,31 @@ Metrics.__index = Metrics
 local BUCKETS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
 
 local function histogram()
-  local self = { count = 0, sum = 0 }
+  local buckets = core.json.array {}
   for i = 1, #BUCKETS do
-    self[i] = 0
+    buckets[i] = 0
   end
-  return self
+  return { count = 0, sum = 0, buckets = buckets }
 end
 
 local function observe(self, seconds)
   self.count, self.sum = self.count + 1, self.sum + seconds
   for i, bound in ipairs(BUCKETS) do
-    self[i] = self[i] + (seconds <= bound and 1 or 0)
+    self.buckets[i] = self.buckets[i] + (seconds <= bound and 1 or 0)
   end
 end
 
-function metrics.new(state_dir)
-  return setmetatable({ state_dir = state_dir, latency = histogram(), calls = {}, seen = {} }, Metrics)
+-- new(state_dir, before): before is what hand_over of another state's has returned, if there is one.
+function metrics.new(state_dir, before)
+  before = before or {}
+  return setmetatable({
+    state_dir = state_dir, latency = before.latency or histogram(), calls = before.calls or {},
+    seen = before.seen or {}, networks = before.networks or {},
+  }, Metrics)
+end
+
+function Metrics:hand_over()
+  return { latency = self.latency, calls = self.calls, seen = self.seen, networks = self.networks }
 end
 
 -- Notes that what was known after `seconds` of work is in the kernel.
@@ -42,6 +51,9 @@ function Metrics:read_calls()
   for _, call in ipairs(ok and list or {}) do
     local id = table.concat({ call.time, call.verb, call.container or "", call.ifname or "", call.duration or 0 }, " ")
     seen[id] = true
+    if call.network then
+      self.networks[call.network] = true
+    end
     if not self.seen[id] then
       local entry = self.calls[call.verb] or { errors = 0, duration = histogram() }
       self.calls[call.verb] = entry
@@ -81,7 +93,7 @@ function Text:histogram(name, labels, values)
     return all
   end
   for i, bound in ipairs(BUCKETS) do
-    self:sample(name .. "_bucket", with("le", bound), values[i])
+    self:sample(name .. "_bucket", with("le", bound), values.buckets[i])
   end
   self:sample(name .. "_bucket", with("le", "+Inf"), values.count)
   self:sample(name .. "_sum", labels, values.sum + 0.0)
@@ -91,7 +103,6 @@ end
 -- The text of /metrics. facts: counts (mncni.reconcile's counts()), nodes, malformed, policy_version, policy_errors,
 -- ready, watch (with restarts, failures, lists) or nil, addresses (list of { cidr, reserved, free }).
 function Metrics:text(facts)
-  self:read_calls()
   local text = setmetatable({}, Text)
   text:family("mncni_build_info", "gauge", "The version that runs.")
   text:sample("mncni_build_info", { "version", core.version }, 1)
@@ -105,7 +116,7 @@ function Metrics:text(facts)
     { "wanted", "mncni_objects_desired", "gauge", "Objects that policies want." },
     { "present", "mncni_objects_present", "gauge", "Of them, those that are there." },
     { "changed", "mncni_changes_total", "counter", "Changes applied." },
-    { "failed", "mncni_failures_total", "counter", "Changes that were refused, and objects that something else blocks." },
+    { "failed", "mncni_failures_total", "counter", "Changes that were refused, and objects that are blocked." },
   }
   local kinds = require("mncni.keys")(facts.counts)
   for _, family in ipairs(families) do

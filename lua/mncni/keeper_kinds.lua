@@ -174,9 +174,10 @@ kinds.neighbours = {
   end,
 }
 
+-- An entry with a destination, which only tunnels have: those without are the link's own.
 local function on_our_link(object, names)
   local link = names.name[object.dev or ""]
-  return link ~= nil and link.group == kinds.GROUP
+  return link ~= nil and link.group == kinds.GROUP and object.dst ~= nil
 end
 
 kinds.fdb = {
@@ -232,23 +233,47 @@ kinds.rules = {
   remove = same,
 }
 
+-- Whether the kernel, or mncni.ensure on its behalf, said that a link cannot be changed in place to what is wanted.
+local function unchangeable(err)
+  return core.is_error(err) and (err.code == 103 or err.name == "EOPNOTSUPP")
+end
+
+-- Makes, changes or removes one link. Raises what is refused.
+local function send_link(host, operation)
+  local args = operation.args
+  if operation.verb == "del" then
+    host.link.absent(args)
+    return
+  elseif not operation.was then
+    host.link.add(args)
+    return
+  end
+  local ok, err = pcall(host.link.ensure, args)
+  if not ok and unchangeable(err) then
+    -- It takes another link of that name. Nothing else is ever deleted before its successor is there.
+    host.link.absent { ifindex = operation.was.ifindex }
+    host.link.add(args)
+  elseif not ok then
+    error(err, 0)
+  end
+end
+
 -- Links are few, and what a change of one needs differs: one by one, through `ensure`.
 local function send_links(self, operations, now, done)
   local count = 0
   local fail = require("mncni.reconcile").fail
   for _, operation in ipairs(operations) do
-    local link, args = self.host.link, operation.args
-    local ok, err = pcall(operation.verb == "del" and link.absent or operation.was and link.ensure or link.add, args)
-    if not ok and core.is_error(err) and err.code == 103 and operation.was then
-      -- What the kernel does not change in place needs another link of that name. Nothing else does.
-      ok, err = pcall(function()
-        link.absent { ifindex = operation.was.ifindex }
-        link.add(args)
-      end)
-    end
+    local ok, err = pcall(send_link, self.host, operation)
     if ok then
       done(self, operation)
       count = count + 1
+    elseif operation.verb == "add" and core.is_error(err) and err.name == "EEXIST" then
+      self.names:resync()
+      if self.names.name[operation.key] then
+        self:look_again({ [operation.key] = true }, now)
+      else
+        fail(self, operation.key, now, tostring(err)) -- the name is free: another one has its number
+      end
     else
       fail(self, operation.key, now, tostring(err))
     end

@@ -46,7 +46,7 @@ end
 -- What must be there for an object to have an identity.
 local needed = {
   links = { "ifname" }, addresses = { "dev", "address" }, routes = { "dst" }, neighbours = { "dev", "dst", "lladdr" },
-  fdb = { "dev", "mac" }, rules = {}, files = { "path" }, nft = { "family", "table", "comment" },
+  fdb = { "dev", "mac", "dst" }, rules = {}, files = { "path" }, nft = { "family", "table", "comment" },
 }
 
 local function check_list(policy, kind, list)

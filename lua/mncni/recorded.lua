@@ -122,10 +122,11 @@ function Socket:request(verb, object, args)
   return true
 end
 
-function Socket:batch(steps)
+function Socket:batch(steps, collect)
   local transaction = self.protocol == "netfilter" and nft.snapshot(self.space)
   local logged = #self.space.world.log
   local refused
+  local refusals = {}
   for i, step in ipairs(steps) do
     local ok, err = pcall(self.request, self, step[1], step[2], step[3] or {})
     if not ok then
@@ -133,7 +134,7 @@ function Socket:batch(steps)
         error(err, 0)
       end
       err.index = i
-      refused = refused or err
+      refused, refusals[i] = refused or err, err
       if transaction then
         break
       end
@@ -145,7 +146,9 @@ function Socket:batch(steps)
       self.space.world.log[i] = nil
     end
   end
-  if refused then
+  if collect then
+    return refusals
+  elseif refused then
     error(refused, 0)
   end
   return true

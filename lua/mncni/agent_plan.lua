@@ -1,0 +1,47 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What an agent would do, for people: lines of ip, bridge, nft and sysctl.
+
+local print_lines = require "mncni.print"
+
+local agent_plan = {}
+
+local function add(lines, list)
+  table.move(list, 1, #list, #lines + 1, lines)
+end
+
+-- A route's table is told only where it is another one than usual.
+local function shown(step)
+  local args = {}
+  for key, value in pairs(step.args) do
+    args[key] = value
+  end
+  if step.object == "route" and args.table == "main" then
+    args.table = nil
+  end
+  return args
+end
+
+-- text(plan, node) is the text of a plan (mncni.reconcile) and of what is to be told of the node.
+function agent_plan.text(plan, node)
+  local lines = {}
+  for _, step in ipairs(plan) do
+    if step.kind == "files" then
+      lines[#lines + 1] = ("# write %s: %d bytes, mode %04o"):format(step.args.path, #step.args.content, step.args.mode)
+    elseif step.object == "nft" then
+      for _, item in ipairs(step.args) do
+        add(lines, print_lines.commands(item[1], "nft_" .. item[2]:gsub("^nft_", ""), item[3]))
+      end
+    else
+      add(lines, print_lines.commands(step.verb, step.object, shown(step)))
+    end
+  end
+  for _, condition in ipairs(node.conditions) do
+    lines[#lines + 1] = ("# node condition %s=%s: %s"):format(condition.type, condition.status, condition.reason)
+  end
+  for _, key in ipairs(require("mncni.keys")(node.annotations)) do
+    lines[#lines + 1] = ("# node annotation %s=%s"):format(key, node.annotations[key])
+  end
+  return table.concat(lines, "\n")
+end
+
+return agent_plan

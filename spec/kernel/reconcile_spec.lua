@@ -1,0 +1,293 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- mncni.reconcile on the kernel: what is wanted is made, kept and removed, and nothing that is not ours is touched.
+
+local core = require "mncni.core"
+local merge = require "mncni.merge"
+local mncni = require "mncni"
+local reconcile = require "mncni.reconcile"
+local spaces = require "spec.support.netns"
+
+describe("reconciling a node", function()
+  local before, space, host, reconciler, monitor
+
+  before_each(function()
+    before = spaces.snapshot()
+    space = spaces.new()
+    space:must "ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
+    space:must "ip addr add 192.0.2.10/24 dev up0 && ip addr add 2001:db8::10/64 dev up0 nodad"
+    host = mncni.open(space.ns)
+    reconciler = reconcile.new { host = host }
+    monitor = host:monitor { "link", "addr", "route", "rule", "neigh", "fdb" }
+    monitor:leave_out(host:socket("route"):portid())
+    reconciler:resync()
+  end)
+
+  after_each(function()
+    monitor:close()
+    host:close()
+    spaces.cleanup()
+    spaces.assert_nothing_left(before)
+  end)
+
+  local clock = 0
+
+  local function want(desired)
+    reconciler:want(merge.merge { { "spec", desired } })
+  end
+
+  local function events()
+    local count = 0
+    for event in function() return monitor:next(50) end do
+      reconciler:event(event)
+      count = count + 1
+    end
+    return count
+  end
+
+  local function apply()
+    clock = clock + 1
+    return reconciler:apply(clock)
+  end
+
+  local function problems()
+    local list = {}
+    for i, problem in ipairs(reconciler:problems()) do
+      list[i] = problem.kind .. " " .. problem.message
+    end
+    return list
+  end
+
+  local function routes()
+    return (space:must "ip route show proto 78; ip -6 route show proto 78" :gsub(" pref medium", ""):gsub(" +\n", "\n")
+      :gsub(" +$", ""))
+  end
+
+  local two = {
+    { dst = "10.244.2.0/24", gateway = "192.0.2.2" }, { dst = "fd00:2::/64", gateway = "2001:db8::2" },
+  }
+
+  it("makes routes of both families with our protocol, once", function()
+    want { routes = two }
+    assert.equal(2, apply())
+    assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0\nfd00:2::/64 via 2001:db8::2 dev up0 metric 1024", routes())
+    assert.equal(0, apply())
+    assert.equal(0, events())
+    want { routes = two }
+    assert.equal(0, apply())
+    assert.same({}, problems())
+  end)
+
+  it("replaces a route whose gateway changed, so that there is no moment without one", function()
+    want { routes = two }
+    apply()
+    local watch <close> = host:monitor { "route" }
+    want { routes = {
+      { dst = "10.244.2.0/24", gateway = "192.0.2.3" }, { dst = "fd00:2::/64", gateway = "2001:db8::3" },
+    } }
+    assert.equal(2, apply())
+    for event in function() return watch:next(50) end do
+      assert.equal("new", event.event)
+    end
+    assert.equal("10.244.2.0/24 via 192.0.2.3 dev up0\nfd00:2::/64 via 2001:db8::3 dev up0 metric 1024", routes())
+  end)
+
+  it("keeps a route's successor before it removes the old one", function()
+    want { routes = { { dst = "10.244.2.0/24", gateway = "192.0.2.2" } } }
+    apply()
+    local watch <close> = host:monitor { "route" }
+    want { routes = { { dst = "10.244.2.0/24", gateway = "192.0.2.2", metric = 50 } } }
+    assert.equal(2, apply())
+    assert.equal("new", watch:next(1000).event)
+    assert.equal("del", watch:next(1000).event)
+  end)
+
+  it("removes what is no longer wanted, and nothing else", function()
+    space:must "ip route add 10.99.0.0/24 via 192.0.2.2 && ip route add 10.98.0.0/24 via 192.0.2.2 proto 79"
+    want { routes = two }
+    apply()
+    want {}
+    assert.equal(2, apply())
+    assert.equal("", routes())
+    assert.matches("10.99.0.0/24", space:must "ip route")
+    assert.matches("10.98.0.0/24", space:must "ip route")
+  end)
+
+  it("removes what an earlier one left behind", function()
+    space:must "ip route add 10.244.7.0/24 via 192.0.2.7 proto 78 && ip -6 route add fd00:7::/64 dev up0 proto 78"
+    space:must "ip link add old0 type bridge && ip link set old0 group 80"
+    space:must "ip rule add from 10.9.0.0/16 lookup 77 proto 78"
+    reconciler:resync()
+    want { routes = two }
+    assert.equal(6, apply())
+    assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0\nfd00:2::/64 via 2001:db8::2 dev up0 metric 1024", routes())
+    assert.is_nil(host.link.get { ifname = "old0" })
+    assert.is_nil(space:must("ip rule"):find("10.9.0.0", 1, true))
+  end)
+
+  it("repairs a route that somebody removed", function()
+    want { routes = two }
+    apply()
+    space:must "ip route del 10.244.2.0/24 && ip -6 route del fd00:2::/64"
+    assert.is_true(events() >= 2)
+    assert.equal(2, apply())
+    assert.matches("10.244.2.0/24", routes())
+  end)
+
+  it("reports a foreign route where ours should be, leaves it, and takes its place when it goes", function()
+    space:must "ip route add 10.244.2.0/24 via 192.0.2.9 && ip -6 route add fd00:2::/64 via 2001:db8::9"
+    want { routes = { two[1], two[2], { dst = "10.244.3.0/24", gateway = "192.0.2.3" } } }
+    assert.equal(1, apply())
+    assert.equal("10.244.3.0/24 via 192.0.2.3 dev up0", routes())
+    assert.equal(2, #problems())
+    assert.matches("stands in the way and is not ours: route add 10.244.2.0/24 via 192.0.2.9", problems()[1])
+    assert.is_true(reconciler:problems()[1].conflict)
+    space:must "ip route del 10.244.2.0/24 && ip -6 route del fd00:2::/64"
+    events()
+    assert.equal(2, apply())
+    assert.same({}, problems())
+  end)
+
+  it("leaves a foreign route that has replaced ours", function()
+    want { routes = two }
+    apply()
+    space:must "ip route replace 10.244.2.0/24 via 192.0.2.9"
+    events()
+    assert.equal(0, apply())
+    assert.matches("10.244.2.0/24 via 192.0.2.9 dev up0", space:must "ip route")
+    assert.equal(1, #problems())
+  end)
+
+  it("puts routes back when their device went down and came up again", function()
+    want { routes = two }
+    apply()
+    space:must "ip link set up0 down"
+    events()
+    apply()
+    assert.equal("", routes())
+    assert.is_true(#problems() > 0)
+    space:must "ip link set up0 up && ip addr replace 2001:db8::10/64 dev up0 nodad"
+    events()
+    assert.equal(2, apply())
+    assert.same({}, problems())
+  end)
+
+  it("keeps the failure of one from the others, and tries it again later and later", function()
+    want { routes = { { dst = "10.244.9.0/24", gateway = "203.0.113.1" }, two[1] } }
+    assert.equal(1, apply())
+    assert.matches("Network is unreachable", problems()[1])
+    assert.equal(0, apply())
+    local failure = reconciler.keepers.routes.failed[next(reconciler.keepers.routes.failed)]
+    assert.equal(1, failure.tries)
+    clock = failure.at
+    apply()
+    assert.equal(2, failure.tries)
+    assert.is_true(failure.at > clock + 900)
+    space:must "ip addr add 203.0.113.2/24 dev up0"
+    space:must "ip link set up0 down && ip link set up0 up"
+    events()
+    apply()
+    assert.same({}, problems())
+  end)
+
+  local function vxlan(id)
+    return {
+      links = { {
+        ifname = "vx0", kind = "vxlan", mtu = 1450, address = "02:00:00:00:00:01", up = true,
+        vxlan = { id = id or 78, port = 8472, learning = false, ["local"] = "192.0.2.10", link = "up0" },
+      } },
+      neighbours = { { dev = "vx0", dst = "10.244.2.0", lladdr = "02:00:00:00:00:02" } },
+      fdb = { { dev = "vx0", mac = "02:00:00:00:00:02", dst = "192.0.2.2" } },
+      routes = { { dst = "10.244.2.0/24", gateway = "10.244.2.0", dev = "vx0", flags = { "onlink" } } },
+      addresses = { { dev = "vx0", address = "10.244.1.0/32" } },
+      rules = { { priority = 300, src = "10.244.1.0/24", table = 100 } },
+      sysctls = { ["net.ipv4.ip_forward"] = 1 },
+    }
+  end
+
+  it("makes a device and what belongs on it, repairs each, and removes all of it", function()
+    want(vxlan())
+    assert.equal(7, apply())
+    assert.same({}, problems())
+    space:must "ip neigh del 10.244.2.0 dev vx0 && bridge fdb del 02:00:00:00:00:02 dev vx0"
+    space:must "ip addr del 10.244.1.0/32 dev vx0 && ip rule del priority 300 && ip link set vx0 mtu 1400"
+    events()
+    apply()
+    assert.same({}, problems())
+    assert.matches("lladdr 02:00:00:00:00:02 PERMANENT proto 78", space:must "ip neigh show dev vx0")
+    assert.matches("02:00:00:00:00:02 dst 192.0.2.2 self permanent", space:must "bridge fdb show dev vx0")
+    assert.matches("10.244.1.0/32", space:must "ip addr show dev vx0")
+    assert.matches("300:", space:must "ip rule")
+    assert.equal(1450, host.link.get({ ifname = "vx0" }).mtu)
+    space:must "ip link del vx0"
+    events()
+    assert.equal(5, apply())
+    assert.equal("10.244.2.0/24 via 10.244.2.0 dev vx0 onlink", routes())
+    want {}
+    apply()
+    assert.is_nil(host.link.get { ifname = "vx0" })
+    assert.is_nil(space:must("ip rule"):find "300:")
+  end)
+
+  it("makes a device anew where the kernel cannot change it, with all that is on it", function()
+    want(vxlan(78))
+    apply()
+    want(vxlan(79))
+    apply()
+    events()
+    apply()
+    assert.same({}, problems())
+    assert.equal(79, host.link.get({ ifname = "vx0" }).vxlan.id)
+    assert.matches("PERMANENT", space:must "ip neigh show dev vx0")
+    assert.equal("10.244.2.0/24 via 10.244.2.0 dev vx0 onlink", routes())
+  end)
+
+  it("leaves a link of that name that is not ours as it is", function()
+    space:must "ip link add vx0 type bridge"
+    want(vxlan())
+    apply()
+    assert.equal("bridge", host.link.get({ ifname = "vx0" }).kind)
+    assert.matches("stands in the way and is not ours: link add dev vx0 ", problems()[1])
+  end)
+
+  it("writes files whole, with their directories, and again when they were changed", function()
+    local scratch = spaces.must "mktemp -d"
+    local path = scratch .. "/net.d/10-x.conflist"
+    want { files = { { path = path, content = "one\n", mode = 384 } } }
+    assert.equal(1, apply())
+    assert.equal("one", spaces.must("cat %s", path))
+    assert.equal("600", spaces.must("stat -c %%a %s", path))
+    spaces.must("echo two >%s", path)
+    clock = clock + reconcile.POLL
+    assert.equal(1, apply())
+    assert.equal("one", spaces.must("cat %s", path))
+    want {}
+    assert.equal(0, apply())
+    assert.equal("10-x.conflist", spaces.must("ls -A %s/net.d", scratch))
+    spaces.must("rm -r %s", scratch)
+  end)
+
+  it("says what it would do, in order, and does nothing", function()
+    want(vxlan())
+    local kinds = {}
+    for i, step in ipairs(reconciler:plan(0)) do
+      kinds[i] = step.kind
+    end
+    assert.same({ "sysctls", "links", "addresses", "neighbours", "fdb", "routes", "rules" }, kinds)
+    assert.is_nil(host.link.get { ifname = "vx0" })
+  end)
+
+  it("makes 5 000 routes, with thousands refused among them", function()
+    local list = {}
+    for i = 1, 5000 do
+      list[i] = {
+        dst = ("10.%d.%d.0/24"):format(100 + i // 256, i % 256), gateway = i % 2 == 0 and "192.0.2.2" or "203.0.113.9",
+      }
+    end
+    want { routes = list }
+    local started = core.record.clock()
+    assert.equal(2500, apply())
+    print(("5000 routes, half of them refused: %.0f ms"):format((core.record.clock() - started) / 1000))
+    assert.equal(2500, #problems())
+    assert.equal(2500, select(2, routes():gsub("\n", "\n")) + 1)
+  end)
+end)

@@ -1,0 +1,64 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What agent policies return is checked and put together.
+
+local cidr = require("mncni.core").cidr
+local merge = require "mncni.merge"
+
+local function refusal(...)
+  local ok, err = pcall(merge.merge, { ... })
+  assert.is_false(ok)
+  assert.equal(100, err.code)
+  return tostring(err)
+end
+
+describe("merging what policies want", function()
+  it("marks and keys every object, whatever its spelling", function()
+    local merged = merge.merge {
+      { "a", { routes = {
+        { dst = cidr "10.244.2.0/24", gateway = "192.0.2.2" }, { dst = "FD00:2::/64", dev = "eth0" },
+      } } },
+      { "b", { sysctls = { ["net.ipv4.ip_forward"] = 1 }, node = { annotations = { x = "1" } } } },
+    }
+    assert.same({
+      protocol = "mncni", dst = "10.244.2.0/24", gateway = "192.0.2.2", table = "main", family = "inet",
+    }, merged.routes["inet 10.244.2.0/24 main 0 0"])
+    assert.equal("eth0", merged.routes["inet6 fd00:2::/64 main 0 1024"].dev)
+    assert.same({ ["net.ipv4.ip_forward"] = "1" }, merged.sysctls)
+    assert.equal("1", merged.node.annotations.x)
+  end)
+
+  it("names both policies that claim one object", function()
+    local text = refusal(
+      { "a", { routes = { { dst = "10.0.0.0/8", gateway = "192.0.2.1" } } } },
+      { "b", { routes = { { dst = "10.0.0.0/8", gateway = "192.0.2.2" } } } })
+    assert.matches('policy "b"', text, 1, true)
+    assert.matches('is also wanted by policy "a"', text, 1, true)
+  end)
+
+  it("lets two routes to one prefix be told apart by their metric", function()
+    local merged = merge.merge { { "a", { routes = {
+      { dst = "10.0.0.0/8", gateway = "192.0.2.1" }, { dst = "10.0.0.0/8", gateway = "192.0.2.2", metric = 9 },
+    } } } }
+    assert.is_table(merged.routes["inet 10.0.0.0/8 main 0 0"])
+    assert.is_table(merged.routes["inet 10.0.0.0/8 main 0 9"])
+  end)
+
+  for _, case in ipairs {
+    { "a policy that returns no table", "all", "it returned a string and not a table" },
+    { "a kind that does not exist", { route = {} }, 'unknown key "route" in what it returned; did you mean "routes"?' },
+    { "a kind that is no list", { routes = "x" }, "routes is a string and not a list" },
+    { "a list with a name in it", { routes = { dst = "10.0.0.0/8" } }, "routes is a list, and has the key dst" },
+    { "an element that is no table", { routes = { "10.0.0.0/8" } }, "routes[1] is a string and not a table" },
+    { "an unknown key", { routes = { { dst = "10.0.0.0/8", gatway = "x" } } },
+      'routes[1]: unknown key "gatway"; did you mean "gateway"?' },
+    { "an object without identity", { neighbours = { { dst = "10.0.0.1" } } }, "neighbours[1] has no dev" },
+    { "a relative path", { files = { { path = "x", content = "" } } }, 'files[1]: "x" is no absolute path' },
+    { "a file without content", { files = { { path = "/x" } } }, "files[1] has to have either content or source" },
+    { "a mode in quotes", { files = { { path = "/x", content = "", mode = "0644" } } },
+      "files[1]: mode is a string and not a number" },
+  } do
+    it("refuses " .. case[1], function()
+      assert.matches(case[3], refusal { "p", case[2] }, 1, true)
+    end)
+  end
+end)
