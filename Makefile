@@ -40,7 +40,8 @@ CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
 LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/verb/*.lua lua/mncni/cmd/*.lua))
 POLICIES := $(sort $(wildcard policies/*.lua))
-CNI_NAMES := $(POLICIES:policies/%.lua=%)
+# Those that are plugins; the others are the agent's.
+CNI_NAMES := $(patsubst policies/%.lua,%,$(shell grep -l -e '^function policy[.]add\>' -e '^function policy[.]lease\>' $(POLICIES)))
 EMBED_OBJ := $(BUILD)/obj/embed.o
 
 LUA_MODULE := $(BUILD)/lib/lua/5.4/mncni/core.so

@@ -1,7 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Masquerading what pods send out of the cluster: one rule per family in the table inet mncni, with sets of the pods'
--- own ranges (masq4, masq6) and of the destinations that see pods' addresses as they are (nonmasq4, nonmasq6).
+-- own ranges (masq4, masq6), which see each other's addresses as they are, and of the destinations outside of the node
+-- that do (nonmasq4, nonmasq6).
 -- A pod adds nothing to it; only a range or destination that is new to the node does.
+-- Where the agent keeps the table, an empty chain "agent" says so: nonmasq4 and nonmasq6 are then its own, and what
+-- networks ask for is not added.
 
 local core = require "mncni.core"
 local arguments = require "mncni.arguments"
@@ -11,7 +14,8 @@ local steps = require "mncni.steps"
 local masquerade = {}
 
 local TABLE, CHAIN = "mncni", "postrouting"
-local COMMENT = "mncni: masquerade 2"
+local COMMENT = "mncni: masquerade 3"
+local AGENT = { name = "agent", comment = "mncni-agent keeps nonmasq4 and nonmasq6" }
 
 -- Where a packet has its addresses (RFC 791, RFC 8200), and what nf_tables calls the family (NFPROTO_*).
 local families = {
@@ -29,16 +33,18 @@ local function expressions(family)
   local function address(offset)
     return { kind = "payload", dreg = 1, base = "network", offset = offset, len = info.length }
   end
+  local masq = "masq" .. info.suffix
   return {
     { kind = "meta", key = "nfproto", dreg = 1 },
     { kind = "cmp", sreg = 1, op = "eq", data = info.number },
     address(info.source),
-    { kind = "lookup", sreg = 1, set = "masq" .. info.suffix },
+    { kind = "lookup", sreg = 1, set = masq },
     address(info.destination),
+    { kind = "lookup", sreg = 1, set = masq, invert = true },
     { kind = "lookup", sreg = 1, set = "nonmasq" .. info.suffix, invert = true },
     { kind = "fib", dreg = 1, result = "type", flags = { "daddr" } },
     { kind = "cmp", sreg = 1, op = "eq", data = RTN_UNICAST },
-    { kind = "masq" },
+    { kind = "masq", flags = { "fully-random" } },
   }
 end
 
@@ -85,29 +91,38 @@ local function swallowed(host, name, cidr)
   return steps_out
 end
 
--- Which of the ranges a set needs: those inside another one of the list would overlap it.
+-- Which of the ranges a set needs: those inside another one of the list would overlap it. Sorted.
 local function outermost(list)
-  local kept = {}
+  local sorted, kept = {}, {}
   for i, cidr in ipairs(list) do
-    local inside = false
-    for j, other in ipairs(list) do
-      inside = inside or (i ~= j and other:contains(cidr) and not (cidr:contains(other) and j > i))
-    end
-    if not inside then
+    sorted[i] = cidr.network
+  end
+  table.sort(sorted) -- by address, and the wider first
+  for _, cidr in ipairs(sorted) do
+    if not kept[1] or not kept[#kept]:contains(cidr) then
       kept[#kept + 1] = cidr
     end
   end
   return kept
 end
 
+-- Whether the sets of what is not masqueraded are the agent's.
+local function is_agents(host)
+  return host.nft.chain.get { family = "inet", table = TABLE, name = AGENT.name } ~= nil
+end
+
 local function prepare(context, sources, except)
   local host = context.nets.host
   local needs = {}
-  local function want(batch, prefix, list)
+  local function want(batch, prefix, list, left)
     for _, cidr in ipairs(outermost(list)) do
       local name = prefix .. families[cidr.family].suffix
-      needs[#needs + 1] = { set = name, range = tostring(cidr.network) }
-      if not in_set(host, name, cidr) then
+      local there = in_set(host, name, cidr)
+      if not there and left and left() then
+        break
+      end
+      needs[#needs + 1] = { set = name, range = tostring(cidr) }
+      if not there then
         for _, step in ipairs(swallowed(host, name, cidr)) do
           batch[#batch + 1] = step
         end
@@ -115,10 +130,9 @@ local function prepare(context, sources, except)
       end
     end
   end
-  local inside = table.move(except, 1, #except, #sources + 1, table.move(sources, 1, #sources, 1, {}))
   local list = ruleset.steps(host, wanted(), function(batch)
     want(batch, "masq", sources)
-    want(batch, "nonmasq", inside)
+    want(batch, "nonmasq", except, function() return is_agents(host) end)
   end)
   list[#list + 1] = { net = "host", verb = "require", object = "masquerade", args = { ranges = needs } }
   return list
@@ -129,25 +143,49 @@ end
 function masquerade.check(host, args, differs)
   ruleset.check(host, wanted(), differs)
   for _, need in ipairs(args.ranges) do
-    if not in_set(host, need.set, core.cidr(need.range)) then
+    local theirs = need.set:find "^nonmasq" and is_agents(host)
+    if not theirs and not in_set(host, need.set, core.cidr(need.range)) then
       differs(("nft set %q"):format("inet " .. TABLE .. " " .. need.set), "%s is no longer in it", need.range)
     end
   end
 end
 
+local function cidrs(list)
+  local result = {}
+  for i, item in ipairs(list or {}) do
+    result[i] = core.cidr.is(item) and item or core.cidr(tostring(item))
+  end
+  return result
+end
+
 -- ensure{ sources = list of cidr values, except = list of cidr values or strings } masquerades what the sources send
--- to anywhere but sources, except and the node itself. The sets are the node's: what several networks ask for adds up.
+-- to anywhere but pods of this node, except and the node itself. The sets are the node's: what several networks ask for
+-- adds up. Where the agent keeps them, it alone says what is excepted.
 function masquerade.ensure(args)
   arguments.check("masquerade.ensure", args, { "sources", "except" })
-  local function cidrs(list)
-    local result = {}
-    for i, item in ipairs(list or {}) do
-      result[i] = core.cidr(tostring(item))
-    end
-    return result
-  end
   local sources, except = cidrs(args.sources), cidrs(args.except)
   steps.apply { shared = true, prepare = function(context) return prepare(context, sources, except) end }
+end
+
+-- desired{ sources, except } returns the same as data, for the nft of a policy of the agent (mncni.ruleset): the sources
+-- are added, and what is excepted is this and nothing else. Lists may be long and overlap.
+function masquerade.desired(args)
+  arguments.check("masquerade.desired", args, { "sources", "except" })
+  local want = wanted()
+  table.insert(want.chains, AGENT)
+  local elem = {}
+  for prefix, list in pairs { masq = cidrs(args.sources), nonmasq = cidrs(args.except) } do
+    for suffix in pairs { ["4"] = true, ["6"] = true } do
+      elem[prefix .. suffix] = {}
+    end
+    for _, cidr in ipairs(outermost(list)) do
+      table.insert(elem[prefix .. families[cidr.family].suffix], tostring(cidr))
+    end
+  end
+  for _, set in ipairs(want.sets) do
+    set.elem, set.owned = elem[set.name], set.name:find "^nonmasq" ~= nil
+  end
+  return want
 end
 
 return masquerade

@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- nftables objects of the node that attachments share, as data:
---   { family, table, comment, chains = { { name, type, hook, prio, policy } }, sets = { { name, type, ... } },
---     rules = { { chain, expr } } }
+--   { family, table, comment, chains = { { name, type, hook, prio, policy } },
+--     sets = { { name, type, ..., elem = list, owned = boolean } }, rules = { { chain, expr } } }
 -- The comment marks our rules and ends with their revision, which goes up whenever they change: a node that has those
--- of another revision gets them anew.
+-- of an earlier revision gets them anew; those of a later one, which somebody newer keeps, are left.
+-- What a set holds is looked at by replace alone: elem are the addresses and ranges that it has to hold, and owned says
+-- that it is to hold nothing else.
 
 local core = require "mncni.core"
 local objects = require "mncni.objects"
@@ -26,7 +28,11 @@ local function frame(want)
     put("flush", "rule", { chain = chain.name })
   end
   for _, set in ipairs(want.sets) do
-    put("replace", "set", set)
+    local plain = {}
+    for key, value in pairs(set) do
+      plain[key] = key ~= "elem" and key ~= "owned" and value or nil
+    end
+    put("replace", "set", plain)
   end
   for _, rule in ipairs(want.rules) do
     put("add", "rule", rule, want.comment)
@@ -34,13 +40,26 @@ local function frame(want)
   return batch
 end
 
--- Whether all rules are there, by their number: without chain and sets there are none.
+-- Whether a comment marks rules of ours that are of a later revision.
+local function is_later(comment, ours)
+  if not comment or comment == ours then
+    return false
+  end
+  local what, revision = comment:match "^(.* )(%d+)$"
+  local our_what, our_revision = ours:match "^(.* )(%d+)$"
+  return what == our_what and tonumber(revision) > tonumber(our_revision)
+end
+
+-- Whether all rules are there, by their number: without chain and sets there are none. And whether they are later ones.
 local function present(host, want)
   local count = 0
   for found in host.nft.rule.list { family = want.family, table = want.table } do
+    if is_later(found.comment, want.comment) then
+      return true, true
+    end
     count = count + (found.comment == want.comment and 1 or 0)
   end
-  return count == #want.rules
+  return count == #want.rules, false
 end
 
 -- steps(host, want, more) returns what has to be sent for all of it to be there: one step, or none. more(batch), if it
@@ -81,7 +100,9 @@ function ruleset.check(host, want, differs)
   end
   local have = {}
   for rule in host.nft.rule.list { family = want.family, table = want.table } do
-    if rule.comment == want.comment then
+    if is_later(rule.comment, want.comment) then
+      return
+    elseif rule.comment == want.comment then
       have[rule.chain] = have[rule.chain] or {}
       table.insert(have[rule.chain], rule)
     end
@@ -92,6 +113,93 @@ function ruleset.check(host, want, differs)
       differs(name_of("chain", want, rule.chain), "rule %d of %q is gone, or another one", i, want.comment)
     end
   end
+end
+
+-- One spelling for each address or range; what a set holds besides (a-b, elements with a comment) keeps its own.
+local function spelling(elem)
+  local value = type(elem) == "table" and (elem.val or elem.key) or elem
+  local cidr = core.cidr.parse(value)
+  if cidr then
+    return tostring(cidr.network), cidr.network
+  end
+  return value, nil
+end
+
+-- The elements of a set, spelling -> cidr or false. None when there is no such set.
+local function held(host, want, set)
+  local have = {}
+  local one = { family = want.family, table = want.table, name = set.name }
+  if host.nft.set.get(one) then
+    for found in host.nft.element.list(one) do
+      local key, cidr = spelling(found.elem)
+      have[key] = cidr or false
+    end
+  end
+  return have
+end
+
+-- Of a set that is not owned: an element that comes is left out where a wider one is there already, and those inside it
+-- go, because the kernel refuses what overlaps.
+local function make_room(have, comes, goes)
+  for i = #comes, 1, -1 do
+    local cidr = core.cidr.parse(comes[i])
+    for key, other in pairs(cidr and have or {}) do
+      if other and other:contains(cidr) then
+        table.remove(comes, i)
+        break
+      elseif other and cidr:contains(other) then
+        goes[#goes + 1] = key
+      end
+    end
+  end
+end
+
+-- Appends to batch what has to go from a set, and what it lacks.
+local function difference(host, want, set, batch)
+  local have, goes, comes, wanted = held(host, want, set), {}, {}, {}
+  for _, elem in ipairs(set.elem) do
+    local key = spelling(elem)
+    if have[key] == nil and not wanted[key] then
+      comes[#comes + 1] = key
+    end
+    wanted[key] = true
+  end
+  if set.owned then
+    for key in pairs(have) do
+      goes[#goes + 1] = not wanted[key] and key or nil
+    end
+  else
+    make_room(have, comes, goes)
+  end
+  table.sort(goes)
+  for _, step in ipairs { { "del", goes }, { "replace", comes } } do
+    if #step[2] > 0 then
+      batch[#batch + 1] = { step[1], "element", {
+        family = want.family, table = want.table, name = set.name, elem = step[2],
+      } }
+    end
+  end
+end
+
+local function is_whole(host, want)
+  local ok, err = pcall(ruleset.check, host, want, function() error(ruleset, 0) end)
+  if not ok and err ~= ruleset then
+    error(err, 0)
+  end
+  return ok
+end
+
+-- replace(host, want) returns the one transaction, for nft.batch, after which everything is as wanted: chains and rules
+-- as check has it, sets with elem holding that. nil when it is so already. Changes nothing itself.
+function ruleset.replace(host, want)
+  local there, later = present(host, want)
+  local batch = there and (later or is_whole(host, want)) and {} or frame(want)
+  for _, set in ipairs(want.sets) do
+    if set.elem then
+      difference(host, want, set, batch)
+    end
+  end
+  return #batch > 0 and batch or nil
 end
 
 -- NFNL_MSG_BATCH_BEGIN and _END of nf_tables (linux/netfilter/nfnetlink.h): an empty request with its subsystem.

@@ -12,6 +12,9 @@
 ---@field ipam mncni.IpamModule
 ---@field store mncni.StoreModule
 ---@field collect mncni.CollectModule
+---@field node mncni.NodeModule
+---@field routes mncni.RoutesModule
+---@field conflist mncni.ConflistModule
 ---@field pod mncni.PodModule
 ---@field policy mncni.PolicyModule
 ---@field recorded mncni.RecordedModule

@@ -25,10 +25,15 @@ function bridge.status(args) end
 ---@class mncni.MasqueradeModule
 local masquerade = {}
 
----Masquerades what sources send to anywhere but sources, except and the node itself. The sets are the node's: what
----several networks ask for adds up.
+---Masquerades what sources send to anywhere but pods of this node, except and the node itself. The sets are the node's:
+---what several networks ask for adds up. Where the agent keeps them, it alone says what is excepted.
 ---@param args { sources: (mncni.Cidr|string)[], except?: (mncni.Cidr|string)[] }
 function masquerade.ensure(args) end
+
+---The same as data, for what a policy of the agent desires. Lists may be long and overlap.
+---@param args { sources: (mncni.Cidr|string)[], except?: (mncni.Cidr|string)[] }
+---@return mncni.Ruleset
+function masquerade.desired(args) end
 
 ---@class mncni.LocalnetModule
 local localnet = {}

@@ -9,7 +9,7 @@
 ---@field check? fun(call: mncni.Call, conf: mncni.Conf) CHECK, after what add made was compared with the kernel
 ---@field status? fun(conf: mncni.Conf) STATUS: raises code 50 or 51
 ---@field gc? fun(valid: mncni.ValidAttachment[], conf: mncni.Conf) GC, after the network's own was collected
----@field desired? fun(world: table, conf: table): table for the node agent, which is not here yet
+---@field desired? fun(world: mncni.AgentWorld, conf: table): mncni.Desired what the node agent is to keep so
 
 ---@class mncni.IpamPolicy A policy that gives addresses: it has lease, and no add.
 ---@field options? table<string, mncni.Option> what the "ipam" section may hold

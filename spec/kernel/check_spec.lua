@@ -37,7 +37,7 @@ local on_host = {
     'rule 2 of "mncni: masquerade 3" is gone' },
   { "a masquerading rule that is another", [[
       nft replace rule inet mncni postrouting handle $(nft -a list table inet mncni | sed -n 's/.*@masq4.*handle //p') \
-        ip saddr @masq4 accept comment '"mncni: masquerade 3"']], 'rule 1 of "mncni: masquerade 2" is gone' },
+        ip saddr @masq4 accept comment '"mncni: masquerade 3"']], 'rule 1 of "mncni: masquerade 3" is gone' },
   { "the range not masqueraded any more", "nft delete element inet mncni masq4 '{ 10.244.1.0/24 }'",
     'nft set "inet mncni masq4": 10.244.1.0/24 is no longer in it' },
   { "the cluster's range masqueraded", "nft delete element inet mncni nonmasq4 '{ 10.0.0.0/8 }'",

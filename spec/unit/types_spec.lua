@@ -8,7 +8,7 @@ local net = require "mncni.net"
 -- types that are declared, and those that are used, with the line.
 local function read()
   local classes, declared, used = {}, {}, {}
-  for _, file in ipairs { "core", "mncni", "modules", "netns", "policy" } do
+  for _, file in ipairs { "agent", "core", "mncni", "modules", "netns", "policy" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -123,6 +123,9 @@ describe("the types for editors", function()
   -- Class -> the module it stands for, and what of that is for the host alone.
   for class, module in pairs {
     ["mncni.BridgeModule"] = { mncni.bridge },
+    ["mncni.NodeModule"] = { mncni.node },
+    ["mncni.RoutesModule"] = { mncni.routes },
+    ["mncni.ConflistModule"] = { mncni.conflist },
     ["mncni.MasqueradeModule"] = { mncni.masquerade, "check" },
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
     ["mncni.IpamModule"] = { mncni.ipam },
@@ -182,6 +185,19 @@ describe("the types for editors", function()
     local lease = upvalue(index_of(pod).lease, "Lease")
     assert.same(public(lease), sorted(classes["mncni.Lease"].functions))
     check_parameters("mncni.Lease", lease)
+  end)
+
+  it("have the fields and methods of a node, a tunnel and warnings", function()
+    local one = mncni.node.new {
+      name = "n1", uid = "u", provider_id = "p", addresses = { "10.0.0.2" }, pod_cidrs = { "10.244.1.0/24" },
+    }
+    assert.same(public(one), sorted(classes["mncni.Node"].fields))
+    check_parameters("mncni.Node", index_of(one))
+    local tunnel = mncni.routes.tunnels({ node = one, peers = {}, underlay = { inet = { mtu = 1500 } } }, "x")[1]
+    assert.same(sorted(tunnel), sorted(classes["mncni.Tunnel"].fields))
+    local warnings = index_of(mncni.routes.warnings())
+    assert.same(public(warnings), sorted(classes["mncni.Warnings"].functions))
+    check_parameters("mncni.Warnings", warnings)
   end)
 
   it("have the arguments that pod:veth takes", function()

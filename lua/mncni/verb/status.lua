@@ -29,6 +29,12 @@ function status.run(call)
   local policy = try(("policy %q"):format(call.policy), policies.load, call.policy)
   local ipam = attachment.ipam(call, policy)
   if not attachment.is_ipam(policy) then
+    if not policy.add then
+      error(core.error {
+        code = 50, object = ("policy %q"):format(call.policy),
+        message = "it has no add hook, so it cannot attach a container",
+      }, 0)
+    end
     local conf = try("configuration", attachment.checked, call, policy)
     if policy.status then
       try("configuration", policy.status, conf)

@@ -1,0 +1,252 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Ways between nodes, for the policy routes: which peers' ranges can be routed, whether a packet may go as it is
+-- (directly) or has to be carried to the other node (VXLAN, RFC 7348), and what the tunnel looks like. Pure functions of
+-- the world that a policy's desired is given.
+
+local core = require "mncni.core"
+
+local routes = {}
+
+-- Bytes that VXLAN puts in front of a packet: outer IP, UDP (8), VXLAN (8), inner Ethernet (14).
+routes.OVERHEAD = { inet = 50, inet6 = 70 }
+
+local spoken = { inet = "IPv4", inet6 = "IPv6" }
+local order = { "inet", "inet6" }
+
+-- What is worked out of a node once, for as long as it is the same: its address and tunnel's MAC by family, and its
+-- ranges as { cidr, text, family, inside = whether its own address is in it }, with the last refusal and what it was
+-- judged by.
+local facts_of = setmetatable({}, { __mode = "k" })
+
+local function facts(node)
+  local known = facts_of[node]
+  if known and known.pod_cidrs == node.pod_cidrs and known.addresses == node.addresses then
+    return known
+  end
+  known = {
+    pod_cidrs = node.pod_cidrs, addresses = node.addresses, inet = node:address "inet", inet6 = node:address "inet6",
+    mac = {}, ranges = {},
+  }
+  for i, cidr in ipairs(node.pod_cidrs) do
+    local family = cidr.family
+    known.ranges[i] = {
+      cidr = cidr, text = tostring(cidr), family = family,
+      inside = known[family] and cidr:contains(known[family]) or false,
+    }
+  end
+  facts_of[node] = known
+  return known
+end
+
+-- mac(address) is the MAC address that the tunnel of the node with this InternalIP has, on every node alike:
+-- 4e:43 and the four bytes of an IPv4 address; of an IPv6 address a hash of 46 bits. Locally administered, unicast.
+function routes.mac(address)
+  local value = core.cidr(address)
+  if value.family == "inet6" then
+    return require("mncni.pod").mac(value.bytes)
+  end
+  return ("4e:43:%02x:%02x:%02x:%02x"):format(value.bytes:byte(1, 4))
+end
+
+-- Providers whose network looks at where a packet goes, and not at the next hop that a node chose; by providerID.
+local strict = {
+  azure = "routes by destination and drops what it does not know",
+  gce = "routes by destination and drops what it does not know",
+  aws = "drops what is not from and for an instance, unless its source/destination check is off",
+  openstack = "drops what is not from and for a port, unless its port security allows it",
+}
+local AZURE_ROUTER = "12:34:56:78:9a:bc" -- what Azure answers to every ARP request
+
+-- fabric(world, family) tells, as text, why the network between the nodes will not carry a packet to the next hop
+-- that a node chooses. nil: nothing speaks against it.
+function routes.fabric(world, family)
+  local provider = (world.node.provider_id or ""):match "^(%w+):"
+  if strict[provider] then
+    return ("the network of %s %s"):format(provider, strict[provider])
+  end
+  local gateway, reaches = (world.gateway or {})[family] or {}, world.reach or {}
+  local seen, many, all_alike = nil, 0, true
+  for _, peer in ipairs(world.peers) do
+    local reach = reaches[peer.name]
+    reach = reach and reach[family]
+    local mac = reach and not reach.gateway and reach.lladdr
+    if mac then
+      if mac == AZURE_ROUTER then
+        return ("%s answers with Azure's MAC address %s"):format(peer.name, mac)
+      elseif mac == gateway.lladdr and reach.address ~= gateway.address then
+        return ("%s answers with the gateway's MAC address %s"):format(peer.name, mac)
+      end
+      all_alike = all_alike and (seen or mac) == mac
+      seen, many = mac, many + 1
+    end
+  end
+  return many > 1 and all_alike and ("all nodes answer with one MAC address, %s"):format(seen) or nil
+end
+
+-- notes(fabric) is what people are told of the network, by family: a list of lines.
+function routes.notes(fabric)
+  local lines = {}
+  for _, family in ipairs(order) do
+    if fabric[family] then
+      lines[#lines + 1] = ("no direct routes over %s: %s"):format(spoken[family], fabric[family])
+    end
+  end
+  return lines
+end
+
+-- What is said of several nodes is said once: reason -> names.
+local Warnings = {}
+Warnings.__index = Warnings
+
+-- add(reason, name) notes why something of a node (or "") is left out.
+function Warnings:add(reason, name)
+  self.names[reason] = self.names[reason] or {}
+  table.insert(self.names[reason], name)
+end
+
+-- One line for each reason, sorted.
+function Warnings:lines()
+  local lines = {}
+  for reason, names in pairs(self.names) do
+    local shown = table.concat(names, ", ", 1, math.min(#names, 5))
+    lines[#lines + 1] = ("%s%s: %s"):format(shown, #names > 5 and (" and %d more"):format(#names - 5) or "", reason)
+  end
+  table.sort(lines)
+  return lines
+end
+
+function routes.warnings()
+  return setmetatable({ names = {} }, Warnings)
+end
+
+-- What no route may lead away, by family: { { cidr, how to say that } } of this node's own ranges and of the addresses
+-- by which it is reached. The second result is a text that is the same for the same ones.
+local function kept(world, own)
+  local list, text = { inet = {}, inet6 = {} }, {}
+  for _, cidr in ipairs(own) do
+    text[#text + 1] = tostring(cidr)
+    table.insert(list[cidr.family], { cidr, "its range %s overlaps this node's " .. text[#text] })
+  end
+  for _, family in ipairs(order) do
+    local gateway = (world.gateway or {})[family] or {}
+    for _, address in pairs { world.node:address(family), gateway.address } do
+      local why = ("its range %%s has %s in it, by which this node is reached"):format(address)
+      table.insert(list[family], { core.cidr(address), why })
+      text[#text + 1] = address
+    end
+  end
+  return list, table.concat(text, " ")
+end
+
+-- Why a range may not be routed elsewhere, or nil.
+local function refusal(cidr, keeps)
+  for _, keep in ipairs(keeps) do
+    if keep[1]:overlaps(cidr) then
+      return keep[2]:format(tostring(cidr))
+    end
+  end
+end
+
+-- pod_cidrs(world, warnings) iterates over peer, cidr and its text, for every range that can be routed to a peer: each
+-- once, none that would cut this node off. Says of the others why not.
+function routes.pod_cidrs(world, warnings)
+  local keeps, judge = kept(world, world.node.pod_cidrs)
+  local taken, peers, ranges = {}, {}, {}
+  for _, peer in ipairs(world.peers) do
+    for _, range in ipairs(facts(peer).ranges) do
+      local text = range.text
+      if range.judge ~= judge then
+        range.judge, range.refusal = judge, refusal(range.cidr, keeps[range.family])
+      end
+      local why = range.refusal or range.inside and ("its range %s has its own address in it"):format(text)
+        or taken[text] and ("its range %s is %s's already"):format(text, taken[text])
+      if why then
+        warnings:add(why, peer.name)
+      else
+        taken[text] = peer.name
+        peers[#peers + 1], ranges[#ranges + 1] = peer, range
+      end
+    end
+  end
+  local i = 0
+  return function()
+    i = i + 1
+    if peers[i] then
+      return peers[i], ranges[i].cidr, ranges[i].text
+    end
+  end
+end
+
+-- cluster(world, cidrs, warnings) returns those of the cluster's ranges that can be made unreachable where no node has
+-- them: not one that this node is reached by.
+function routes.cluster(world, cidrs, warnings)
+  local keeps, list = kept(world, {}), {}
+  for _, cidr in ipairs(cidrs) do
+    local why = refusal(cidr.network, keeps[cidr.family])
+    if why then
+      warnings:add(why, "cluster_cidrs")
+    else
+      list[#list + 1] = cidr.network
+    end
+  end
+  return list
+end
+
+-- tunnels(world, device) returns the tunnels that this node takes part in, the better first: { family, dev, address,
+-- mac, mtu, vxlan }. A VXLAN device speaks one family on the outside and carries both. That over IPv6 is there only
+-- where this node, or a peer, has no IPv4.
+function routes.tunnels(world, device)
+  local list = {}
+  local function add(family, dev)
+    local address, link = world.node:address(family), (world.underlay or {})[family]
+    if address and link then
+      list[#list + 1] = {
+        family = family, dev = dev, address = address, mac = routes.mac(address),
+        mtu = link.mtu and link.mtu - routes.OVERHEAD[family] or nil,
+        vxlan = { [family == "inet" and "local" or "local6"] = address, learning = false },
+      }
+    end
+  end
+  add("inet", device)
+  local needed = #list == 0
+  for _, peer in ipairs(world.peers) do
+    needed = needed or not facts(peer).inet
+  end
+  if needed then
+    add("inet6", device .. "6")
+  end
+  return list
+end
+
+-- way(world, peer, family, tunnels, mode, fabric) tells how packets of a family reach a peer's pods; mode is "auto",
+-- "direct" or "vxlan", and fabric what fabric() said, by family. Returns { gateway, dev } to go directly,
+-- { tunnel, mac, address } to be carried, or nil and the reason why there is no way.
+function routes.way(world, peer, family, tunnels, mode, fabric)
+  local known = facts(peer)
+  local address = known[family]
+  local reach = world.reach and world.reach[peer.name]
+  reach = reach and reach[family]
+  if address and address == facts(world.node)[family] then
+    return nil, ("it has this node's own address %s; is it a Node object that was left over?"):format(address)
+  elseif mode == "direct" then
+    if not address then
+      return nil, ("it has no %s address"):format(spoken[family])
+    elseif reach and reach.error then
+      return nil, ("no way to %s: %s"):format(address, reach.error)
+    end
+    return { gateway = reach and reach.gateway or address, dev = reach and reach.dev }
+  elseif mode == "auto" and address and reach and not reach.gateway and not reach.error
+    and not fabric[family] then
+    return { gateway = address, dev = reach.dev }
+  end
+  for _, tunnel in ipairs(tunnels) do
+    local outer = known[tunnel.family]
+    if outer then
+      known.mac[tunnel.family] = known.mac[tunnel.family] or routes.mac(outer)
+      return { tunnel = tunnel, mac = known.mac[tunnel.family], address = outer }
+    end
+  end
+  return nil, "it has no address of a family that this node has one of"
+end
+
+return routes

@@ -1,0 +1,193 @@
+---@meta
+-- SPDX-License-Identifier: Apache-2.0
+-- What policies of the node agent are given and return: signatures for editors (LuaCATS). Never loaded at run time.
+
+---@alias mncni.Family "inet"|"inet6"
+
+---@class mncni.Node A node of the cluster. Never changed once it is made.
+---@field name string
+---@field uid? string
+---@field provider_id? string "azure:///subscriptions/..."
+---@field addresses { type: string, address: string }[]
+---@field pod_cidrs mncni.Cidr[] one of a family at most
+---@field labels table<string, string>
+---@field annotations table<string, string>
+local node = {}
+
+---The first InternalIP of the family, else the first ExternalIP.
+---@param family mncni.Family
+---@return string?
+function node:address(family) end
+
+---@class mncni.Reach How the kernel reaches a peer's address.
+---@field address string
+---@field dev? string
+---@field gateway? string nil: on the link
+---@field prefsrc? string
+---@field mtu? integer
+---@field lladdr? string the MAC address that answers, where it is known
+---@field error? string why there is no way
+
+---@class mncni.AgentWorld
+---@field node mncni.Node this one
+---@field peers mncni.Node[] all others, by name
+---@field reach table<string, table<mncni.Family, mncni.Reach>> by the peer's name
+---@field underlay table<mncni.Family, { dev: string, address: string, mtu: integer, lladdr?: string }>
+---the links with this node's own addresses
+---@field gateway table<mncni.Family, { address: string, lladdr?: string }> the default gateway
+---@field ready { ok: boolean, reasons: string[] } whether all but files and node stands in the kernel
+---@field policies? table<string, string> the user's policies, name -> text
+---@field desired? mncni.Desired what the policies listed before want
+
+---@class mncni.Desired What desired returns: everything is optional, and takes the keys of the verb `ensure`.
+---@field links? mncni.Link[]
+---@field addresses? mncni.Addr[]
+---@field routes? mncni.Route[]
+---@field neighbours? table[]
+---@field fdb? table[]
+---@field rules? table[]
+---@field nft? mncni.Ruleset[]
+---@field sysctls? table<string, string>
+---@field files? { path: string, content?: string, source?: string, mode?: integer }[] written in this order
+---@field node? { conditions?: table[], annotations?: table<string, string> }
+---@field warnings? string[] what an operator should know; told when it changes
+---@field notes? string[] the same, where nothing is wrong
+
+---@class mncni.Ruleset Objects of one nftables table.
+---@field family string
+---@field table string
+---@field comment string of every rule; ends with a revision
+---@field chains { name: string, type?: string, hook?: string, prio?: integer, policy?: string, comment?: string }[]
+---@field sets { name: string, type: string, flags?: string[], elem?: string[], owned?: boolean }[]
+---elem: what it has to hold; owned: and nothing else
+---@field rules { chain: string, expr: table[] }[]
+
+---@class mncni.NodeFields
+---@field name string
+---@field uid? string
+---@field provider_id? string
+---@field addresses? (string|{ type: string, address: string })[]
+---@field pod_cidrs? (string|mncni.Cidr)[]
+---@field labels? table<string, string>
+---@field annotations? table<string, string>
+
+---@class mncni.NodeModule
+local nodes = {}
+
+---Makes a node of a decoded Kubernetes Node; nil, the reason and its name when it is malformed.
+---@param object any
+---@return mncni.Node? node
+---@return string? reason
+---@return string? name
+function nodes.from(object) end
+
+---Makes one by hand. A plain address is an InternalIP. Raises what is wrong.
+---@param fields mncni.NodeFields
+---@return mncni.Node
+function nodes.new(fields) end
+
+---Whether no policy can see a difference between them.
+---@param a mncni.Node
+---@param b mncni.Node
+---@return boolean
+function nodes.same(a, b) end
+
+---@class mncni.Tunnel
+---@field family mncni.Family on the outside
+---@field dev string
+---@field address string this node's, on the outside
+---@field mac string
+---@field mtu? integer
+---@field vxlan table
+
+---@class mncni.Way
+---@field gateway? string
+---@field dev? string
+---@field tunnel? mncni.Tunnel with it, mac and address are the peer's, and gateway and dev are not given
+---@field mac? string
+---@field address? string
+
+---@class mncni.Warnings
+local told = {}
+
+---@param reason string
+---@param name string of the node
+function told:add(reason, name) end
+
+---One line for each reason.
+---@return string[]
+function told:lines() end
+
+---@class mncni.RoutesModule
+---@field OVERHEAD table<mncni.Family, integer> bytes that VXLAN puts in front of a packet, by the outer family
+local ways = {}
+
+---The MAC address of a tunnel, made of its node's address.
+---@param address string
+---@return string
+function ways.mac(address) end
+
+---Why the network will not carry a packet to the next hop that a node chose; nil when nothing speaks against it.
+---@param world mncni.AgentWorld
+---@param family mncni.Family
+---@return string?
+function ways.fabric(world, family) end
+
+---The same for people, one line for each family.
+---@param fabric table<mncni.Family, string>
+---@return string[]
+function ways.notes(fabric) end
+
+---@return mncni.Warnings
+function ways.warnings() end
+
+---Iterates over the ranges that can be routed to peers: peer, range, and its text.
+---@param world mncni.AgentWorld
+---@param warnings mncni.Warnings learn of the others
+---@return fun(): mncni.Node?, mncni.Cidr?, string?
+function ways.pod_cidrs(world, warnings) end
+
+---Those of the cluster's ranges that can be made unreachable.
+---@param world mncni.AgentWorld
+---@param cidrs mncni.Cidr[]
+---@param warnings mncni.Warnings
+---@return mncni.Cidr[]
+function ways.cluster(world, cidrs, warnings) end
+
+---@param world mncni.AgentWorld
+---@param device string
+---@return mncni.Tunnel[] the better first
+function ways.tunnels(world, device) end
+
+---@param world mncni.AgentWorld
+---@param peer mncni.Node
+---@param family mncni.Family
+---@param tunnels mncni.Tunnel[]
+---@param mode "auto"|"direct"|"vxlan"
+---@param fabric table<mncni.Family, string>
+---@return mncni.Way?
+---@return string? reason
+function ways.way(world, peer, family, tunnels, mode, fabric) end
+
+---@class mncni.ConflistModule
+local conflist = {}
+
+---The largest packet, in bytes, that every way to another node takes.
+---@param world mncni.AgentWorld
+---@return integer?
+function conflist.mtu(world) end
+
+---Whether the agent masquerades what pods send.
+---@param world mncni.AgentWorld
+---@return boolean
+function conflist.is_masqueraded(world) end
+
+---A section for host-local.
+---@param cidrs mncni.Cidr[]
+---@return table
+function conflist.ipam(cidrs) end
+
+---The configuration list as JSON text.
+---@param args { version: string, versions: string[], name: string, plugin: table, portmap?: boolean, bandwidth?: boolean }
+---@return string
+function conflist.text(args) end
