@@ -173,6 +173,15 @@ local function version_of(conf, texts)
   return ("%016x"):format(core.journal.hash(core.json.encode(parts)))
 end
 
+-- What is not fatal, and nobody would look for.
+local function look_around(self)
+  if not self.host.sysctl.get "net/bridge/bridge-nf-call-iptables" then
+    local message = "br_netfilter is not loaded: Services may fail between pods of one node; modprobe br_netfilter"
+    agent_log.say(message)
+    self.log.event("Warning", "BridgeNetfilterMissing", message)
+  end
+end
+
 local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
@@ -272,6 +281,9 @@ function agent.start(request)
   take_in(running)
   if conf.nodes_file and not running.nodes.known then
     error(core.error { code = 7, message = running.nodes.failed.list:gsub("; what was known before stays$", "") }, 0)
+  end
+  if not request.handover then
+    look_around(running)
   end
   running:settle(true)
   return { running = true }

@@ -43,26 +43,25 @@ function agent_policies.load(list, texts)
   return self
 end
 
+local function answer_of(policy, world)
+  return merge.read(policy.name, policy.desired(world, policy.conf))
+end
+
 -- Asks every policy about the world and puts the answers together: see mncni.merge. One that fails keeps its last answer
 -- as long as there is one. Returns what is wanted, and the list of { kind = "policy", key, message } that went wrong.
 -- Raises when there is an answer missing, or when two claim the same.
 function Policies:desired(world)
   local answers, problems = {}, {}
   for i, policy in ipairs(self.list) do
-    local ok, answer = raised.catch(policy.desired, world, policy.conf)
+    local ok, answer = raised.catch(answer_of, policy, world)
     if ok then
-      -- What cannot be right is the policy's fault, too.
-      local good, why = raised.catch(merge.merge, { { policy.name, answer } })
-      ok, answer = good, good and answer or why
-    end
-    if not ok and not policy.last then
+      policy.last = answer
+    elseif not policy.last then
       answer.object = answer.object or ('policy "%s"'):format(policy.name)
       error(answer, 0)
-    elseif not ok then
+    else
       local message = tostring(answer) .. "; its last answer stays"
       problems[#problems + 1] = { kind = "policy", key = policy.name, message = message }
-    else
-      policy.last = answer or {}
     end
     answers[i] = { policy.name, policy.last }
   end

@@ -100,27 +100,38 @@ local function identify(kind, object)
   return kinds[kind].key(marked), marked
 end
 
--- An empty result: kind -> key -> object, and in node what is to be told of the node. The owners are kind -> key ->
--- policy.
+-- An empty result.
 local function new()
-  local merged = { sysctls = {}, node = { conditions = {}, annotations = {} } }
-  local owners = { sysctls = {} }
+  local result = { sysctls = {}, node = { conditions = {}, annotations = {} } }
   for kind in pairs(needed) do
-    merged[kind], owners[kind] = {}, {}
+    result[kind] = {}
   end
-  return merged, owners
+  return result
 end
 
-local function claim(merged, owners, policy, kind, key, object)
-  local owner = owners[kind][key]
-  if owner then
-    fail(policy, "%s: %s is also wanted by %s", kind, key,
-      owner == policy and "another entry of its own" or ('policy "%s"'):format(owner))
+local function claim(policy, result, kind, key, object)
+  if result[kind][key] then
+    fail(policy, "%s: %s is there twice", kind, key)
   end
-  owners[kind][key], merged[kind][key] = policy, object
+  result[kind][key] = object
 end
 
-local function add(merged, owners, policy, desired)
+-- read(policy, desired) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
+-- -> key -> object, and node = { conditions, annotations }. Raises (code 100), naming the policy and the key, what
+-- cannot be right.
+function merge.read(policy, desired)
+  local result = new()
+  if desired == nil then
+    return result
+  elseif type(desired) ~= "table" then
+    fail(policy, "it returned a %s and not a table", type(desired))
+  end
+  for key in pairs(desired) do
+    if not members[key] then
+      fail(policy, 'unknown key "%s" in what it returned%s', tostring(key),
+        suggestion(tostring(key), sorted_keys(members)))
+    end
+  end
   for kind in pairs(needed) do
     local list = desired[kind]
     if list ~= nil then
@@ -129,7 +140,7 @@ local function add(merged, owners, policy, desired)
         if kind == "files" then
           check_file(policy, i, object)
         end
-        claim(merged, owners, policy, kind, identify(kind, object))
+        claim(policy, result, kind, identify(kind, object))
       end
     end
   end
@@ -137,34 +148,45 @@ local function add(merged, owners, policy, desired)
     if type(key) ~= "string" then
       fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
     end
-    claim(merged, owners, policy, "sysctls", key, tostring(value))
+    result.sysctls[key] = tostring(value)
   end
   local node = desired.node or {}
-  for _, condition in ipairs(node.conditions or {}) do
-    table.insert(merged.node.conditions, condition)
-  end
-  for key, value in pairs(node.annotations or {}) do
-    merged.node.annotations[key] = value
+  result.node.conditions, result.node.annotations = node.conditions or {}, node.annotations or {}
+  return result
+end
+
+-- The policy of the list whose result has an object.
+local function owner_of(list, kind, key)
+  for _, item in ipairs(list) do
+    if item[2][kind][key] then
+      return item[1]
+    end
   end
 end
 
--- merge(list) checks what policies returned, { { name, desired }, ... }, and puts it together: kind -> key -> object as
--- mncni.reconcile takes it, and node = { conditions, annotations }. Raises (code 100), naming the policy and the key,
--- what cannot be right, and two policies that claim one object.
+-- merge(list) puts { { policy, result of read }, ... } together. Raises (code 100), naming both, when two claim one
+-- object. One that is alone is returned as it is.
 function merge.merge(list)
-  local merged, owners = new()
+  if #list == 1 then
+    return list[1][2]
+  end
+  local merged = new()
   for _, item in ipairs(list) do
-    local policy, desired = item[1], item[2] == nil and {} or item[2]
-    if type(desired) ~= "table" then
-      fail(policy, "it returned a %s and not a table", type(desired))
-    end
-    for key in pairs(desired) do
-      if not members[key] then
-        fail(policy, 'unknown key "%s" in what it returned%s', tostring(key),
-          suggestion(tostring(key), sorted_keys(members)))
+    local policy, result = item[1], item[2]
+    for kind, objects in pairs(result) do
+      for key, object in pairs(kind ~= "node" and objects or {}) do
+        if merged[kind][key] then
+          fail(policy, '%s: %s is also wanted by policy "%s"', kind, key, owner_of(list, kind, key))
+        end
+        merged[kind][key] = object
       end
     end
-    add(merged, owners, policy, desired)
+    for _, condition in ipairs(result.node.conditions) do
+      table.insert(merged.node.conditions, condition)
+    end
+    for key, value in pairs(result.node.annotations) do
+      merged.node.annotations[key] = value
+    end
   end
   return merged
 end

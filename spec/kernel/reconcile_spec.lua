@@ -32,7 +32,7 @@ describe("reconciling a node", function()
   local clock = 0
 
   local function want(desired)
-    reconciler:want(merge.merge { { "spec", desired } })
+    reconciler:want(merge.read("spec", desired))
   end
 
   local function events()

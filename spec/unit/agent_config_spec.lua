@@ -37,7 +37,8 @@ describe("the command line of mncni-agent", function()
       '"route" is not among the policies to run; did you mean "routes"?' },
     { "a --set without a value", { "--node", "n1", "--policy", "routes", "--set", "routes.mode" },
       "expected NAME.OPTION=VALUE" },
-    { "a policy that is named twice", { "--node", "n1", "--policy", "routes", "--policy", "routes" }, "is there twice" },
+    { "a policy that is named twice", { "--node", "n1", "--policy", "routes", "--policy", "routes" },
+      "is there twice" },
     { "an address without a port", { "--node", "n1", "--policy", "routes", "--metrics", "localhost" },
       "metrics: expected ADDRESS:PORT" },
   } do

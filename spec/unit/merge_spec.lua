@@ -4,8 +4,16 @@
 local cidr = require("mncni.core").cidr
 local merge = require "mncni.merge"
 
+local function merged_of(...)
+  local list = {}
+  for i, item in ipairs { ... } do
+    list[i] = { item[1], merge.read(item[1], item[2]) }
+  end
+  return merge.merge(list)
+end
+
 local function refusal(...)
-  local ok, err = pcall(merge.merge, { ... })
+  local ok, err = pcall(merged_of, ...)
   assert.is_false(ok)
   assert.equal(100, err.code)
   return tostring(err)
@@ -13,12 +21,11 @@ end
 
 describe("merging what policies want", function()
   it("marks and keys every object, whatever its spelling", function()
-    local merged = merge.merge {
+    local merged = merged_of(
       { "a", { routes = {
         { dst = cidr "10.244.2.0/24", gateway = "192.0.2.2" }, { dst = "FD00:2::/64", dev = "eth0" },
       } } },
-      { "b", { sysctls = { ["net.ipv4.ip_forward"] = 1 }, node = { annotations = { x = "1" } } } },
-    }
+      { "b", { sysctls = { ["net.ipv4.ip_forward"] = 1 }, node = { annotations = { x = "1" } } } })
     assert.same({
       protocol = "mncni", dst = "10.244.2.0/24", gateway = "192.0.2.2", table = "main", family = "inet",
     }, merged.routes["inet 10.244.2.0/24 main 0 0"])
@@ -35,10 +42,16 @@ describe("merging what policies want", function()
     assert.matches('is also wanted by policy "a"', text, 1, true)
   end)
 
+  it("refuses an object that is there twice", function()
+    assert.matches("routes: inet 10.0.0.0/8 main 0 0 is there twice", refusal { "a", { routes = {
+      { dst = "10.0.0.0/8", gateway = "192.0.2.1" }, { dst = "10.0.0.0/8", gateway = "192.0.2.2" },
+    } } }, 1, true)
+  end)
+
   it("lets two routes to one prefix be told apart by their metric", function()
-    local merged = merge.merge { { "a", { routes = {
+    local merged = merged_of { "a", { routes = {
       { dst = "10.0.0.0/8", gateway = "192.0.2.1" }, { dst = "10.0.0.0/8", gateway = "192.0.2.2", metric = 9 },
-    } } } }
+    } } }
     assert.is_table(merged.routes["inet 10.0.0.0/8 main 0 0"])
     assert.is_table(merged.routes["inet 10.0.0.0/8 main 0 9"])
   end)
