@@ -72,6 +72,7 @@ function Agent:evaluate()
   self.policy_problems = problems
   self.reconciler:want(wanted)
   self.wanted_node = wanted.node
+  self.log:notes(wanted.notes)
   self.changed = false
 end
 
@@ -120,7 +121,7 @@ end
 local function open_source(self, handover)
   local handler = self.nodes:handler()
   function handler.policies(texts)
-    local same = require("mncni.node").same
+    local same = require "mncni.same"
     self.next_texts = not same(texts, self.texts or {}) and not same(texts, self.refused or {}) and texts or nil
   end
   if self.conf.nodes_file then

@@ -60,6 +60,19 @@ function Log:problems(problems)
   self.told = now
 end
 
+-- Takes lines that people may want to know and that nothing is wrong with, and says what is new of them.
+function Log:notes(lines)
+  local now = {}
+  for _, line in ipairs(lines) do
+    now[line] = true
+    if not (self.noted or {})[line] then
+      say("%s", line)
+      self.event("Normal", "Noted", line)
+    end
+  end
+  self.noted = now
+end
+
 -- Whether something is told and not over.
 function Log:any()
   return next(self.told) ~= nil

@@ -25,7 +25,7 @@ end
 
 -- load(list, texts) loads the policies of { { name, given, sets } }. Raises what is wrong with one, and where.
 function agent_policies.load(list, texts)
-  local self = setmetatable({ list = {} }, Policies)
+  local self = setmetatable({ list = {}, texts = texts }, Policies)
   for i, item in ipairs(list) do
     local hooks = load_hooks(item.name, texts)
     if not hooks.desired then
@@ -43,15 +43,29 @@ function agent_policies.load(list, texts)
   return self
 end
 
+-- Lists of what policies want that those after them see as world.desired.
+local lists = { "links", "addresses", "routes", "neighbours", "fdb", "rules", "nft", "files" }
+
+local function add_lists(desired, answer)
+  for _, kind in ipairs(lists) do
+    desired[kind] = desired[kind] or {}
+    for _, object in pairs(answer[kind]) do
+      table.insert(desired[kind], object)
+    end
+  end
+end
+
 local function answer_of(policy, world)
   return merge.read(policy.name, policy.desired(world, policy.conf))
 end
 
 -- Asks every policy about the world and puts the answers together: see mncni.merge. One that fails keeps its last answer
 -- as long as there is one. Returns what is wanted, and the list of { kind = "policy", key, message } that went wrong.
--- Raises when there is an answer missing, or when two claim the same.
+-- Raises when there is an answer missing, or when two claim the same. A policy sees in world.desired what those before
+-- it want, and in world.policies the texts that the cluster gave.
 function Policies:desired(world)
   local answers, problems = {}, {}
+  world.desired, world.policies = {}, self.texts
   for i, policy in ipairs(self.list) do
     local ok, answer = raised.catch(answer_of, policy, world)
     if ok then
@@ -64,6 +78,12 @@ function Policies:desired(world)
       problems[#problems + 1] = { kind = "policy", key = policy.name, message = message }
     end
     answers[i] = { policy.name, policy.last }
+    for number, message in ipairs(policy.last.warnings) do
+      problems[#problems + 1] = { kind = "policy", key = ("%s %d"):format(policy.name, number), message = message }
+    end
+    if i < #self.list then
+      add_lists(world.desired, policy.last)
+    end
   end
   return merge.merge(answers), problems
 end

@@ -7,6 +7,7 @@ local objects = require "mncni.objects"
 local kinds = require "mncni.keeper_kinds"
 local print_lines = require "mncni.print"
 local reconcile = require "mncni.reconcile"
+local same_value = require "mncni.same"
 
 local keeper = {}
 
@@ -34,25 +35,6 @@ function Keeper:present()
     count = count + (self.have[key] and 1 or 0)
   end
   return count
-end
-
-local function same_value(a, b)
-  if a == b then
-    return true
-  elseif type(a) ~= "table" or type(b) ~= "table" then
-    return false
-  end
-  for key, value in pairs(a) do
-    if not same_value(value, b[key]) then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
 end
 
 -- Takes what is wanted: key -> marked object. Returns whether anything became different from before.

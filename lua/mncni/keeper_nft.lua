@@ -5,6 +5,7 @@
 local core = require "mncni.core"
 local reconcile = require "mncni.reconcile"
 local ruleset = require "mncni.ruleset"
+local same_value = require "mncni.same"
 
 local keeper_nft = {}
 
@@ -37,26 +38,37 @@ function Keeper:want(wants)
       self.gone[key] = declaration
     end
   end
+  local before = self.wants
   self.wants, self.count = wants, 0
-  for key in pairs(wants) do
+  for key, declaration in pairs(wants) do
     self.count, self.gone[key] = self.count + 1, nil
+    if not same_value(before[key], declaration) then
+      self.failed[key] = nil
+      self:look(key, declaration)
+    end
   end
-  self:resync()
+  for key in pairs(self.differs) do
+    self.differs[key] = wants[key] and self.differs[key] or nil
+  end
   return next(self.differs) ~= nil or next(self.gone) ~= nil
 end
 
--- What has to be sent for each declaration.
+-- Looks what has to be sent for a declaration.
+function Keeper:look(key, declaration)
+  local ok, batch = pcall(ruleset.replace, self.host, declaration)
+  if not ok then
+    self.differs[key] = { error = batch }
+  elseif batch then
+    self.differs[key] = { batch = batch }
+  else
+    self.differs[key], self.failed[key] = nil, nil
+  end
+end
+
 function Keeper:resync()
   self.differs = {}
   for key, declaration in pairs(self.wants) do
-    local ok, steps = pcall(ruleset.steps, self.host, declaration)
-    if not ok then
-      self.differs[key] = { error = steps }
-    elseif #steps > 0 then
-      self.differs[key] = { steps = steps }
-    else
-      self.failed[key] = nil
-    end
+    self:look(key, declaration)
   end
 end
 
@@ -90,9 +102,7 @@ function Keeper:plan(stage, now)
     if due(key) and differs.error then
       reconcile.fail(self, key, now, tostring(differs.error))
     elseif due(key) then
-      for _, step in ipairs(differs.steps) do
-        operation(key, step.args)
-      end
+      operation(key, differs.batch)
     end
   end
   for key, declaration in pairs(stage == "drops" and self.gone or {}) do

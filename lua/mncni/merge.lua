@@ -18,7 +18,7 @@ local netlink = {
 -- What `desired` may return.
 local members = {
   links = true, addresses = true, routes = true, neighbours = true, fdb = true, rules = true, nft = true,
-  sysctls = true, files = true, node = true, nodes = true,
+  sysctls = true, files = true, node = true, warnings = true, notes = true,
 }
 
 local file_keys = { path = "string", content = "string", source = "string", mode = "number" }
@@ -102,7 +102,7 @@ end
 
 -- An empty result.
 local function new()
-  local result = { sysctls = {}, node = { conditions = {}, annotations = {} } }
+  local result = { sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {} }
   for kind in pairs(needed) do
     result[kind] = {}
   end
@@ -117,8 +117,8 @@ local function claim(policy, result, kind, key, object)
 end
 
 -- read(policy, desired) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
--- -> key -> object, and node = { conditions, annotations }. Raises (code 100), naming the policy and the key, what
--- cannot be right.
+-- -> key -> object, node = { conditions, annotations }, and the lines of warnings and notes. Raises (code 100), naming
+-- the policy and the key, what cannot be right.
 function merge.read(policy, desired)
   local result = new()
   if desired == nil then
@@ -152,6 +152,7 @@ function merge.read(policy, desired)
   end
   local node = desired.node or {}
   result.node.conditions, result.node.annotations = node.conditions or {}, node.annotations or {}
+  result.warnings, result.notes = desired.warnings or {}, desired.notes or {}
   return result
 end
 
@@ -174,7 +175,7 @@ function merge.merge(list)
   for _, item in ipairs(list) do
     local policy, result = item[1], item[2]
     for kind, objects in pairs(result) do
-      for key, object in pairs(kind ~= "node" and objects or {}) do
+      for key, object in pairs((needed[kind] or kind == "sysctls") and objects or {}) do
         if merged[kind][key] then
           fail(policy, '%s: %s is also wanted by policy "%s"', kind, key, owner_of(list, kind, key))
         end
@@ -184,6 +185,7 @@ function merge.merge(list)
     for _, condition in ipairs(result.node.conditions) do
       table.insert(merged.node.conditions, condition)
     end
+    table.move(result.notes, 1, #result.notes, #merged.notes + 1, merged.notes)
     for key, value in pairs(result.node.annotations) do
       merged.node.annotations[key] = value
     end

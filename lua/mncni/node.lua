@@ -167,24 +167,7 @@ function node.new(fields)
   return made
 end
 
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then
-    return a == b
-  end
-  for key, value in pairs(a) do
-    if not same(value, b[key]) then
-      return false
-    end
-  end
-  for key in pairs(b) do
-    if a[key] == nil then
-      return false
-    end
-  end
-  return true
-end
-
 -- same(a, b) tells whether no policy can see a difference between two nodes: most changes of a Node are heartbeats.
-node.same = same
+node.same = require "mncni.same"
 
 return node
