@@ -63,7 +63,7 @@ describe("the agent", function()
     local dev = node:vxlans()[1].ifname
     local neigh
     for candidate in node.net.neigh.list { dev = dev } do
-      neigh = candidate.lladdr and candidate or neigh
+      neigh = candidate.state[1] == "permanent" and candidate or neigh
     end
     repaired("neighbour " .. neigh.dst, { "neigh" }, function()
       node.net.neigh.del { dev = dev, dst = neigh.dst }

@@ -202,7 +202,7 @@ end
 -- Waits, by the kernel's events, until the routes for other nodes are exactly these (a table as routes() and expected()
 -- return); returns the milliseconds it took, or raises with the differences after the deadline (5 s).
 function node:wait_routes(want, deadline)
-  local began = clock.now()
+  local began, events = clock.now(), 0
   local monitor <close> = self.net:monitor { "route", "link" }
   while true do
     local differing = differences(self:routes(), want)
@@ -215,15 +215,14 @@ function node:wait_routes(want, deadline)
       for _, running in ipairs(self.agents) do
         said[#said + 1] = running:stderr()
       end
-      error(("node %s: %s\nagent: %s"):format(self.name, table.concat(differing, "\n  ", 1, math.min(#differing, 10)),
-        table.concat(said, "\n"):sub(-3000)), 2)
+      error(("node %s, after %d events: %s\nagent: %s"):format(self.name, events,
+        table.concat(differing, "\n  ", 1, math.min(#differing, 10)), table.concat(said, "\n"):sub(-3000)), 2)
     end
-    -- One event, then what else has come by now.
+    -- One event, then what comes right after it, the more the more there is to look at.
     if monitor:next(math.min(50, math.ceil(left))) then
-      for _ = 1, 1000 do
-        if not monitor:next(0) then
-          break
-        end
+      local until_then = clock.now() + math.min(200, #differing / 10)
+      while monitor:next(1) and clock.now() < until_then do
+        events = events + 1
       end
     end
   end
