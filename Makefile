@@ -14,7 +14,8 @@ BUILD ?= build
 endif
 
 # Packages of Debian 12: to build, and to test.
-BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-dev
+BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-dev libcurl4-openssl-dev \
+	libmicrohttpd-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted iproute2 nftables iputils-ping util-linux procps strace jq busybox-static \
 	containernetworking-plugins valgrind
@@ -34,7 +35,12 @@ MODULE_LIBS = $(shell $(PKG_CONFIG) --libs libmnl libcjson)
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' "$(1)" "$(2)")
 
-CORE_SRC := $(sort $(wildcard core/*.c))
+# HTTP is for the agent and for a stock lua5.4: neither the library nor the plugin has it.
+HTTP_SRC := $(sort $(wildcard core/http*.c core/lua_http*.c))
+HTTP_OBJ := $(HTTP_SRC:%.c=$(BUILD)/obj/%.o)
+HTTPD_OBJ := $(filter %/httpd.o %/lua_httpd.o,$(HTTP_OBJ))
+HTTP_LIBS = $(shell $(PKG_CONFIG) --libs libcurl libmicrohttpd)
+CORE_SRC := $(filter-out $(HTTP_SRC),$(sort $(wildcard core/*.c)))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
 MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
@@ -45,6 +51,9 @@ CNI_NAMES := $(patsubst policies/%.lua,%,$(shell grep -l -e '^function policy[.]
 EMBED_OBJ := $(BUILD)/obj/embed.o
 
 LUA_MODULE := $(BUILD)/lib/lua/5.4/mncni/core.so
+# What a module shares with the core it brings along: the core keeps its own names to itself.
+HTTP_SHARED := $(addprefix $(BUILD)/obj/core/,error.o lua_args.o lua_error.o nearest.o)
+HTTP_MODULES := $(BUILD)/lib/lua/5.4/mncni/http.so $(BUILD)/lib/lua/5.4/mncni/httpd.so
 LIB_STATIC := $(BUILD)/lib/libmncni.a
 LIB_SHARED := $(BUILD)/lib/libmncni.so
 PKG_CONFIG_FILE := $(BUILD)/lib/pkgconfig/mncni.pc
@@ -52,7 +61,7 @@ SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec
 	$(BUILD)/spec/embed-static $(BUILD)/spec/embed-shared
 PLUGIN := $(if $(wildcard plugin/mncni.c),$(BUILD)/bin/mncni)
 
-all: $(LUA_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) spec-tools
+all: $(LUA_MODULE) $(HTTP_MODULES) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) spec-tools
 
 # Small programs that the specs run.
 spec-tools: $(SPEC_TOOLS)
@@ -77,6 +86,17 @@ $(LUA_MODULE): $(MODULE_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(MODULE_LIBS)
+
+$(BUILD)/lib/lua/5.4/mncni/http.so: $(filter-out $(HTTPD_OBJ),$(HTTP_OBJ)) $(HTTP_SHARED) \
+		$(BUILD)/obj/core/pick.o $(BUILD)/obj/core/pick_tree.o
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl)
+
+$(BUILD)/lib/lua/5.4/mncni/httpd.so: $(HTTPD_OBJ) $(HTTP_SHARED)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libmicrohttpd)
 
 $(LIB_STATIC): $(CORE_OBJ) $(EMBED_OBJ)
 	$(call say,AR,$@)
@@ -172,7 +192,7 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
 SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
@@ -210,7 +230,7 @@ check-valgrind: all
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
+LINT_C := $(CORE_SRC) $(HTTP_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
 SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
@@ -227,7 +247,7 @@ lint:
 	+$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(TIDY_STAMPS)
 	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 		--suppress=missingIncludeSystem -j $$(nproc) -Icore $(LINT_C)
-	$(Q)luacheck --quiet lua policies spec core .luacheckrc
+	$(Q)luacheck --quiet lua policies examples spec core .luacheckrc
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
@@ -257,7 +277,7 @@ install: all
 	ln -sf libmncni.so.0 $(DESTDIR)$(LIBDIR)/libmncni.so
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' core/mncni.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
-	install -m 755 $(LUA_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/core.so
+	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/
 	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
 	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
 	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/

@@ -6,6 +6,7 @@
 #include "lua_args.h"
 #include "lua_cidr.h"
 #include "lua_json.h"
+#include "lua_pick.h"
 
 static const struct {
 	const char *name;
@@ -26,6 +27,7 @@ static const struct {
 	{ "cidr", mn_open_cidr },
 	{ "store", mn_open_store },
 	{ "json", mn_open_json },
+	{ "picker", mn_open_picker },
 	{ "policy", mn_open_policy },
 	{ "place", mn_open_place },
 	{ "record", mn_open_record },

@@ -14,6 +14,10 @@
 
 #define MAX_CLOSING 100
 
+// There in a program that was linked with them: the agent.
+__attribute__((weak)) int luaopen_mncni_http(lua_State *L);
+__attribute__((weak)) int luaopen_mncni_httpd(lua_State *L);
+
 // Raises the text that is its upvalue: what stands in for a function that is not there.
 static int refuse(lua_State *L)
 {
@@ -292,6 +296,14 @@ static void restrict_package(lua_State *L)
 	lua_setfield(L, -2, "mncni.core");
 	lua_pushcfunction(L, open_state);
 	lua_setfield(L, -2, "mncni.state");
+	if (luaopen_mncni_http) {
+		lua_pushcfunction(L, luaopen_mncni_http);
+		lua_setfield(L, -2, "mncni.http");
+	}
+	if (luaopen_mncni_httpd) {
+		lua_pushcfunction(L, luaopen_mncni_httpd);
+		lua_setfield(L, -2, "mncni.httpd");
+	}
 	lua_pop(L, 2);
 }
 

@@ -35,8 +35,7 @@ function policy.desired(world, conf)
   for _, tunnel in ipairs(tunnels) do
     tunnel.vxlan.id, tunnel.vxlan.port = conf.vni, conf.port
     table.insert(links, {
-      ifname = tunnel.dev, kind = "vxlan", vxlan = tunnel.vxlan, address = tunnel.mac, mtu = tunnel.mtu,
-      addrgenmode = "none", up = true,
+      ifname = tunnel.dev, kind = "vxlan", vxlan = tunnel.vxlan, address = tunnel.mac, mtu = tunnel.mtu, up = true,
     })
   end
 

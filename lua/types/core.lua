@@ -74,6 +74,39 @@ function json.array(list) end
 ---@return boolean
 function json.is_array(value) end
 
+--- Which members are wanted: { spec = { podCIDR = true } }. What it says of an array holds for each element.
+---@alias mncni.Keep true|table<string, mncni.Keep>
+
+---@class mncni.PickerArguments
+---@field items? (string|boolean)[] the names on the way to the documents, with each = true for the elements of an array
+---there; without it every document of the text is one ({}{}, as a watch sends them)
+---@field keep? mncni.Keep of a document; all when missing
+---@field also? mncni.Keep of the text around items: given as a last document { "list": {...} }
+---@field max? integer bytes of one document as it is kept, default 1 MiB
+
+--- Prunes JSON while it comes in: memory follows what is kept of one document. Documents are given as texts without
+--- white space. What is dropped is checked for structure alone: core.json.decode checks the rest of what is kept.
+---@param arguments mncni.PickerArguments
+---@return mncni.Picker
+function core.picker(arguments) end
+
+---@class mncni.Picker
+local picker = {}
+
+--- The documents that a further piece of the text completes. Raises (code 6, with offset) at what is no JSON; then it
+--- reads no more before reset().
+---@param text string
+---@return string[]
+function picker:feed(text) end
+
+--- The documents that the end of the text completes. Raises when something is missing: an end, or the items. Then it is
+--- ready for another text.
+---@return string[]
+function picker:finish() end
+
+--- Forgets what it has read.
+function picker:reset() end
+
 --- Makes addresses: core.cidr "10.244.1.7/24". An IPv4-mapped IPv6 address becomes IPv4.
 --- Raises: what is no address, leading zeros, zones, prefixes out of range.
 ---@class mncni.core.cidr

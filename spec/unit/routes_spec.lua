@@ -134,7 +134,7 @@ describe("the policy routes", function()
     local want = desired(world(), { mode = "vxlan" })
     assert.same({ {
       ifname = "mncni-vxlan", kind = "vxlan", address = "4e:43:0a:00:00:02", mtu = 1450, up = true,
-      addrgenmode = "none", vxlan = { id = 78, port = 8472, learning = false, ["local"] = "10.0.0.2" },
+      vxlan = { id = 78, port = 8472, learning = false, ["local"] = "10.0.0.2" },
     } }, want.links)
     assert.same({
       { dev = "mncni-vxlan", address = "10.244.2.0/32" },

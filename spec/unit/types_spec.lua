@@ -217,8 +217,9 @@ describe("the types for editors", function()
     assert.same(sorted(request), sorted(classes["mncni.IpamRequest"].fields))
   end)
 
-  it("have the methods of the address store, and what a recorded world has", function()
+  it("have the methods of the address store and of pickers, and what a recorded world has", function()
     check("mncni.Store", debug.getregistry()["mncni.store"].__index)
+    check("mncni.Picker", debug.getregistry()["mncni.picker"].__index)
     local world, functions = mncni.recorded.new(), {}
     for name, value in pairs(world) do
       functions[name] = type(value) == "function" or nil
