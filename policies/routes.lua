@@ -63,14 +63,18 @@ function policy.desired(world, conf)
     elseif not way.tunnel then
       table.insert(list, { dst = dst, gateway = way.gateway, dev = way.dev })
     elseif has[cidr.family] then
-      -- The peer's end of the tunnel has the first address of its range, which no pod gets.
-      local dev, gateway, key = way.tunnel.dev, cidr.address, way.tunnel.dev .. way.mac
-      table.insert(list, { dst = dst, gateway = gateway, dev = dev, flags = { "onlink" } })
-      table.insert(neighbours, { dev = dev, dst = gateway, lladdr = way.mac, state = { "permanent" } })
+      -- The peer's end of the tunnel has the first address of its range, which no pod gets; for IPv6 one of the link,
+      -- as the kernel takes no gateway that another route leads to, even if that route is the one to be replaced.
+      local v4, dev, key = cidr.family == "inet", way.tunnel.dev, way.tunnel.dev .. way.mac
+      local gateway = v4 and cidr.address or way.link_local
+      table.insert(list, { dst = dst, gateway = gateway, dev = dev, flags = v4 and { "onlink" } or nil })
+      if not known[dev .. gateway] then
+        table.insert(neighbours, { dev = dev, dst = gateway, lladdr = way.mac, state = { "permanent" } })
+      end
       if not known[key] then
         table.insert(fdb, { dev = dev, mac = way.mac, dst = way.address, state = { "permanent" } })
       end
-      known[key] = true
+      known[key], known[dev .. gateway] = true, true
     end
   end
   return {

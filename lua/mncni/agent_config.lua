@@ -131,7 +131,7 @@ local function listed(path, list)
       fail(path, "policies[%d]: %q is there twice", i, name)
     end
     seen[name] = true
-    policies[i] = { name = name, given = given }
+    policies[i] = { name = name, given = given, where = next(given) and path or nil }
   end
   return policies
 end
@@ -193,7 +193,9 @@ function config.read(words)
     result.policies = listed("command line", given.policy)
     for _, policy in ipairs(result.policies) do
       for _, other in ipairs(before) do
-        policy.given = other.name == policy.name and other.given or policy.given
+        if other.name == policy.name then
+        policy.given, policy.where = other.given, other.where
+      end
       end
     end
   end

@@ -9,7 +9,8 @@ local function add(lines, list)
   table.move(list, 1, #list, #lines + 1, lines)
 end
 
--- A route's table is told only where it is another one than usual.
+-- A route's table is told only where it is another one than usual, and the protocol of addresses not at all: Debian
+-- 12's `ip` has no word for it.
 local function shown(step)
   local args = {}
   for key, value in pairs(step.args) do
@@ -17,6 +18,8 @@ local function shown(step)
   end
   if step.object == "route" and args.table == "main" then
     args.table = nil
+  elseif step.object == "addr" then
+    args.protocol = nil
   end
   return args
 end

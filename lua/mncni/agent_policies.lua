@@ -40,9 +40,9 @@ function agent_policies.load(list, texts)
       end
       given = result
     end
+    local what = ('policy "%s"%s'):format(item.name, item.where and " in " .. item.where or "")
     self.list[i] = {
-      name = item.name, desired = hooks.desired,
-      conf = options.check(hooks.options or {}, given, { what = ('policy "%s"'):format(item.name) }),
+      name = item.name, desired = hooks.desired, conf = options.check(hooks.options or {}, given, { what = what }),
     }
   end
   return self
@@ -64,6 +64,14 @@ local function answer_of(policy, world)
   return merge.read(policy.name, policy.desired(world, policy.conf))
 end
 
+-- Puts the place in a policy's file before the message, for people who see nothing else.
+local function placed(err)
+  if err.file and not err.message:find(err.file, 1, true) then
+    err.message = ("%s:%d: %s"):format(err.file, err.line, err.message)
+  end
+  return err
+end
+
 -- Asks every policy about the world and puts the answers together: see mncni.merge. One that fails keeps its last answer
 -- as long as there is one. Returns what is wanted, and the list of { kind = "policy", key, message } that went wrong.
 -- Raises when there is an answer missing, or when two claim the same. A policy sees in world.desired what those before
@@ -77,9 +85,9 @@ function Policies:desired(world)
       policy.last = answer
     elseif not policy.last then
       answer.object = answer.object or ('policy "%s"'):format(policy.name)
-      error(answer, 0)
+      error(placed(answer), 0)
     else
-      local message = tostring(answer) .. "; its last answer stays"
+      local message = tostring(placed(answer)) .. "; its last answer stays"
       problems[#problems + 1] = { kind = "policy", key = policy.name, message = message }
     end
     answers[i] = { policy.name, policy.last }

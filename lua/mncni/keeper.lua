@@ -166,6 +166,8 @@ local function resolved(self, operation)
   local link = self.names.name[args.dev]
   if not link then
     return nil, ("there is no link %q"):format(args.dev)
+  elseif self.names.claimed[args.dev] and link.group ~= kinds.GROUP then
+    return nil, ("the link %q is not ours"):format(args.dev)
   end
   local copy = {}
   for key, value in pairs(args) do

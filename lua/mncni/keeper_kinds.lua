@@ -13,7 +13,8 @@
 --   yields(object) whether something that is not ours may be replaced all the same
 --   send           where a batch does not do
 -- The mark of routes, rules, addresses and neighbours is the protocol 78, mncni; of links their group, which the kernel
--- takes at creation; forwarding entries are ours on links that are.
+-- takes at creation. On links that are ours, so are forwarding entries, addresses and what was set for good of
+-- neighbours: older kernels keep no protocol with them.
 
 local core = require "mncni.core"
 local objects = require "mncni.objects"
@@ -27,6 +28,11 @@ local PROTOCOL = "mncni"
 
 local function is_ours(object)
   return object.protocol == PROTOCOL
+end
+
+local function on_our_link(object, names)
+  local link = names.name[object.dev or ""]
+  return link ~= nil and link.group == kinds.GROUP
 end
 
 local function same(object)
@@ -124,15 +130,15 @@ local ADDRESS_PROTOCOL = 78
 
 kinds.addresses = {
   object = "addr", word = "an address", change = "replace", made = same,
-  ours = function(addr)
-    return addr.protocol == ADDRESS_PROTOCOL
+  ours = function(addr, names)
+    return addr.protocol == ADDRESS_PROTOCOL or addr.scope ~= "link" and on_our_link(addr, names)
   end,
   mark = function(addr)
     return copy(addr, { protocol = ADDRESS_PROTOCOL, address = prefix(addr.address), peer = prefix(addr.peer) })
   end,
   compared = function(want)
     local compared = copy(want)
-    compared.flags = nil -- of the moment at which it is added
+    compared.flags, compared.protocol = nil, nil -- of the moment at which it is added
     return compared
   end,
   key = function(addr)
@@ -147,7 +153,10 @@ kinds.addresses = {
 }
 
 kinds.neighbours = {
-  object = "neigh", word = "a neighbour", change = "replace", ours = is_ours, compared = same, made = same,
+  object = "neigh", word = "a neighbour", change = "replace", compared = same, made = same,
+  ours = function(neigh, names)
+    return is_ours(neigh) or neigh.state ~= nil and neigh.state[1] == "permanent" and on_our_link(neigh, names)
+  end,
   mark = function(neigh)
     return copy(neigh, {
       protocol = PROTOCOL, dst = address(neigh.dst), lladdr = neigh.lladdr and neigh.lladdr:lower(),
@@ -174,15 +183,12 @@ kinds.neighbours = {
   end,
 }
 
--- An entry with a destination, which only tunnels have: those without are the link's own.
-local function on_our_link(object, names)
-  local link = names.name[object.dev or ""]
-  return link ~= nil and link.group == kinds.GROUP and object.dst ~= nil
-end
-
 kinds.fdb = {
   object = "fdb", word = "a forwarding entry", change = "replace", made = same,
-  ours = on_our_link,
+  -- An entry with a destination, which only tunnels have: those without are the link's own.
+  ours = function(entry, names)
+    return entry.dst ~= nil and on_our_link(entry, names)
+  end,
   mark = function(entry)
     return copy(entry, { mac = entry.mac:lower(), dst = address(entry.dst) })
   end,

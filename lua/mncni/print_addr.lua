@@ -53,6 +53,7 @@ local function neigh_line(verb)
     out[#out + 1] = tostring(args.dst)
     out:add("lladdr", args.lladdr)
     out:add("dev", args.dev or args.ifindex)
+    out:add("protocol", print_words.protocol(args.protocol))
     local state = args.state and list_of(args.state)[1]
     out:add("nud", out[3] ~= "proxy" and state or nil)
     out:flags(args.flags, neigh_flags)

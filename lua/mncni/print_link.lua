@@ -127,9 +127,13 @@ local function common_link_words(out, args)
   end
 end
 
--- What a creation ignores or `ip link add` has no word for.
+-- What a creation ignores, refuses or `ip link add` has no word for.
 local function afterwards(lines, args)
   local out = words("link", "set", "dev", quote(args.ifname))
+  if args.addrgenmode then
+    out:add("addrgenmode", args.addrgenmode)
+    out[#out + 1] = args.up and "up" or nil -- after it: "up" makes an address
+  end
   out:switch("promisc", args.promisc)
   out:switch("allmulticast", args.allmulti)
   out:switch("arp", args.arp)
@@ -146,7 +150,16 @@ function link.add(args)
   local out = words("link", "add")
   out:add("link", args.link)
   out:add("dev", args.ifname)
-  common_link_words(out, args)
+  if args.addrgenmode then
+    local others = {}
+    for key, value in pairs(args) do
+      others[key] = value
+    end
+    others.addrgenmode, others.up = nil, nil
+    common_link_words(out, others)
+  else
+    common_link_words(out, args)
+  end
   kind_words(out, args)
   local lines = { out:text() }
   afterwards(lines, args)

@@ -5,20 +5,7 @@ local objects = require "mncni.objects"
 local print_words = require "mncni.print_words"
 
 local quote, words, contains = print_words.quote, print_words.new, print_words.contains
-
--- The protocols that any iproute2 knows by name (lib/rt_names.c); others are printed as numbers.
-local known_protocols = {
-  redirect = true, kernel = true, boot = true, static = true, gated = true, ra = true, mrt = true, zebra = true,
-  bird = true, dnrouted = true, xorp = true, ntk = true, dhcp = true, keepalived = true, babel = true,
-}
-
-local function protocol_word(value)
-  if value == nil then
-    return nil
-  end
-  local name = objects.name("protocol", value)
-  return known_protocols[name] and name or objects.number("protocol", value)
-end
+local protocol_word = print_words.protocol
 
 local route_metrics = {
   "mtu", "advmss", "window", "rtt", "rttvar", "rto_min", "ssthresh", "cwnd", "initcwnd", "initrwnd", "hoplimit",

@@ -1,7 +1,24 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Words of a line of iproute2.
 
+local objects = require "mncni.objects"
+
 local print_words = {}
+
+-- The protocols that any iproute2 knows by name (lib/rt_names.c); others are printed as numbers.
+local known_protocols = {
+  redirect = true, kernel = true, boot = true, static = true, gated = true, ra = true, mrt = true, zebra = true,
+  bird = true, dnrouted = true, xorp = true, ntk = true, dhcp = true, keepalived = true, babel = true,
+}
+
+-- Of routes, rules and neighbours; nil stays nil.
+function print_words.protocol(value)
+  if value == nil then
+    return nil
+  end
+  local name = objects.name("protocol", value)
+  return known_protocols[name] and name or objects.number("protocol", value)
+end
 
 -- A word as a shell, `ip -batch` and nft take it.
 function print_words.quote(word)

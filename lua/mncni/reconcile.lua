@@ -57,6 +57,7 @@ end
 
 -- Takes the desired state as mncni.merge returns it: kind -> key -> object. Returns whether anything is to be done.
 function Reconciler:want(desired)
+  self.names.claimed = desired.links or {}
   local dirty = false
   for _, keeper in ipairs(self.keepers) do
     dirty = keeper:want(desired[keeper.kind] or {}) or dirty

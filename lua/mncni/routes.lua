@@ -25,7 +25,7 @@ local function facts(node)
   end
   known = {
     pod_cidrs = node.pod_cidrs, addresses = node.addresses, inet = node:address "inet", inet6 = node:address "inet6",
-    mac = {}, ranges = {},
+    mac = {}, link_local = {}, ranges = {},
   }
   for i, cidr in ipairs(node.pod_cidrs) do
     local family = cidr.family
@@ -46,6 +46,16 @@ function routes.mac(address)
     return require("mncni.pod").mac(value.bytes)
   end
   return ("4e:43:%02x:%02x:%02x:%02x"):format(value.bytes:byte(1, 4))
+end
+
+-- link_local(mac) is the IPv6 address of a link that goes with a MAC address (RFC 4291, appendix A).
+function routes.link_local(mac)
+  local bytes = {}
+  for byte in mac:gmatch "%x%x" do
+    bytes[#bytes + 1] = tonumber(byte, 16)
+  end
+  return core.cidr(("fe80::%x:%x:%x:%x"):format((bytes[1] ~ 2) << 8 | bytes[2], bytes[3] << 8 | 0xff,
+    0xfe00 | bytes[4], bytes[5] << 8 | bytes[6])).address
 end
 
 -- Providers whose network looks at where a packet goes, and not at the next hop that a node chose; by providerID.
@@ -220,7 +230,7 @@ end
 
 -- way(world, peer, family, tunnels, mode, fabric) tells how packets of a family reach a peer's pods; mode is "auto",
 -- "direct" or "vxlan", and fabric what fabric() said, by family. Returns { gateway, dev } to go directly,
--- { tunnel, mac, address } to be carried, or nil and the reason why there is no way.
+-- { tunnel, mac, link_local, address } to be carried, or nil and the reason why there is no way.
 function routes.way(world, peer, family, tunnels, mode, fabric)
   local known = facts(peer)
   local address = known[family]
@@ -242,8 +252,10 @@ function routes.way(world, peer, family, tunnels, mode, fabric)
   for _, tunnel in ipairs(tunnels) do
     local outer = known[tunnel.family]
     if outer then
-      known.mac[tunnel.family] = known.mac[tunnel.family] or routes.mac(outer)
-      return { tunnel = tunnel, mac = known.mac[tunnel.family], address = outer }
+      local mac = known.mac[tunnel.family] or routes.mac(outer)
+      known.mac[tunnel.family] = mac
+      known.link_local[tunnel.family] = known.link_local[tunnel.family] or routes.link_local(mac)
+      return { tunnel = tunnel, mac = mac, link_local = known.link_local[tunnel.family], address = outer }
     end
   end
   return nil, "it has no address of a family that this node has one of"

@@ -105,6 +105,7 @@ function nodes.same(a, b) end
 ---@field dev? string
 ---@field tunnel? mncni.Tunnel with it, mac and address are the peer's, and gateway and dev are not given
 ---@field mac? string
+---@field link_local? string IPv6 address that goes with mac
 ---@field address? string
 
 ---@class mncni.Warnings
@@ -126,6 +127,11 @@ local ways = {}
 ---@param address string
 ---@return string
 function ways.mac(address) end
+
+---The IPv6 address of a link that goes with a MAC address.
+---@param mac string
+---@return string
+function ways.link_local(mac) end
 
 ---Why the network will not carry a packet to the next hop that a node chose; nil when nothing speaks against it.
 ---@param world mncni.AgentWorld

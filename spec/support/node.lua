@@ -15,29 +15,42 @@ node.__index = node
 
 local BIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 
+-- A namespace with an uplink that leads nowhere.
+local function alone()
+  local space = spaces.new "node"
+  space:must "ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
+  space:must "ip addr add 192.0.2.10/24 dev up0 && ip route add default via 192.0.2.1"
+  return space
+end
+
 -- Makes the node. args: pods (names of those that are there from the beginning), subnets (CIDRs, one address of each for
--- a pod). Its fields: space (the namespace), scratch (a directory), state and networks (in it), env, pods (by name).
+-- a pod), space (a namespace with an uplink, one is made when not given).
+-- Its fields: space (the namespace), scratch (a directory), state and networks (in it), env, pods (by name).
 function node.new(args)
   args = args or {}
   local scratch = spaces.must "mktemp -d"
   local self = setmetatable({
-    scratch = scratch, state = scratch .. "/state", networks = scratch .. "/networks", pods = {}, ranges = {},
+    scratch = scratch, state = scratch .. "/state", networks = scratch .. "/networks", pods = {},
   }, node)
-  for i, subnet in ipairs(args.subnets or { "10.244.1.0/24" }) do
-    self.ranges[i] = { { subnet = subnet } }
-  end
+  self:subnets(args.subnets or { "10.244.1.0/24" })
   spaces.must("mkdir -p %s %s", scratch .. "/bin", scratch .. "/policies")
   for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
     spaces.must("ln -s $(realpath %s) %s", BIN, scratch .. "/bin/" .. name)
   end
   self.env = { MNCNI_STATE_DIR = self.state, MNCNI_POLICY_PATH = scratch .. "/policies", PATH = os.getenv "PATH" }
-  self.space = spaces.new "node"
-  self.space:must "ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
-  self.space:must "ip addr add 192.0.2.10/24 dev up0 && ip route add default via 192.0.2.1"
+  self.space = args.space or alone()
   for _, name in ipairs(args.pods or {}) do
     self:pod(name)
   end
   return self
+end
+
+-- The subnets that pods added from now on have addresses of.
+function node:subnets(list)
+  self.ranges = {}
+  for i, subnet in ipairs(list) do
+    self.ranges[i] = { { subnet = subnet } }
+  end
 end
 
 function node:cleanup()

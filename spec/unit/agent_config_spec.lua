@@ -80,7 +80,7 @@ describe("the configuration file of mncni-agent", function()
   it("gives its options to a policy that the command line chooses", function()
     runner.write(path, [[return { node = "n1", policies = { { name = "routes", mode = "vxlan" }, "masquerade" } }]])
     local conf = config.read { "--config", path, "--policy", "routes" }
-    assert.same({ { name = "routes", given = { mode = "vxlan" } } }, conf.policies)
+    assert.same({ { name = "routes", given = { mode = "vxlan" }, where = path } }, conf.policies)
   end)
 
   for _, case in ipairs {
