@@ -138,6 +138,24 @@ describe("a node", function()
     end
   end)
 
+  it("is made, or there is a reason, whatever stands wherever", function()
+    local junk = { "", "x", "10.0.0.1/24", ("x"):rep(70000), 0, -1, 1.5, 1e308, true, false, null, core.json.array {}, {},
+      { {} }, { null }, { a = { b = {} } }, "\0", "\xff" }
+    local function walk(value, path)
+      for key, member in pairs(value) do
+        local at = path == "" and tostring(key) or path .. "." .. key
+        for _, what in ipairs(junk) do
+          local one, reason = node.from(object { [at] = what })
+          assert.is_true(one ~= nil or #reason < 300, at)
+        end
+        if type(member) == "table" then
+          walk(member, at)
+        end
+      end
+    end
+    walk(object(), "")
+  end)
+
   it("can be made by hand, and mistakes are raised", function()
     local one = node.new { name = "n1", addresses = { "10.0.0.2" }, pod_cidrs = { core.cidr "10.244.1.0/24" } }
     assert.same({ { type = "InternalIP", address = "10.0.0.2" } }, one.addresses)
