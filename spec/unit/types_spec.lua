@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- lua/types against what there is: every function and field has an entry, and every entry a function or field.
 local core = require "mncni.core"
+local http = require "mncni.http"
 local mncni = require "mncni"
 local net = require "mncni.net"
 
@@ -8,7 +9,7 @@ local net = require "mncni.net"
 -- types that are declared, and those that are used, with the line.
 local function read()
   local classes, declared, used = {}, {}, {}
-  for _, file in ipairs { "agent", "core", "kube", "mncni", "modules", "netns", "policy" } do
+  for _, file in ipairs { "agent", "core", "http", "kube", "mncni", "modules", "netns", "policy" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -230,19 +231,7 @@ describe("the types for editors", function()
     end
   end)
 
-  it("have the client of Kubernetes, its watches and their handlers", function()
-    local kube, kube_watch = require "mncni.kube", require "mncni.kube_watch"
-    check("mncni.KubeModule", kube)
-    local client = upvalue(kube.client, "Client")
-    assert.same(public(client, "open refusal retry_after report"), sorted(classes["mncni.KubeClient"].functions))
-    check_parameters("mncni.KubeClient", client)
-    for class, list in pairs { KubeWatchArguments = "known", KubeHandler = "handlers" } do
-      local names = {}
-      for _, name in ipairs(upvalue(kube_watch.new, list)) do
-        names[name] = true
-      end
-      assert.same(sorted(names), sorted(classes["mncni." .. class].fields))
-    end
+  for _, file in ipairs { "agent", "core", "http", "kube", "mncni", "modules", "netns", "policy" } do
   end)
 
   it("have the methods of addresses, namespaces, nets and monitors", function()
