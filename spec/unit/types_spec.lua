@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- lua/types against what there is: every function and field has an entry, and every entry a function or field.
 local core = require "mncni.core"
-local http = require "mncni.http"
 local mncni = require "mncni"
+local http = require "mncni.http"
 local net = require "mncni.net"
 
 -- Reads the entries: class -> { fields = { name -> true }, functions = { name -> number of parameters } }, and the
@@ -231,7 +231,37 @@ describe("the types for editors", function()
     end
   end)
 
-  for _, file in ipairs { "agent", "core", "http", "kube", "mncni", "modules", "netns", "policy" } do
+  it("have what there is of HTTP", function()
+    check("mncni.http", http)
+    check("mncni.Http", debug.getregistry()["mncni.http"].__index)
+    local multi <close> = http.multi()
+    local request <close> = multi:request { url = "http://127.0.0.1:1" }
+    for _, name in ipairs(sorted(classes["mncni.HttpRequest"].fields)) do
+      assert.is_true(pcall(function() return request[name] end), name)
+    end
+    local methods = upvalue(debug.getregistry()["mncni.http.request"].__index, 1)
+    assert.same(sorted(methods), sorted(classes["mncni.HttpRequest"].functions))
+    local _, err = pcall(multi.request, multi, { [("z"):rep(40)] = 1 })
+    local names = {}
+    for name in tostring(err):match "known ones are (.*)$":gmatch "[%w_]+" do
+      names[name] = true
+    end
+    assert.same(sorted(names), sorted(classes["mncni.HttpArguments"].fields))
+  end)
+
+  it("have the client of Kubernetes, its watches and their handlers", function()
+    local kube, kube_watch = require "mncni.kube", require "mncni.kube_watch"
+    check("mncni.KubeModule", kube)
+    local client = upvalue(kube.client, "Client")
+    assert.same(public(client, "open refusal retry_after report"), sorted(classes["mncni.KubeClient"].functions))
+    check_parameters("mncni.KubeClient", client)
+    for class, list in pairs { KubeWatchArguments = "known", KubeHandler = "handlers" } do
+      local names = {}
+      for _, name in ipairs(upvalue(kube_watch.new, list)) do
+        names[name] = true
+      end
+      assert.same(sorted(names), sorted(classes["mncni." .. class].fields))
+    end
   end)
 
   it("have the methods of addresses, namespaces, nets and monitors", function()
