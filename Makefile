@@ -21,6 +21,7 @@ TEST_PACKAGES := lua-busted iproute2 nftables iputils-ping util-linux procps str
 	containernetworking-plugins valgrind
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
+KUBERNETES_PACKAGES := lua-busted iproute2 nftables util-linux etcd-server curl openssl python3
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -59,9 +60,10 @@ LIB_SHARED := $(BUILD)/lib/libmncni.so
 PKG_CONFIG_FILE := $(BUILD)/lib/pkgconfig/mncni.pc
 SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec/support/*.c))) \
 	$(BUILD)/spec/embed-static $(BUILD)/spec/embed-shared
-PLUGIN := $(if $(wildcard plugin/mncni.c),$(BUILD)/bin/mncni)
+PLUGIN := $(BUILD)/bin/mncni
+AGENT := $(BUILD)/bin/mncni-agent
 
-all: $(LUA_MODULE) $(HTTP_MODULES) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) spec-tools
+all: $(LUA_MODULE) $(HTTP_MODULES) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
 # Small programs that the specs run.
 spec-tools: $(SPEC_TOOLS)
@@ -75,9 +77,15 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/embed.c: core/embed.lua $(LUA_SRC) $(POLICIES)
 	$(call say,EMBED,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(LUA) core/embed.lua $@ $(LUA_SRC) $(POLICIES)
+	$(Q)$(LUA) core/embed.lua $@ size $(LUA_SRC) $(POLICIES)
 
-$(EMBED_OBJ): $(BUILD)/embed.c
+# The same for a program that is started once and runs for months.
+$(BUILD)/embed-lines.c: core/embed.lua $(LUA_SRC) $(POLICIES)
+	$(call say,EMBED,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LUA) core/embed.lua $@ lines $(LUA_SRC) $(POLICIES)
+
+$(BUILD)/obj/embed%.o: $(BUILD)/embed%.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore -c -o $@ $<
@@ -143,6 +151,11 @@ $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 
+$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
+
 # Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
 define need
 	@missing=$$(for p in $(1); do \
@@ -159,6 +172,8 @@ deps-build:
 	$(call need,$(BUILD_PACKAGES))
 deps-test: deps-build
 	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(CONTAINERD_PACKAGES))
+deps-kubernetes: deps-build
+	$(call need,$(KUBERNETES_PACKAGES))
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
@@ -192,7 +207,7 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
 SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
@@ -223,6 +238,12 @@ check-faults check-faults-short: all $(UNPRELOAD)
 		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
 .PHONY: check-faults check-faults-short
 
+# A real kube-apiserver, made once from Debian's source package, and nodes as large as a cloud's; not a part of `make test`.
+check-kubernetes: deps-kubernetes all $(UNPRELOAD)
+	$(Q)MNCNI_KUBERNETES=$$(deploy/lab/build kube-apiserver) && export MNCNI_KUBERNETES && \
+		$(SPEC_ENV) spec/support/ring kubernetes $(ARGS)
+.PHONY: check-kubernetes
+
 # Memory, as valgrind sees it, which cannot run what has sanitizers in it.
 check-valgrind: all
 	$(if $(filter 1,$(SAN)),$(error check-valgrind is for a build without SAN=1))
@@ -232,7 +253,7 @@ check-valgrind: all
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
 LINT_C := $(CORE_SRC) $(HTTP_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
-SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
+SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
@@ -269,8 +290,9 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd \
 		$(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb \
-		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8
-	install -m 755 $(BUILD)/bin/mncni $(DESTDIR)$(PREFIX)/sbin/mncni
+		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(PLUGIN) $(AGENT) $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
 	install -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libmncni.a
 	install -m 755 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/libmncni.so.0
@@ -282,9 +304,10 @@ install: all
 	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
 	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
-	install -m 644 deploy/mncni.8 $(DESTDIR)$(PREFIX)/share/man/man8/mncni.8
+	install -m 644 deploy/mncni.8 deploy/mncni-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 deploy/mncni-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 clean:
 	rm -rf build
 
-.PHONY: all deps-build deps-test deps-demo test demo cni-bin spec-tools install clean
+.PHONY: all deps-build deps-test deps-kubernetes deps-demo test demo cni-bin spec-tools install clean

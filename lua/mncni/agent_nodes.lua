@@ -1,9 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The nodes that an agent knows: what a node source says, and how much of it is believed.
 
+local core = require "mncni.core"
 local node = require "mncni.node"
 
 local agent_nodes = {}
+
+-- Microseconds after which it is said that there has been no list.
+local PATIENCE = 10000000
 
 local Nodes = {}
 Nodes.__index = Nodes
@@ -16,6 +20,7 @@ function agent_nodes.new(own, on_change)
     known = nil, -- name -> node, once there was a complete list
     malformed = {}, -- name -> why it cannot be understood
     failed = {}, -- what of the source -> what is wrong with it
+    since = core.record.clock(),
   }, Nodes)
 end
 
@@ -128,7 +133,7 @@ function Nodes:handler()
   }
 end
 
--- What is wrong, as a list of { kind = "nodes", key, message }.
+-- What is wrong, as a list of { kind = "nodes", key, message }. A list may take its time to come.
 function Nodes:problems()
   local list = {}
   for _, problems in ipairs { self.failed, self.malformed } do
@@ -137,7 +142,7 @@ function Nodes:problems()
     end
   end
   local ok, why = self:believed()
-  if not ok then
+  if not ok and (self.known or core.record.clock() > self.since + PATIENCE) then
     list[#list + 1] = { kind = "nodes", key = self.own, message = why }
   end
   table.sort(list, function(a, b) return a.key < b.key end)
@@ -146,7 +151,7 @@ end
 
 -- The nodes as data, for another state: see take_over.
 function Nodes:hand_over()
-  local json = require("mncni.core").json
+  local json = core.json
   local list = json.array {}
   for _, one in pairs(self.known or {}) do
     local cidrs = json.array {}

@@ -33,7 +33,12 @@ function agent_policies.load(list, texts)
     end
     local given = item.given
     for _, text in ipairs(item.sets or {}) do
-      given = options.parse_set(hooks.options or {}, text, given)
+      local ok, result = pcall(options.parse_set, hooks.options or {}, text, given)
+      if not ok then
+        result.object = ("--set %s.%s: %s"):format(item.name, text, result.object)
+        error(result, 0)
+      end
+      given = result
     end
     local what = ('policy "%s"%s'):format(item.name, item.where and " in " .. item.where or "")
     self.list[i] = {

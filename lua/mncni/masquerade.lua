@@ -111,8 +111,8 @@ local function is_agents(host)
   return host.nft.chain.get { family = "inet", table = TABLE, name = AGENT.name } ~= nil
 end
 
-local function prepare(context, sources, except)
-  local host = context.nets.host
+-- What has to be sent, and what of the sets the attachment then relies on.
+local function look(host, sources, except)
   local needs = {}
   local function want(batch, prefix, list, left)
     for _, cidr in ipairs(outermost(list)) do
@@ -130,10 +130,36 @@ local function prepare(context, sources, except)
       end
     end
   end
-  local list = ruleset.steps(host, wanted(), function(batch)
+  return ruleset.steps(host, wanted(), function(batch)
     want(batch, "masq", sources)
     want(batch, "nonmasq", except, function() return is_agents(host) end)
-  end)
+  end), needs
+end
+
+-- Somebody else's transaction, the agent's first one say, may come between the look and what is sent.
+local overtaken = { EEXIST = true, ENOENT = true }
+local ROUNDS = 5
+
+local function prepare(context, sources, except)
+  local host = context.nets.host
+  local list, needs = look(host, sources, except)
+  for _, step in ipairs(list) do
+    function step.send(batch)
+      for round = 1, ROUNDS do
+        local ok, err = pcall(host.nft.batch, batch)
+        if ok then
+          return
+        elseif round == ROUNDS or not core.is_error(err) or not overtaken[err.name] then
+          error(err, 0)
+        end
+        local again = look(host, sources, except)[1]
+        if not again then
+          return
+        end
+        batch = again.args
+      end
+    end
+  end
   list[#list + 1] = { net = "host", verb = "require", object = "masquerade", args = { ranges = needs } }
   return list
 end

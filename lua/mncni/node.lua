@@ -35,6 +35,11 @@ local function malformed(what, ...)
   error({ reason = what:format(...) }, 0)
 end
 
+-- A text in quotes, as it is shown to people: not all of a long one.
+local function quoted(text)
+  return ("%q"):format(#text > 64 and text:sub(1, 64) .. "..." or text)
+end
+
 -- A member of a table, null being none; malformed when it is of another type.
 local function member(object, path, key, wanted)
   local value = object[key]
@@ -52,7 +57,7 @@ local function map_of_strings(object, key)
     if type(name) ~= "string" then
       malformed("metadata.%s is a list, not an object", key)
     elseif type(value) ~= "string" then
-      malformed("metadata.%s[%q] is a %s, not a string", key, name, type(value))
+      malformed("metadata.%s[%s] is a %s, not a string", key, quoted(name), type(value))
     end
   end
   return map
@@ -71,7 +76,7 @@ local function address_of(entry, where)
   end
   local address = core.cidr.parse(text)
   if not address or text:find("/", 1, true) then
-    malformed("%s: %q is not an IPv4 or IPv6 address", where, text)
+    malformed("%s: %s is not an IPv4 or IPv6 address", where, quoted(text))
   end
   for _, range in ipairs(nowhere) do
     if range:contains(address) then
@@ -88,7 +93,7 @@ local function pod_cidrs_of(list, where)
     local at = where:format(i - 1)
     local cidr, text = core.cidr.parse(given), tostring(given)
     if not cidr or not text:find("/", 1, true) then
-      malformed("%s: %q is not an address range such as \"10.244.1.0/24\"", at, text)
+      malformed("%s: %s is not an address range such as \"10.244.1.0/24\"", at, quoted(text))
     end
     cidr = cidr.network
     local other = families[cidr.family]
@@ -139,7 +144,7 @@ function node.from(object)
   end
   local metadata = type(object) == "table" and object.metadata
   local name = type(metadata) == "table" and type(metadata.name) == "string" and metadata.name or nil
-  return nil, name and ("node %q: %s"):format(name, result.reason) or "a node: " .. result.reason, name
+  return nil, name and ("node %s: %s"):format(quoted(name), result.reason) or "a node: " .. result.reason, name
 end
 
 -- new{ name = "n1", addresses = { "10.0.0.2" }, pod_cidrs = { "10.244.1.0/24" }, uid, labels, annotations, provider_id }

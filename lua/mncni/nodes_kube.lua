@@ -50,8 +50,8 @@ local function watch_nodes(self, handler, resource_version)
           handler.changed(one)
         end
       end,
-      deleted = function(one)
-        handler.deleted(one.name)
+      deleted = function(object)
+        handler.deleted(object.metadata.name)
       end,
       failed = function(message, retry)
         handler.failed(message, retry)

@@ -59,7 +59,8 @@ describe("the policies that the binary carries", function()
 
   it("have a link in a CNI bin directory where they are plugins", function()
     local directory = runner.directory()
-    local _, err, status = runner.sh(("env -u MAKEFLAGS make -s BUILD=%s cni-bin DIR=%s"):format(runner.build, directory))
+    local command = "env -u MAKEFLAGS make -s BUILD=%s cni-bin DIR=%s"
+    local _, err, status = runner.sh(command:format(runner.build, directory))
     local links = {}
     for name in runner.sh("ls " .. directory):gmatch "%S+" do
       links[name] = true

@@ -59,7 +59,8 @@ describe("the policy cniconfig", function()
   end)
 
   it("configures what the plugin takes as it stands", function()
-    for _, conf in ipairs { {}, { plugin = { hairpinMode = false, bridge = "br9" } }, { ip_masq = true, mtu = 1400 } } do
+    local confs = { {}, { plugin = { hairpinMode = false, bridge = "br9" } }, { ip_masq = true, mtu = 1400 } }
+    for _, conf in ipairs(confs) do
       local list, plugin = config(nil, conf)
       plugin.name, plugin.cniVersion = list.name, list.cniVersion
       netconf.decode(core.json.encode(plugin), { ignored = {} })

@@ -7,6 +7,7 @@ local node = require "mncni.node"
 local policies = require "spec.support.policy"
 local recorded = require "mncni.recorded"
 local ruleset = require "mncni.ruleset"
+local steps = require "mncni.steps"
 
 local policy = policies.load "masquerade"
 
@@ -184,6 +185,23 @@ describe("what the agent makes of it", function()
     assert.truthy(put(want))
     assert.same({ "10.244.2.0/24" }, held "masq4")
     assert.truthy(host.nft.chain.get { family = "inet", table = "mncni", name = "agent" })
+  end)
+
+  it("may come between the look of an ADD and what that sends", function()
+    local context = steps.new { host = host }
+    local batch, came = host.nft.batch, 0
+    function host.nft.batch(list)
+      came = came + 1
+      if came == 1 then
+        batch(ruleset.replace(host, of({ "10.244.2.0/24" }, { "10.244.0.0/16" })))
+      end
+      return batch(list)
+    end
+    steps.within(context, masquerade.ensure, { sources = { "10.244.2.0/24" }, except = { "10.0.0.0/8" } })
+    context:commit()
+    host.nft.batch = batch
+    assert.same({ "10.244.0.0/16" }, held "nonmasq4")
+    assert.is_nil(put(of({ "10.244.2.0/24" }, { "10.244.0.0/16" })))
   end)
 
   it("is quick with thousands of nodes", function()

@@ -104,7 +104,8 @@ describe("a node", function()
       'node "n1": spec.podCIDRs[1]: "10.244/24" is not an address range such as "10.244.1.0/24"' },
     ["an address as range"] = { { ["spec.podCIDRs"] = {}, ["spec.podCIDR"] = "10.244.1.0" },
       'node "n1": spec.podCIDR: "10.244.1.0" is not an address range such as "10.244.1.0/24"' },
-    ["a number as range"] = { { ["spec.podCIDRs.1"] = 10 }, 'node "n1": spec.podCIDRs[0]: "10" is not an address range' },
+    ["a number as range"] = { { ["spec.podCIDRs.1"] = 10 },
+      'node "n1": spec.podCIDRs[0]: "10" is not an address range' },
     ["two ranges of one family"] = { { ["spec.podCIDRs.2"] = "10.244.2.0/24" },
       'node "n1": spec.podCIDRs[1]: 10.244.2.0/24 is the second range of its family; the first is 10.244.1.0/24' },
     ["an address that is none"] = { { ["status.addresses.3.address"] = "10.0.0" },
@@ -136,6 +137,24 @@ describe("a node", function()
       assert.is_nil(one)
       assert.matches("^a node: it is a %a+, not an object$", reason)
     end
+  end)
+
+  it("is made, or there is a reason, whatever stands wherever", function()
+    local junk = { "", "x", "10.0.0.1/24", ("x"):rep(70000), 0, -1, 1.5, 1e308, true, false, null,
+      core.json.array {}, {}, { {} }, { null }, { a = { b = {} } }, "\0", "\xff" }
+    local function walk(value, path)
+      for key, member in pairs(value) do
+        local at = path == "" and tostring(key) or path .. "." .. key
+        for _, what in ipairs(junk) do
+          local one, reason = node.from(object { [at] = what })
+          assert.is_true(one ~= nil or #reason < 300, at)
+        end
+        if type(member) == "table" then
+          walk(member, at)
+        end
+      end
+    end
+    walk(object(), "")
   end)
 
   it("can be made by hand, and mistakes are raised", function()

@@ -18,7 +18,8 @@ local function world(args)
     },
     peers = {}, reach = {},
     underlay = args.underlay or {
-      inet = { dev = "eth0", address = "10.0.0.2", mtu = 1500 }, inet6 = { dev = "eth0", address = "fd01::2", mtu = 1500 },
+      inet = { dev = "eth0", address = "10.0.0.2", mtu = 1500 },
+      inet6 = { dev = "eth0", address = "fd01::2", mtu = 1500 },
     },
     gateway = args.gateway or {
       inet = { address = "10.0.0.1", lladdr = "02:00:00:00:00:01" },

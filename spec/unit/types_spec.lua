@@ -8,7 +8,7 @@ local net = require "mncni.net"
 -- types that are declared, and those that are used, with the line.
 local function read()
   local classes, declared, used = {}, {}, {}
-  for _, file in ipairs { "agent", "core", "mncni", "modules", "netns", "policy" } do
+  for _, file in ipairs { "agent", "core", "kube", "mncni", "modules", "netns", "policy" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -227,6 +227,21 @@ describe("the types for editors", function()
     assert.same(sorted(functions), sorted(classes["mncni.World"].functions))
     for name in pairs(classes["mncni.World"].fields) do
       assert.is_not_nil(world[name])
+    end
+  end)
+
+  it("have the client of Kubernetes, its watches and their handlers", function()
+    local kube, kube_watch = require "mncni.kube", require "mncni.kube_watch"
+    check("mncni.KubeModule", kube)
+    local client = upvalue(kube.client, "Client")
+    assert.same(public(client, "open refusal retry_after report"), sorted(classes["mncni.KubeClient"].functions))
+    check_parameters("mncni.KubeClient", client)
+    for class, list in pairs { KubeWatchArguments = "known", KubeHandler = "handlers" } do
+      local names = {}
+      for _, name in ipairs(upvalue(kube_watch.new, list)) do
+        names[name] = true
+      end
+      assert.same(sorted(names), sorted(classes["mncni." .. class].fields))
     end
   end)
 
