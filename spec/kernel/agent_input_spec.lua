@@ -257,11 +257,10 @@ describe("the agent", function()
         { "return { desired = function()\n error 'no luck' end }", "mine%.lua:2.*no luck" },
         { "return { desired = function()\n while true do end end }", "mine" },
         { "return { desired = function()\n return { routs = {} } end }", "routs.*routes" },
-        { "return { desired = function() local t = {}\n for i = 1, 1e9 do t[i] = { i } end end }", "mine" },
       } do
         local said = #agent:stderr()
         node:write("policies/mine.lua", case[1])
-        agent:wait_stderr(case[2], 8000, said + 1)
+        agent:wait_stderr(case[2], 70000, said + 1) -- the loop has some seconds of the processor's time
         assert.is_true(agent:alive())
         assert.truthy(in_table(102):find("10.0.2.12", 1, true), agent:stderr())
       end
