@@ -61,7 +61,7 @@ local function add_lists(desired, answer)
 end
 
 local function answer_of(policy, world)
-  return merge.read(policy.name, policy.desired(world, policy.conf))
+  return merge.read(policy.name, policy.desired(world, policy.conf), policy.last)
 end
 
 -- Puts the place in a policy's file before the message, for people who see nothing else.

@@ -3,6 +3,7 @@
 
 local core = require "mncni.core"
 local kinds = require "mncni.keeper_kinds"
+local same = require "mncni.same"
 local suggestion = require("mncni.declaration").suggestion
 local sorted_keys = require "mncni.keys"
 
@@ -53,19 +54,6 @@ local function check_list(policy, kind, list)
   if type(list) ~= "table" then
     fail(policy, "%s is a %s and not a list", kind, type(list))
   end
-  for i, object in ipairs(list) do
-    if type(object) ~= "table" then
-      fail(policy, "%s[%d] is a %s and not a table", kind, i, type(object))
-    end
-    if netlink[kind] then
-      check_keys(policy, kind, i, object)
-    end
-    for _, key in ipairs(needed[kind]) do
-      if object[key] == nil then
-        fail(policy, "%s[%d] has no %s", kind, i, key)
-      end
-    end
-  end
   local count = #list
   for key in pairs(list) do
     if math.type(key) ~= "integer" or key < 1 or key > count then
@@ -89,6 +77,22 @@ local function check_file(policy, index, file)
   end
 end
 
+local function check_object(policy, kind, index, object)
+  if type(object) ~= "table" then
+    fail(policy, "%s[%d] is a %s and not a table", kind, index, type(object))
+  elseif netlink[kind] then
+    check_keys(policy, kind, index, object)
+  end
+  for _, key in ipairs(needed[kind]) do
+    if object[key] == nil then
+      fail(policy, "%s[%d] has no %s", kind, index, key)
+    end
+  end
+  if kind == "files" then
+    check_file(policy, index, object)
+  end
+end
+
 -- What identifies an object, and the object as its keeper wants it.
 local function identify(kind, object)
   if kind == "files" then
@@ -102,24 +106,63 @@ end
 
 -- An empty result.
 local function new()
-  local result = { sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {} }
+  local result = { sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {}, seen = {} }
   for kind in pairs(needed) do
     result[kind] = {}
   end
   return result
 end
 
-local function claim(policy, result, kind, key, object)
-  if result[kind][key] then
-    fail(policy, "%s: %s is there twice", kind, key)
+-- The very same table may have been changed since.
+local function is_as_before(old, object)
+  if not old or old == object or type(object) ~= "table" then
+    return false
   end
-  result[kind][key] = object
+  for key, value in next, object do
+    local other = old[key]
+    if other ~= value and not same(other, value) then
+      return false
+    end
+  end
+  for key in next, old do
+    if object[key] == nil then
+      return false
+    end
+  end
+  return true
 end
 
--- read(policy, desired) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
+-- Reads one list. What stands in it as it stood in the list before, at its place or one further, needs no second look:
+-- of thousands of routes, one changes.
+local function read_list(policy, kind, list, result, before)
+  local old = before and before.seen[kind] or { list = {}, keys = {}, objects = {} }
+  local old_list, at, keys, objects, into = old.list, 1, {}, {}, result[kind]
+  for i = 1, #list do
+    local object, place = list[i], nil
+    if is_as_before(old_list[at], object) then
+      place = at
+    elseif is_as_before(old_list[at + 1], object) then
+      place = at + 1
+    end
+    local key, marked
+    if place then
+      key, marked, at = old.keys[place], old.objects[place], place + 1
+    else
+      check_object(policy, kind, i, object)
+      key, marked = identify(kind, object)
+    end
+    if into[key] then
+      fail(policy, "%s: %s is there twice", kind, key)
+    end
+    keys[i], objects[i], into[key] = key, marked, marked
+  end
+  result.seen[kind] = { list = list, keys = keys, objects = objects }
+end
+
+-- read(policy, desired, before) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
 -- -> key -> object, node = { conditions, annotations }, and the lines of warnings and notes. Raises (code 100), naming
--- the policy and the key, what cannot be right.
-function merge.read(policy, desired)
+-- the policy and the key, what cannot be right. before is what it returned for the same policy the last time.
+function merge.read(policy, desired, before)
   local result = new()
   if desired == nil then
     return result
@@ -136,12 +179,7 @@ function merge.read(policy, desired)
     local list = desired[kind]
     if list ~= nil then
       check_list(policy, kind, list)
-      for i, object in ipairs(list) do
-        if kind == "files" then
-          check_file(policy, i, object)
-        end
-        claim(policy, result, kind, identify(kind, object))
-      end
+      read_list(policy, kind, list, result, before)
     end
   end
   for key, value in pairs(desired.sysctls or {}) do

@@ -42,6 +42,36 @@ describe("merging what policies want", function()
     assert.matches('is also wanted by policy "a"', text, 1, true)
   end)
 
+  it("takes over what is as it was, wherever it moved to, and sees every change", function()
+    local function list(...)
+      local routes = {}
+      for i, text in ipairs { ... } do
+        local dst, gateway = text:match "^(%S+) (%S+)$"
+        routes[i] = { dst = dst, gateway = gateway, flags = { "onlink" } }
+      end
+      return { routes = routes }
+    end
+    local a, b, c, d = "10.0.1.0/24 1.1.1.1", "10.0.2.0/24 1.1.1.2", "10.0.3.0/24 1.1.1.3", "10.0.4.0/24 1.1.1.4"
+    local other = "10.0.2.0/24 1.1.1.9"
+    local before = merge.read("p", list(a, b, c))
+    for _, now in ipairs {
+      list(a, b, c), list(b, c), list(a, c), list(a, b), list(a, other, c), list(d, a, b, c), list(a, b, d, c),
+      list(c, b, a), list(), list(a, b, c, d),
+    } do
+      assert.same(merge.read("p", now).routes, merge.read("p", now, before).routes)
+      before = merge.read("p", now, before)
+    end
+    local again = merge.read("p", list(a, b, c, d), before)
+    assert.equal(before.routes["inet 10.0.2.0/24 main 0 0"], again.routes["inet 10.0.2.0/24 main 0 0"])
+  end)
+
+  it("sees that a policy has changed the table that it returned before", function()
+    local desired = { routes = { { dst = "10.0.1.0/24", gateway = "1.1.1.1" } } }
+    local before = merge.read("p", desired)
+    desired.routes[1].gateway = "1.1.1.2"
+    assert.equal("1.1.1.2", merge.read("p", desired, before).routes["inet 10.0.1.0/24 main 0 0"].gateway)
+  end)
+
   it("refuses an object that is there twice", function()
     assert.matches("routes: inet 10.0.0.0/8 main 0 0 is there twice", refusal { "a", { routes = {
       { dst = "10.0.0.0/8", gateway = "192.0.2.1" }, { dst = "10.0.0.0/8", gateway = "192.0.2.2" },
