@@ -2,6 +2,7 @@
 -- lua/types against what there is: every function and field has an entry, and every entry a function or field.
 local core = require "mncni.core"
 local http = require "mncni.http"
+local httpd = require "mncni.httpd"
 local mncni = require "mncni"
 local net = require "mncni.net"
 
@@ -9,7 +10,7 @@ local net = require "mncni.net"
 -- types that are declared, and those that are used, with the line.
 local function read()
   local classes, declared, used = {}, {}, {}
-  for _, file in ipairs { "core", "http", "mncni", "modules", "netns", "policy" } do
+  for _, file in ipairs { "core", "http", "httpd", "mncni", "modules", "netns", "policy" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -217,6 +218,8 @@ describe("the types for editors", function()
 
   it("have what there is of HTTP", function()
     check("mncni.http", http)
+    check("mncni.httpd", httpd)
+    check("mncni.Httpd", debug.getregistry()["mncni.httpd"].__index)
     check("mncni.Http", debug.getregistry()["mncni.http"].__index)
     local multi <close> = http.multi()
     local request <close> = multi:request { url = "http://127.0.0.1:1" }
