@@ -193,6 +193,7 @@ int mn_http_open(struct mn_http *http, struct mn_error *err)
 		return mn_fail(err, ENOMEM, "open", "HTTP", NULL);
 	}
 	curl_multi_setopt(http->curl, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	curl_multi_setopt(http->curl, CURLMOPT_MAXCONNECTS, MN_HTTP_IDLE_CONNECTIONS);
 	return 0;
 }
 

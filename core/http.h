@@ -15,6 +15,7 @@
 #define MN_HTTP_MAX_BODY ((size_t)4 << 20)  // bytes of a body that is kept whole, unless told otherwise
 #define MN_HTTP_MAX_QUEUE ((size_t)1 << 20) // bytes of picked documents that wait: from then on the peer does
 #define MN_HTTP_MAX_HEADERS ((size_t)64 << 10)
+#define MN_HTTP_IDLE_CONNECTIONS 8L   // kept for later
 #define MN_HTTP_CONNECT_TIMEOUT 10000 // ms
 
 struct mn_http_text {

@@ -14,7 +14,6 @@
 #define KEEPALIVE_INTERVAL 10L // seconds between two questions
 #define USER_TIMEOUT 30000     // ms that sent data may stay unacknowledged (RFC 5482)
 #define BUFFER (128L << 10)    // bytes read at once
-#define IDLE_CONNECTIONS 8L    // kept for later
 
 static curl_socket_t open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -213,7 +212,6 @@ int mn_http_setup(
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPIDLE, KEEPALIVE);
 	curl_easy_setopt(curl, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL);
 	curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, BUFFER);
-	curl_easy_setopt(curl, CURLOPT_MAXCONNECTS, IDLE_CONNECTIONS);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, options->connect_timeout);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, options->timeout);
 	if (options->proxy)

@@ -1,15 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- lua/types against what there is: every function and field has an entry, and every entry a function or field.
 local core = require "mncni.core"
-local mncni = require "mncni"
 local http = require "mncni.http"
+local httpd = require "mncni.httpd"
+local mncni = require "mncni"
 local net = require "mncni.net"
 
 -- Reads the entries: class -> { fields = { name -> true }, functions = { name -> number of parameters } }, and the
 -- types that are declared, and those that are used, with the line.
 local function read()
   local classes, declared, used = {}, {}, {}
-  for _, file in ipairs { "agent", "core", "http", "kube", "mncni", "modules", "netns", "policy" } do
+  for _, file in ipairs { "agent", "core", "http", "httpd", "kube", "mncni", "modules", "netns", "policy" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -233,6 +234,8 @@ describe("the types for editors", function()
 
   it("have what there is of HTTP", function()
     check("mncni.http", http)
+    check("mncni.httpd", httpd)
+    check("mncni.Httpd", debug.getregistry()["mncni.httpd"].__index)
     check("mncni.Http", debug.getregistry()["mncni.http"].__index)
     local multi <close> = http.multi()
     local request <close> = multi:request { url = "http://127.0.0.1:1" }
