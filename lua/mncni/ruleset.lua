@@ -115,24 +115,21 @@ function ruleset.check(host, want, differs)
   end
 end
 
--- One spelling for each address or range; what a set holds besides (a-b, elements with a comment) keeps its own.
+-- One spelling for each address or range, which is the kernel's, but for a single address: that has a prefix, too. What
+-- else a set holds (a-b) keeps its own.
 local function spelling(elem)
-  local value = type(elem) == "table" and (elem.val or elem.key) or elem
-  local cidr = core.cidr.parse(value)
-  if cidr then
-    return tostring(cidr.network), cidr.network
-  end
-  return value, nil
+  local cidr = core.cidr.parse(elem)
+  return cidr and tostring(cidr.network) or elem
 end
 
--- The elements of a set, spelling -> cidr or false. None when there is no such set.
+-- The elements of a set, spelling -> true. None when there is no such set.
 local function held(host, want, set)
   local have = {}
   local one = { family = want.family, table = want.table, name = set.name }
   if host.nft.set.get(one) then
     for found in host.nft.element.list(one) do
-      local key, cidr = spelling(found.elem)
-      have[key] = cidr or false
+      local elem = type(found.elem) == "table" and (found.elem.val or found.elem.key) or found.elem
+      have[type(elem) == "string" and elem:find("/", 1, true) and elem or spelling(elem)] = true
     end
   end
   return have
@@ -143,7 +140,8 @@ end
 local function make_room(have, comes, goes)
   for i = #comes, 1, -1 do
     local cidr = core.cidr.parse(comes[i])
-    for key, other in pairs(cidr and have or {}) do
+    for key in pairs(cidr and have or {}) do
+      local other = core.cidr.parse(key)
       if other and other:contains(cidr) then
         table.remove(comes, i)
         break
@@ -158,8 +156,8 @@ end
 local function difference(host, want, set, batch)
   local have, goes, comes, wanted = held(host, want, set), {}, {}, {}
   for _, elem in ipairs(set.elem) do
-    local key = spelling(elem)
-    if have[key] == nil and not wanted[key] then
+    local key = have[elem] and elem or spelling(elem)
+    if not have[key] and not wanted[key] then
       comes[#comes + 1] = key
     end
     wanted[key] = true
