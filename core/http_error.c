@@ -34,8 +34,7 @@ static const struct {
 	{ CURLE_SSL_CIPHER, CONFIG, "TLS", "no cipher in common" },
 	{ CURLE_SEND_ERROR, AGAIN, "CLOSED", "the connection broke: try again" },
 	{ CURLE_RECV_ERROR, AGAIN, "CLOSED", "the connection broke: try again" },
-	{ CURLE_GOT_NOTHING, AGAIN, "CLOSED",
-		"the server closed without an answer: is this its HTTP port, or does it want https?" },
+	{ CURLE_GOT_NOTHING, AGAIN, "CLOSED", NULL },
 	{ CURLE_PARTIAL_FILE, AGAIN, "CLOSED", "the answer is not complete: try again" },
 	{ CURLE_UNSUPPORTED_PROTOCOL, NONSENSE, "HTTP", "is there an HTTP server at this port?" },
 	{ CURLE_WEIRD_SERVER_REPLY, NONSENSE, "HTTP", "is there an HTTP server at this port?" },
@@ -49,6 +48,14 @@ static const struct {
 static bool is_alert(const struct mn_http_request *request, CURLcode code)
 {
 	return (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR) && strstr(request->why, " alert ");
+}
+
+// Why a server may close a connection without a word.
+static const char *silence(const struct mn_http_request *request)
+{
+	return strncmp(request->target, "https:", 6) == 0
+		? "the server closed without an answer: does it want a client certificate, or another?"
+		: "the server closed without an answer: is this its HTTP port, or does it want https?";
 }
 
 static void fill(struct mn_http_request *request, const char *name, int code)
@@ -73,6 +80,8 @@ void mn_http_explain(struct mn_http_request *request, CURLcode code)
 			cni = failures[i].code;
 		}
 	}
+	if (strcmp(name, "CLOSED") == 0 && !request->status)
+		remedy = silence(request);
 	mn_fail(&request->err, 0, "request", request->target, "%s%s%s", why, remedy ? "; " : "",
 		remedy ? remedy : "");
 	fill(request, name, cni);

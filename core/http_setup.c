@@ -84,10 +84,10 @@ static int set_target(struct mn_http_request *request, CURLU *url, const struct 
 	char *user = part(url, CURLUPART_USER);
 	int ret = 0;
 
-	if (!scheme || !host || !port || !path)
-		ret = refuse(err, "not a URL that can be asked: ", options->url);
-	else if (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
+	if (scheme && strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)
 		ret = refuse(err, "a URL begins with http:// or https://, not with ", scheme);
+	else if (!scheme || !host || !port || !path)
+		ret = refuse(err, "not a URL that can be asked: ", options->url);
 	else if (user)
 		ret = refuse(
 			err, "a URL carries no user and password here: give an Authorization header", "");

@@ -103,7 +103,7 @@ end
 
 -- world.underlay: family -> the link that has this node's address of that family.
 function Reach:underlay(node)
-  if self.underlays and self.node == node then
+  if self.underlays and self.underlays_of == node then
     return self.underlays
   end
   local underlays, wanted = {}, {}
@@ -122,7 +122,7 @@ function Reach:underlay(node)
       self.of_dev[addr.dev] = true
     end
   end
-  self.own, self.underlays, self.node = wanted, underlays, node
+  self.own, self.underlays, self.underlays_of = wanted, underlays, node
   return underlays
 end
 

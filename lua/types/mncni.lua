@@ -213,6 +213,10 @@ function monitor:next(milliseconds) end
 ---@return integer
 function monitor:fd() end
 
+---From now on without the events that the requests of that socket cause.
+---@param portid integer of net:socket("route"):portid()
+function monitor:leave_out(portid) end
+
 function monitor:close() end
 
 return mncni

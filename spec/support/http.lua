@@ -40,8 +40,11 @@ function http.serve(arguments)
   return server
 end
 
-function http.cleanup()
-  for server in pairs(running) do server:stop() end
+-- Stops all servers, but for one.
+function http.cleanup(kept)
+  for server in pairs(running) do
+    if server ~= kept then server:stop() end
+  end
 end
 
 local function read(path)
@@ -54,7 +57,7 @@ end
 function http.certificates(directory, names)
   spaces.must("mkdir -p %s", directory)
   spaces.must("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-    .. "-subj /CN=authority -keyout ca.key -out ca.pem", directory)
+    .. "-subj %s -keyout ca.key -out ca.pem", directory, "/CN=authority of " .. directory:gsub(".*/", ""))
   local made = { authority = { path = directory .. "/ca.pem", cert = read(directory .. "/ca.pem") } }
   for name, alternatives in pairs(names) do
     spaces.must("cd %s && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=" .. name

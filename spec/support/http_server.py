@@ -60,7 +60,7 @@ def answer(conn, number, method, target, headers, body):
     if path == "/hello":
         conn.sendall(whole("200 OK", b"hello", "X-Connection: %d" % number, "X-Twice: a", "x-twice:b "))
     elif path == "/echo":
-        seen = {"method": method, "target": target, "headers": headers, "body": body.decode("latin-1")}
+        seen = {"method": method, "target": target, "headers": headers, "body": body.hex() if len(body) < 1000 else len(body)}
         conn.sendall(whole("200 OK", json.dumps(seen).encode(), "Content-Type: application/json"))
     elif path == "/chunks":
         conn.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" + head("200 OK", "Transfer-Encoding: chunked"))
@@ -149,10 +149,24 @@ def read_request(reader):
     return line[0], line[1], headers, body
 
 
+# What was sent before is not lost by a reset: the rest of what comes is read.
+def shake_hands(conn):
+    conn = context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
+    try:
+        conn.do_handshake()
+    except OSError:
+        conn.settimeout(2)
+        socket.socket.shutdown(conn, socket.SHUT_WR)
+        while socket.socket.recv(conn, 65536):
+            pass
+        raise
+    return conn
+
+
 def serve(conn, number):
     try:
         if context:
-            conn = context.wrap_socket(conn, server_side=True)
+            conn = shake_hands(conn)
         reader = conn.makefile("rb")
         while (request := read_request(reader)):
             if request[0] == "CONNECT" and options.proxy:

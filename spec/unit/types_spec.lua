@@ -2,13 +2,14 @@
 -- lua/types against what there is: every function and field has an entry, and every entry a function or field.
 local core = require "mncni.core"
 local mncni = require "mncni"
+local http = require "mncni.http"
 local net = require "mncni.net"
 
 -- Reads the entries: class -> { fields = { name -> true }, functions = { name -> number of parameters } }, and the
 -- types that are declared, and those that are used, with the line.
 local function read()
   local classes, declared, used = {}, {}, {}
-  for _, file in ipairs { "agent", "core", "kube", "mncni", "modules", "netns", "policy" } do
+  for _, file in ipairs { "agent", "core", "http", "kube", "mncni", "modules", "netns", "policy" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -228,6 +229,24 @@ describe("the types for editors", function()
     for name in pairs(classes["mncni.World"].fields) do
       assert.is_not_nil(world[name])
     end
+  end)
+
+  it("have what there is of HTTP", function()
+    check("mncni.http", http)
+    check("mncni.Http", debug.getregistry()["mncni.http"].__index)
+    local multi <close> = http.multi()
+    local request <close> = multi:request { url = "http://127.0.0.1:1" }
+    for _, name in ipairs(sorted(classes["mncni.HttpRequest"].fields)) do
+      assert.is_true(pcall(function() return request[name] end), name)
+    end
+    local methods = upvalue(debug.getregistry()["mncni.http.request"].__index, 1)
+    assert.same(sorted(methods), sorted(classes["mncni.HttpRequest"].functions))
+    local _, err = pcall(multi.request, multi, { [("z"):rep(40)] = 1 })
+    local names = {}
+    for name in tostring(err):match "known ones are (.*)$":gmatch "[%w_]+" do
+      names[name] = true
+    end
+    assert.same(sorted(names), sorted(classes["mncni.HttpArguments"].fields))
   end)
 
   it("have the client of Kubernetes, its watches and their handlers", function()
