@@ -85,7 +85,7 @@ $(BUILD)/embed-lines.c: core/embed.lua $(LUA_SRC) $(POLICIES)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(LUA) core/embed.lua $@ lines $(LUA_SRC) $(POLICIES)
 
-$(BUILD)/obj/embed%.o: $(BUILD)/embed%.c
+$(EMBED_OBJ) $(BUILD)/obj/embed-lines.o: $(BUILD)/obj/%.o: $(BUILD)/%.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) -Icore -c -o $@ $<

@@ -240,6 +240,30 @@ describe("the agent", function()
       assert.is_true(agent:alive())
     end)
 
+    it("a policy from examples/ that a configuration names from now on", function()
+      local function config_with(more)
+        node:write("agent.lua", ('return { node = "n1", nodes = "file:%s", policies = { "routes"%s } }\n'):format(
+          node.nodes_file, more))
+      end
+      local function rule()
+        return (node.space:must "ip rule show"):find("1000:%s+from all to 198.51.100.0/24 lookup 100") ~= nil
+      end
+      undo()
+      config_with ""
+      local agent = node:start_agent { node = false, nodes = false, config = node.scratch .. "/agent.lua" }
+      node:wait_routes(want())
+      node.record.labels = { ["example.com/storage"] = "fast" }
+      cluster:write_nodes()
+      node.space:must("cp examples/storage.lua %s", node.scratch .. "/policies/storage.lua")
+      config_with ', "storage"'
+      assert.is_true(clock.wait(rule), agent:stderr())
+      node.record.labels["example.com/storage"] = "slow"
+      cluster:write_nodes()
+      assert.is_true(clock.wait(function() return not rule() end), agent:stderr())
+      node.record.labels = nil
+      assert.are.same(want(), (node:routes()))
+    end)
+
     it("a policy of one's own when that changes, and keeps the last good one", function()
       undo()
       cluster.n2.record.labels = { zone = "far" }

@@ -53,6 +53,17 @@ describe("the agent, while the list of nodes changes,", function()
     assert.are.same({ 2, 1 }, { cluster.n1:tunnel_entries() })
     cluster.n3:readdress(43)
     settles "a node on the link re-addressed"
+    -- Long before the list says so, and long after.
+    cluster.n3:readdress(44)
+    clock.sleep(100)
+    settles "a node re-addressed long ago"
+    local record = cluster.n3.record
+    cluster.n3.record = setmetatable({ addresses = { "10.0.1.45", "fd00:0:0:1::45" } }, { __index = record })
+    cluster:write_nodes()
+    cluster.n1:wait_routes(cluster.n1:expected(cluster:by_segment "vxlan"))
+    clock.sleep(100)
+    cluster.n3:readdress(45)
+    settles "a node said to have other addresses, when it has them"
   end)
 
   it("follows a node to another podCIDR", function()

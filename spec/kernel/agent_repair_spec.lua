@@ -103,6 +103,22 @@ describe("the agent", function()
     node:wait_routes(want())
   end)
 
+  it("finds what went in a flood of events that it could not read", function()
+    local agent = start()
+    node:wait_routes(want())
+    local lines = {}
+    for i = 0, 19999 do
+      local route = ("blackhole 10.200.%d.%d"):format(i // 256, i % 256)
+      lines[i + 1], lines[20003 + i] = "route add " .. route, "route del " .. route
+    end
+    lines[20001], lines[20002] = "route del 10.244.2.0/24", "route del 10.244.3.0/24"
+    agent:signal "STOP"
+    node.space:must("ip -batch %s", node:write("flood", table.concat(lines, "\n") .. "\n"))
+    agent:signal "CONT"
+    clock.figure("repaired: routes that went in a flood", node:wait_routes(want()))
+    assert.is_true(agent:alive())
+  end)
+
   it("reaches nodes through another gateway when the machine's routes change", function()
     start()
     node:wait_routes(want())

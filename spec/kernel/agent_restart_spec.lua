@@ -9,6 +9,9 @@ local spaces = require "spec.support.netns"
 local RESTARTS = tonumber(os.getenv "MNCNI_RESTARTS" or "10")
 local GHOSTS = 500
 
+-- Milliseconds in which a node is to be right after a start; sanitizers have their own time.
+local LIMIT = os.getenv "RING_PRELOAD" and 10000 or 2000
+
 describe("the agent, started again,", function()
   local before, cluster, node
 
@@ -49,10 +52,10 @@ describe("the agent, started again,", function()
     cluster.extra = {}
     cluster:write_nodes()
     agent = node:start_agent { policy = "routes" }
-    node:wait_routes(want, 2000)
+    node:wait_routes(want, LIMIT)
     local taken = clock.now() - agent.started
     clock.figure(("start after %d nodes went, to the exact table"):format(GHOSTS), taken)
-    assert.is_true(taken < 2000)
+    assert.is_true(taken < LIMIT)
     assert.is_true(tunnel_has(2, 1))
   end)
 
@@ -74,9 +77,14 @@ describe("the agent, started again,", function()
   end)
 
   it(("loses no packet while it is killed %d times"):format(RESTARTS), function()
+    -- A further node in the list, whose route goes while no agent runs, shows when the next one has done its work.
+    cluster.extra = cluster.ghosts(1)
+    local ghost = cluster.extra[1].pod_cidrs[1]
+    cluster:write_nodes()
     cluster:start_agents { policy = "routes" }
     cluster:wait_routes(cluster:by_segment "vxlan")
     assert.are.same({}, (cluster:ping_matrix()))
+    local want = node:expected(cluster:by_segment "vxlan")
     local pings = {}
     for _, peer in ipairs { cluster.n2, cluster.n3 } do
       for _, family in ipairs(cluster.families) do
@@ -90,8 +98,15 @@ describe("the agent, started again,", function()
     local monitor <close> = node.net:monitor { "route", "link" }
     for i = 1, RESTARTS do
       node:stop_agents "KILL"
+      if i % 2 == 0 then
+        node.net.route.absent { dst = ghost }
+      end
       local agent = node:start_agent { policy = "routes" }
-      clock.sleep(i % 4 == 0 and 200 or 10 * (i % 7))
+      if i % 2 == 0 then
+        node:wait_routes(want)
+      else
+        clock.sleep(7 * (i % 16))
+      end
       assert.is_true(agent:alive(), agent:stderr())
     end
     node:stop_agents "KILL"
@@ -99,14 +114,15 @@ describe("the agent, started again,", function()
       local sent, received = one.ping.stop()
       assert.are.equal(sent, received, one.what)
       assert.is_true(sent > RESTARTS)
-      clock.figure(("%d of %d packets received, %s"):format(received, sent, one.what), 0)
+      clock.figure(one.what, ("%d of %d packets received"):format(received, sent))
     end
     while true do
       local event = monitor:next(0)
       if not event then
         break
       end
-      if event.value and (event.value.protocol == "mncni" or event.object == "link") then
+      local value = event.value or {}
+      if (value.protocol == "mncni" or event.object == "link") and tostring(value.dst) ~= ghost then
         events[#events + 1] = tostring(event)
       end
     end

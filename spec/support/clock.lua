@@ -54,9 +54,9 @@ function clock.until_event(space, groups, action, is_it, deadline)
   return nil, table.concat(seen, "\n")
 end
 
--- Prints a measured figure.
-function clock.figure(what, milliseconds)
-  print(("    %s: %.1f ms"):format(what, milliseconds))
+-- Prints what was measured: milliseconds, or a text.
+function clock.figure(what, measured)
+  print(("    %s: %s"):format(what, type(measured) == "number" and ("%.1f ms"):format(measured) or measured))
 end
 
 return clock

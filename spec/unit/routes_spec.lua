@@ -106,8 +106,8 @@ describe("the policy routes", function()
     } }
     assert.same({
       DIRECT[1], DIRECT[2], "10.244.4.0/24 via 10.244.4.0 dev mncni-vxlan onlink",
-      "fd00:0:0:4::/64 via fe80::4c43:aff:fe00:4 dev mncni-vxlan", "10.244.5.0/24 via 10.244.5.0 dev mncni-vxlan onlink",
-      "fd00:0:0:5::/64 via fd01::5 dev eth0",
+      "fd00:0:0:4::/64 via fe80::4c43:aff:fe00:4 dev mncni-vxlan",
+      "10.244.5.0/24 via 10.244.5.0 dev mncni-vxlan onlink", "fd00:0:0:5::/64 via fd01::5 dev eth0",
     }, lines(desired(given)))
   end)
 
