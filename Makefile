@@ -21,6 +21,7 @@ TEST_PACKAGES := lua-busted iproute2 nftables iputils-ping util-linux procps str
 	containernetworking-plugins valgrind
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
+KUBERNETES_PACKAGES := lua-busted iproute2 nftables util-linux etcd-server curl openssl python3
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -158,6 +159,8 @@ deps-build:
 	$(call need,$(BUILD_PACKAGES))
 deps-test: deps-build
 	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(CONTAINERD_PACKAGES))
+deps-kubernetes: deps-build
+	$(call need,$(KUBERNETES_PACKAGES))
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
@@ -222,6 +225,12 @@ check-faults check-faults-short: all $(UNPRELOAD)
 		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
 .PHONY: check-faults check-faults-short
 
+# A real kube-apiserver, made once from Debian's source package, and nodes as large as a cloud's; not a part of `make test`.
+check-kubernetes: deps-kubernetes all $(UNPRELOAD)
+	$(Q)MNCNI_KUBERNETES=$$(deploy/lab/build kube-apiserver) && export MNCNI_KUBERNETES && \
+		$(SPEC_ENV) spec/support/ring kubernetes $(ARGS)
+.PHONY: check-kubernetes
+
 # Memory, as valgrind sees it, which cannot run what has sanitizers in it.
 check-valgrind: all
 	$(if $(filter 1,$(SAN)),$(error check-valgrind is for a build without SAN=1))
@@ -231,7 +240,7 @@ check-valgrind: all
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
 LINT_C := $(CORE_SRC) $(HTTP_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
-SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
+SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
@@ -286,4 +295,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all deps-build deps-test deps-demo test demo cni-bin spec-tools install clean
+.PHONY: all deps-build deps-test deps-kubernetes deps-demo test demo cni-bin spec-tools install clean

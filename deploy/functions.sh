@@ -17,3 +17,20 @@ wait_until() {
 		sleep 0.05
 	done
 }
+
+# need PACKAGE...: installs those of Debian's packages that are missing; without any it does nothing and needs no network.
+need() {
+	absent=
+	for package in "$@"; do
+		case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
+		'install ok installed') ;;
+		*) absent="$absent $package" ;;
+		esac
+	done
+	[ -n "$absent" ] || return 0
+	echo "Installing$absent" >&2
+	# shellcheck disable=SC2086 # a list of words
+	said=$({ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+		install $absent; } 2>&1) || fail "cannot install$absent:
+$(echo "$said" | tail -n 20)"
+}
