@@ -210,6 +210,7 @@ describe("following a real API server", function()
     -- A watch of 15 s instead of 300 to 600; the server sends a bookmark before its end.
     local follower = synced({ field_selector = "metadata.name=n000001" }, { random = function() return -0.95 end })
     local version = follower.watch.resource_version
+    follower:pass(1) -- the watch has begun
     for i = 1, 5 do annotate("n000002", tostring(i)) end
     follower:wait("the bookmark", function() return follower.watch.resource_version ~= version end, 30)
     version = follower.watch.resource_version
@@ -243,7 +244,9 @@ describe("following a real API server", function()
       local words = { "spec/support/broken_proxy", port, kube.url, kube.ca, who.cert, who.key, file }
       for i, word in ipairs(words) do words[i] = spaces.quote(word) end
       proxy = spaces.must(table.concat(words, " ") .. " >/dev/null 2>&1 & echo $!")
-      spaces.must("for i in $(seq 200); do curl -s --noproxy '*' %s/ >/dev/null && exit; sleep 0.05; done; exit 1", url)
+      -- 7 says that nobody listens; any other outcome will do.
+      local ask = "curl -s -o /dev/null --noproxy '*' " .. url
+      spaces.must(("for i in $(seq 200); do %s; [ $? = 7 ] || exit 0; sleep 0.1; done; exit 1"):format(ask))
     end
 
     local function stop()
