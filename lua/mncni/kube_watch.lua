@@ -28,10 +28,10 @@ local DOCUMENT = 4 << 20 -- bytes of one object
 -- What a request's error is called when an answer came that is none.
 local CONTENT = { JSON = true, SIZE = true, ENCODING = true, HTTP = true }
 
--- Of an object, of the head of a list or a Status, what is needed here.
+-- What is needed here of an object, of a Status in its place, and of the head of a list.
 local OBJECT = { name = true, namespace = true, uid = true, resourceVersion = true }
-local STATUS = { kind = true, code = true, reason = true, message = true }
-local HEAD = { metadata = { resourceVersion = true, continue = true } }
+local STATUS = { code = true, reason = true, message = true }
+local HEAD = { kind = true, metadata = { resourceVersion = true, continue = true } }
 
 local Watch = {}
 Watch.__index = Watch
@@ -62,7 +62,7 @@ function kube_watch.new(client, args)
   local keep = args.keep and with(args.keep, { metadata = OBJECT })
   return setmetatable({
     client = client, path = args.path, handler = args.handler, keep = keep, page = args.page or 500,
-    keep_event = keep and with({ type = true, object = with(keep, STATUS) }, STATUS),
+    keep_event = keep and { type = true, object = with(keep, STATUS) },
     selectors = { labelSelector = args.selector, fieldSelector = args.field_selector },
     resource_version = args.resource_version, synced = args.resource_version ~= nil,
     next = args.resource_version == nil and "consistent" or nil,
@@ -151,7 +151,7 @@ function Watch:list_page(now, continue)
   end
   self.continued = continue ~= nil
   return self:open(now, "list", query, {
-    items = { "items", each = true }, keep = self.keep, also = with(HEAD, STATUS), max = DOCUMENT,
+    items = { "items", each = true }, keep = self.keep, also = HEAD, max = DOCUMENT,
   })
 end
 
@@ -192,7 +192,7 @@ function Watch:expired(now)
   return self:start(now)
 end
 
--- An answer other than 200, with the Status that came with it.
+-- A refusal, by the HTTP status or in the stream, with the Status that says why.
 function Watch:refused(now, status, status_object)
   if status == 410 then
     return self:expired(now)
@@ -262,9 +262,7 @@ function Watch:read(now)
   for _, text in ipairs((request:take())) do
     local value, problem = decode(text)
     local wrong
-    if request.status ~= 200 then
-      self.head = value and (value.list or value) or self.head
-    elseif not value then
+    if not value then
       wrong = failure("dear", "what came is not understood: " .. problem)
     elseif self.state == "list" then
       wrong = self:listed(value)
@@ -329,8 +327,8 @@ end
 function Watch:ended(now)
   local request = self.request
   local err, status = request.error, request.status
-  if status and status ~= 200 then
-    return self:refused(now, status, self.head)
+  if status and (status < 200 or status >= 300) then
+    return self:refused(now, status, (decode(request:body())))
   elseif err and CONTENT[err.name] then
     return failure("dear", err.message or tostring(err))
   elseif self.state == "watch" and status then

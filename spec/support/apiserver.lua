@@ -26,7 +26,7 @@ function Request:take()
 end
 
 function Request:body()
-  return self.text
+  return self.text or ""
 end
 
 function Request:close()
@@ -173,9 +173,6 @@ function apiserver:refuse(status, message, headers)
   local words = { kind = "Status", code = status, reason = "Reason", message = message }
   self.last.status, self.last.done, self.last.headers = status, true, headers or {}
   self.last.text = json.encode(words)
-  if self.last.args.pick then
-    self:pick(self.last.text)
-  end
   self:step()
 end
 

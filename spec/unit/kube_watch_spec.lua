@@ -271,8 +271,8 @@ describe("a watch", function()
         api:finish { name = "CLOSED", message = "transfer closed with outstanding read data remaining" }
       end,
       ["a page of a proxy"] = function()
-        api.last.status = 502
-        api:finish { name = "JSON", message = "expected a value, found '<'" }
+        api.last.status, api.last.text = 502, "<html>"
+        api:finish()
       end,
       ["a raise in convert"] = function()
         watch.handler.convert = function() error "no" end
@@ -335,8 +335,8 @@ describe("a watch", function()
       watch = api:watch()
       api:step()
       for _ = 1, 6 do
-        api.last.status = 502
-        api:finish { name = "JSON", message = "expected a value, found '<'" }
+        api.last.status, api.last.text = 502, "<html>"
+        api:finish()
         api:pass(4000)
       end
       assert.is_truthy(api:said():find "; failed 4000: HTTP 502$")
