@@ -194,8 +194,8 @@ function config.read(words)
     for _, policy in ipairs(result.policies) do
       for _, other in ipairs(before) do
         if other.name == policy.name then
-        policy.given, policy.where = other.given, other.where
-      end
+          policy.given, policy.where = other.given, other.where
+        end
       end
     end
   end
