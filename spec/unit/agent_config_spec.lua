@@ -71,7 +71,7 @@ describe("the configuration file of mncni-agent", function()
     }]])
     local conf = config.read { "--config", path, "--node", "n2" }
     assert.equal("n2", conf.node)
-    assert.same({ name = "routes", given = { mode = "vxlan" } }, conf.policies[1])
+    assert.same({ name = "routes", given = { mode = "vxlan" }, where = path }, conf.policies[1])
     assert.same({ address = "::1", port = 9100 }, conf.metrics)
     assert.equal(60000, conf.resync)
     assert.same({ path }, conf.files)
