@@ -63,8 +63,7 @@ function policy.desired(world, conf)
     elseif not way.tunnel then
       table.insert(list, { dst = dst, gateway = way.gateway, dev = way.dev })
     elseif has[cidr.family] then
-      -- The peer's end of the tunnel has the first address of its range, which no pod gets; for IPv6 one of the link,
-      -- as the kernel takes no gateway that another route leads to, even if that route is the one to be replaced.
+      -- The peer's end of the tunnel has the first address of its range, which no pod gets, or an IPv6 one of the link.
       local v4, dev, key = cidr.family == "inet", way.tunnel.dev, way.tunnel.dev .. way.mac
       local gateway = v4 and cidr.address or way.link_local
       table.insert(list, { dst = dst, gateway = gateway, dev = dev, flags = v4 and { "onlink" } or nil })

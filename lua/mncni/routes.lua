@@ -48,7 +48,9 @@ function routes.mac(address)
   return ("4e:43:%02x:%02x:%02x:%02x"):format(value.bytes:byte(1, 4))
 end
 
--- link_local(mac) is the IPv6 address of a link that goes with a MAC address (RFC 4291, appendix A).
+-- link_local(mac) is the IPv6 address of a link that goes with a MAC address (RFC 4291, appendix A). As a gateway it has
+-- the advantage that the kernel takes no other that a route over another device leads to, even if that route is the one
+-- to be replaced.
 function routes.link_local(mac)
   local bytes = {}
   for byte in mac:gmatch "%x%x" do
