@@ -208,6 +208,13 @@ describe("naivebridge with", function()
     { "an empty journal", "> $JOURNAL", true },
     { "a journal cut short in its last line", "truncate -s -10 $JOURNAL", true },
     { "a journal of garbage", "head -c 4000 /dev/urandom > $JOURNAL", true },
+    { "a journal that is only {}", "echo '{}' > $JOURNAL", true },
+    { "a journal that is only a list", "echo '[1]' > $JOURNAL", true },
+    { "a journal that begins with its second line", "sed -i 1d $JOURNAL", true },
+    { "a journal that ends with its first line", "sed -i '2,$d' $JOURNAL", true },
+    { "a journal that ends with its second line", "sed -i '3,$d' $JOURNAL", true },
+    { "a journal without its last line", "sed -i '$d' $JOURNAL", true },
+    { "a journal that is only a result", "sed -i '$!d' $JOURNAL", true },
     { "a journal with garbage in the middle", "sed -i '2s/.*/{\"undo\":/' $JOURNAL", true },
     { "a journal of zeros", "head -c 4000 /dev/zero > $JOURNAL", true },
     { "a directory as journal", "rm $JOURNAL && mkdir $JOURNAL", false },
@@ -229,8 +236,10 @@ describe("naivebridge with", function()
       assert.are.equal(0, add().status)
       sh(shape[2])
       local outcome = world:call "DEL"
-      -- Without a journal nothing tells of the link, which goes with its namespace; the address is known by name.
-      if outcome.status == 0 then assert.are.equal("", held()) end
+      if outcome.status == 0 then
+        assert.are.equal("", held())
+        assert.are.equal("", linked())
+      end
       if shape.after then sh(shape.after) end
       if shape[3] ~= nil then assert.are.equal(shape[3], outcome.status == 0, outcome.stdout) end
       -- What an administrator may always do; the address comes free all the same.
