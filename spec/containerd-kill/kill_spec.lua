@@ -75,10 +75,15 @@ describe("containerd killed in the middle of a burst of " .. BURST .. " pods", f
     return table.unpack(results[1] and results or error(results[2], 0), 2, results.n)
   end
 
-  -- Removes what containerd itself has forgotten, as an administrator does: namespaces, and results in libcni's cache.
+  -- Removes what containerd itself has forgotten, as an administrator does: shims, with the container that each has made
+  -- and never starts (which holds its namespace), namespaces, and results in libcni's cache.
   local function forget(living)
     local kept = {}
-    for _, pod in ipairs(living) do kept[pod.netns:match "[^/]*$"] = true end
+    for _, pod in ipairs(living) do kept[pod.netns:match "[^/]*$"], kept[pod.id] = true, true end
+    for line in lab.try("pgrep", "-a", "-x", "containerd-shim"):gmatch "[^\n]+" do
+      local shim, id = line:match "^(%d+) .* %-id (%x+)"
+      if not kept[id] then lab.try("sh", "-c", ("kill -KILL $(pgrep -P %s) %s"):format(shim, shim)) end
+    end
     for _, name in ipairs(lab.list "/run/netns") do
       if not kept[name] then lab.run("ip", "netns", "delete", name) end
     end
