@@ -347,8 +347,10 @@ int mn_journal_peek(const char *path, char **text, struct mn_error *err)
 	snprintf(journal.path, sizeof(journal.path), "%s", path);
 	if (fstat(fd, &st) < 0)
 		return io_error(err, "read", path, "the journal cannot be read");
-	if (!S_ISREG(st.st_mode))
-		return mn_fail(err, EINVAL, "read", path, "it is no regular file, so no journal");
+	if (!S_ISREG(st.st_mode)) {
+		errno = EINVAL;
+		return io_error(err, "read", path, "it is no regular file, so no journal");
+	}
 	return mn_journal_read(&journal, text, err);
 }
 

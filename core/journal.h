@@ -65,7 +65,8 @@ void mn_journal_set_active(const struct mn_journal *journal);
 
 // Undoes what the journal lists, last entry first, and removes the journal once all of it is undone. What is
 // gone already is fine. Of a journal of an earlier boot, only what is kept on disk is undone. Goes on after a
-// failure; the first one is returned and keeps the journal for a later try.
+// failure, also one to read a line or an entry; the first one is returned and keeps the journal for a later
+// try. A line that the end of the file cuts short was never followed by its change: it is passed over.
 int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error *err);
 
 #endif

@@ -77,8 +77,9 @@ static int open_netns(const cJSON *entry, int *fd, struct mn_error *err)
 	return 0;
 }
 
-// Copies the strings of a JSON array, or of an object as "key=value", into a NULL-terminated list.
-static char **string_list(const cJSON *from)
+// Copies the strings of a JSON array, or of an object as "key=value", into a NULL-terminated list. *whole
+// tells whether there is nothing else in it.
+static char **string_list(const cJSON *from, bool *whole)
 {
 	int n = cJSON_GetArraySize(from), count = 0;
 	char **list = calloc((size_t)n + 1, sizeof(*list));
@@ -98,6 +99,7 @@ static char **string_list(const cJSON *from)
 		if (list[count])
 			count++;
 	}
+	*whole = list && count == n;
 	return list;
 }
 
@@ -113,15 +115,16 @@ static int undo_lease(const cJSON *entry, struct mn_error *err)
 	const char *dir = mn_undo_string(entry, "dir"), *container = mn_undo_string(entry, "container");
 	const char *ifname = mn_undo_string(entry, "ifname");
 	char **addresses;
+	bool whole;
 	size_t n = 0;
 	int ret;
 
 	if (!dir || !container || !ifname)
 		return mn_undo_bad_entry(err, "lease", "dir");
-	addresses = string_list(cJSON_GetObjectItemCaseSensitive(entry, "addresses"));
+	addresses = string_list(cJSON_GetObjectItemCaseSensitive(entry, "addresses"), &whole);
 	if (!addresses)
 		return mn_fail(err, ENOMEM, "undo", "lease", "no memory");
-	while (addresses[n])
+	while (whole && addresses[n]) // of a list with holes, the store is asked
 		n++;
 	ret = mn_store_release(dir, container, ifname, (const char *const *)addresses, n, LOCK_WAIT_MS, err);
 	free_list(addresses);
@@ -148,13 +151,16 @@ static int undo_exec(const cJSON *entry, struct mn_error *err)
 {
 	const cJSON *timeout = cJSON_GetObjectItemCaseSensitive(entry, "timeout");
 	const char *input = mn_undo_string(entry, "stdin");
-	char **argv = string_list(cJSON_GetObjectItemCaseSensitive(entry, "argv"));
-	char **env = string_list(cJSON_GetObjectItemCaseSensitive(entry, "env"));
+	bool argv_whole, env_whole;
+	char **argv = string_list(cJSON_GetObjectItemCaseSensitive(entry, "argv"), &argv_whole);
+	char **env = string_list(cJSON_GetObjectItemCaseSensitive(entry, "env"), &env_whole);
 	struct mn_exec_result result = { 0 };
 	int ret = 0;
 
-	if (!argv || !env || !argv[0]) {
+	if (!argv_whole || !argv[0]) {
 		ret = mn_undo_bad_entry(err, "exec", "argv");
+	} else if (!env_whole) {
+		ret = mn_undo_bad_entry(err, "exec", "env");
 	} else {
 		struct mn_exec what = {
 			.path = argv[0],
@@ -239,8 +245,10 @@ static int undo_line(const cJSON *undo, enum mn_undo_mode mode, bool earlier, st
 	const cJSON *entry;
 	int first = 0;
 
+	if (!undo || cJSON_IsNull(undo))
+		return 0;
 	if (!cJSON_IsArray(undo))
-		return cJSON_IsObject(undo) ? undo_entry(undo, mode, earlier, err) : 0;
+		return undo_entry(undo, mode, earlier, err);
 	cJSON_ArrayForEach (entry, undo) {
 		struct mn_error one = { 0 };
 		int ret = undo_entry(entry, mode, earlier, &one);

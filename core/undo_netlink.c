@@ -184,6 +184,30 @@ static bool is_frame(const struct nlmsghdr *nlh)
 	return nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN || nlh->nlmsg_type == NFNL_MSG_BATCH_END;
 }
 
+// Tells whether the bytes are requests and nothing else: for nf_tables the whole of one transaction. Without
+// its end the kernel says yes to each part and does none.
+static bool is_whole(const char *bytes, size_t len, bool netfilter)
+{
+	const struct nlmsghdr *nlh = (const struct nlmsghdr *)bytes;
+	int left = (int)len, requests = 0;
+	bool ended = false;
+
+	if (netfilter) {
+		if (!mn_nl_fits(nlh, left) || nlh->nlmsg_type != NFNL_MSG_BATCH_BEGIN)
+			return false;
+		nlh = mnl_nlmsg_next(nlh, &left);
+	}
+	for (; !ended && mn_nl_fits(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+		if (!netfilter || !is_frame(nlh))
+			requests++;
+		else if (nlh->nlmsg_type == NFNL_MSG_BATCH_END)
+			ended = true;
+		else
+			return false;
+	}
+	return left <= 0 && requests > 0 && ended == netfilter;
+}
+
 // Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
 // removes was not there.
 static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
@@ -204,8 +228,7 @@ static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, 
 		last = nlh->nlmsg_seq;
 	}
 	*gone = false;
-	ret = last ? mn_nl_exchange(nl, &request, last, &nl->in, err)
-		   : mn_undo_bad_entry(err, "netlink", "message");
+	ret = mn_nl_exchange(nl, &request, last, &nl->in, err);
 	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
 		int errnum = mn_nl_errno(answer);
 
@@ -255,9 +278,9 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	size_t len;
 	int ret;
 
-	if (!hex || !protocol || unhex(hex, &bytes, &len) < 0)
+	netfilter = protocol && strcmp(protocol, "netfilter") == 0;
+	if (!hex || !protocol || unhex(hex, &bytes, &len) < 0 || !is_whole(bytes, len, netfilter))
 		return mn_undo_bad_entry(err, "netlink", "message");
-	netfilter = strcmp(protocol, "netfilter") == 0;
 	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
 	if (ret == 0)
 		ret = send_requests(&nl, bytes, len, &gone, err);
@@ -277,7 +300,7 @@ static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error 
 	int ret;
 
 	*in_use = false;
-	if (unhex(hex, &request, &len) < 0 || len < NLMSG_HDRLEN)
+	if (unhex(hex, &request, &len) < 0 || !is_whole(request, len, false))
 		return mn_undo_bad_entry(err, "sysctl", "unless");
 	ret = mn_nl_open(&nl, NETLINK_NETFILTER, netns, err);
 	if (ret == 0)

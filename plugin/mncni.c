@@ -85,12 +85,16 @@ static void record_failure(int code, const char *message)
 	(void)mn_record_write(state_dir && *state_dir ? state_dir : STATE_DIR, &record, NULL);
 }
 
-// Prints the CNI error document, records the call and returns the exit status.
+// Prints the CNI error document, records the call and returns the exit status. Who stops the call from here
+// on comes too late: there is one document.
 static int print_error(int code, const char *message, const char *details)
 {
 	cJSON *document = cJSON_CreateObject();
 	char *text = NULL;
+	sigset_t all;
 
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
 	record_failure(code, message);
 	if (cJSON_AddStringToObject(document, "cniVersion", CNI_VERSION) &&
 		cJSON_AddNumberToObject(document, "code", code) &&

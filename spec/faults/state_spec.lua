@@ -4,6 +4,8 @@
 
 local core = require "mncni.core"
 local faults = require "spec.support.faults"
+local lfs = require "lfs"
+local record = require "mncni.record"
 local spaces = require "spec.support.netns"
 
 local JOURNAL = "%s/attachments/faults/victim@naivebridge@eth0"
@@ -17,7 +19,7 @@ describe("naivebridge with", function()
 
   local function sh(command)
     return spaces.must((command:gsub("$STATE", world.state):gsub("$NET", world.networks .. "/faults")
-      :gsub("$JOURNAL", JOURNAL:format(world.state))))
+      :gsub("$JOURNAL", JOURNAL:format(world.state)):gsub("$RING", world.state .. "/calls.ring")))
   end
 
   -- The names of the address files that name the victim.
@@ -65,8 +67,6 @@ describe("naivebridge with", function()
       after = "rm -rf $STATE $STATE.real" },
     { "a link that leads nowhere as state directory", "rm -rf $STATE && ln -s /nowhere/at/all $STATE", 5,
       after = "rm $STATE" },
-    { "garbage as the record of calls", "head -c 300000 /dev/urandom > $STATE/calls", 0 },
-    { "a directory as the record of calls", "rm -f $STATE/calls && mkdir $STATE/calls", 0 },
     { "100 000 files beside the journals", "cd $STATE/attachments/faults && seq 100000 | xargs touch", 0 },
     { "an empty journal", "touch $JOURNAL", 0 },
     { "a journal whose only line was cut short", "printf '{\"format\":1' > $JOURNAL", 0 },
@@ -113,6 +113,94 @@ describe("naivebridge with", function()
     end)
   end
 
+  local function all(slots) return slots end
+  local function none() return {} end
+  local function one(slots) return { slots[1] } end
+  local function but_second(slots) return { slots[1], false, table.unpack(slots, 3) } end
+
+  -- What is done to the record of calls, and which records that leaves.
+  local spoiled = {
+    { "nothing", "rm $RING", none },
+    { "an empty file", "> $RING", none },
+    { "garbage", "head -c 300000 /dev/urandom > $RING", none },
+    { "zeros", "head -c 300000 /dev/zero > $RING", none },
+    { "a ring cut short in its header", "truncate -s 30 $RING", none },
+    { "a ring cut short behind its header", "truncate -s 1024 $RING", none },
+    { "a ring cut short in its second record", "truncate -s 2500 $RING", one },
+    { "a ring with a header of garbage", "head -c 1024 /dev/urandom | dd of=$RING conv=notrunc status=none", all },
+    { "a ring with garbage in its second record",
+      "head -c 1024 /dev/urandom | dd of=$RING bs=1024 seek=2 conv=notrunc status=none", but_second },
+    { "a ring that goes nowhere", "sed -i '1s/next=[0-9]*/next=0/' $RING", all },
+    { "a ring of another size", "sed -i '1s/slots=256/slots=128/' $RING", all },
+    { "a ring of an older format", "sed -i '1s/format=1/format=0/' $RING", all },
+    { "a ring that is too large", "truncate -s 20M $RING", all },
+  }
+
+  -- What stands in its place and is left as it is, without a record, until somebody takes it away.
+  local obstacles = {
+    { "a ring of a newer format", "sed -i '1s/format=1/format=2/' $RING" },
+    { "a directory", "rm -rf $RING && mkdir -p $RING/calls.ring" },
+    { "a link", "ln -sfn /etc/passwd $RING" },
+    { "a link that leads nowhere", "ln -sfn /run/tmp/nowhere $RING" },
+    { "a pipe", "rm -f $RING && mkfifo $RING" },
+  }
+
+  local function records()
+    local list = {}
+    for i, call in ipairs(record.list(world.state)) do
+      list[i] = ("%s of %s: %d"):format(call.verb, call.container, call.code)
+    end
+    return list
+  end
+
+  local function newest_first(slots)
+    local list = {}
+    for i = #slots, 1, -1 do list[#list + 1] = slots[i] or nil end
+    return list
+  end
+
+  local calls = { ADD = add, DEL = del }
+  local RECORDED = { ADD = { "ADD of victim: 0", "CHECK of victim: 0" }, DEL = { "DEL of victim: 0" } }
+
+  local function works(verb)
+    assert.are.equal(0, calls[verb]().status)
+    if verb == "DEL" then assert.are.same({}, world:left()) end
+  end
+
+  for _, shape in ipairs(spoiled) do
+    it(shape[1] .. " as the record of calls: ADD and DEL work, and are recorded", function()
+      local slots = { "ADD of neighbour: 0", "ADD of victim: 0", "DEL of victim: 0" }
+      for _, verb in ipairs { "ADD", "DEL" } do
+        assert.are.same(newest_first(slots), records())
+        sh(shape[2])
+        slots = shape[3](slots)
+        works(verb)
+        table.move(RECORDED[verb], 1, #RECORDED[verb], #slots + 1, slots)
+      end
+      assert.are.same(newest_first(slots), records())
+      if shape[3] == none then -- what was there is gone, not only hidden
+        assert.is_true(lfs.attributes(world.state .. "/calls.ring", "size") <= (256 + 1) * 1024)
+      end
+    end)
+  end
+
+  for _, shape in ipairs(obstacles) do
+    it(shape[1] .. " as the record of calls: ADD and DEL work, leave it, and are recorded once it is gone", function()
+      local look = "find $RING -printf '%P %y %i %s %l\\n'; [ -f $RING ] && sha256sum $RING; "
+        .. "sha256sum /etc/passwd; ls /run/tmp"
+      for _, verb in ipairs { "ADD", "DEL" } do
+        sh(shape[2])
+        local before = sh(look)
+        assert.are.equal(0, calls[verb]().status)
+        assert.are.equal(before, sh(look))
+      end
+      sh "rm -r $RING"
+      works "ADD"
+      works "DEL"
+      assert.are.same({ "DEL of victim: 0", "CHECK of victim: 0", "ADD of victim: 0" }, records())
+    end)
+  end
+
   -- What is done to the state of a pod that is there, and whether its DEL works (true, false, or nil: either).
   local before_del = {
     { "no state directory", "rm -rf $STATE" },
@@ -120,6 +208,13 @@ describe("naivebridge with", function()
     { "an empty journal", "> $JOURNAL", true },
     { "a journal cut short in its last line", "truncate -s -10 $JOURNAL", true },
     { "a journal of garbage", "head -c 4000 /dev/urandom > $JOURNAL", true },
+    { "a journal that is only {}", "echo '{}' > $JOURNAL", true },
+    { "a journal that is only a list", "echo '[1]' > $JOURNAL", true },
+    { "a journal that begins with its second line", "sed -i 1d $JOURNAL", true },
+    { "a journal that ends with its first line", "sed -i '2,$d' $JOURNAL", true },
+    { "a journal that ends with its second line", "sed -i '3,$d' $JOURNAL", true },
+    { "a journal without its last line", "sed -i '$d' $JOURNAL", true },
+    { "a journal that is only a result", "sed -i '$!d' $JOURNAL", true },
     { "a journal with garbage in the middle", "sed -i '2s/.*/{\"undo\":/' $JOURNAL", true },
     { "a journal of zeros", "head -c 4000 /dev/zero > $JOURNAL", true },
     { "a directory as journal", "rm $JOURNAL && mkdir $JOURNAL", false },
@@ -141,8 +236,10 @@ describe("naivebridge with", function()
       assert.are.equal(0, add().status)
       sh(shape[2])
       local outcome = world:call "DEL"
-      -- Without a journal nothing tells of the link, which goes with its namespace; the address is known by name.
-      if outcome.status == 0 then assert.are.equal("", held()) end
+      if outcome.status == 0 then
+        assert.are.equal("", held())
+        assert.are.equal("", linked())
+      end
       if shape.after then sh(shape.after) end
       if shape[3] ~= nil then assert.are.equal(shape[3], outcome.status == 0, outcome.stdout) end
       -- What an administrator may always do; the address comes free all the same.

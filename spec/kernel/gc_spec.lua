@@ -35,6 +35,18 @@ local function add(...)
   end
 end
 
+-- What is left is what these pods have: an address, a link on the node and a journal each.
+local function only(...)
+  local links, journals = {}, {}
+  for i, name in ipairs { ... } do
+    links[i], journals[i] = nodes.port(name), ("testnet/%s@naivebridge@eth0"):format(name)
+  end
+  table.sort(links)
+  table.sort(journals)
+  assert.are.same({ addresses = #links, links = links, journals = journals },
+    { addresses = #node:reserved(), links = node:links(), journals = node:journals() })
+end
+
 -- A GC for the attachments of these pods.
 local function collect(valid, args)
   args = args or {}
@@ -46,9 +58,17 @@ local function collect(valid, args)
   return node:call("GC", args)
 end
 
+-- One that works: the network has no journal of another attachment afterwards.
 local function collected(valid, args)
-  local outcome = collect(valid, args)
+  local outcome, listed = collect(valid, args), {}
   assert.are.equal(0, outcome.status, outcome.stdout .. outcome.stderr)
+  for _, name in ipairs(valid) do
+    listed[name] = true
+  end
+  for _, path in ipairs(node:journals()) do
+    local container, ifname = path:match "^testnet/([^@]+)@[^@]+@(.*)$"
+    assert.is_true(not container or listed[container] and ifname == "eth0", path)
+  end
   return outcome
 end
 
@@ -63,19 +83,24 @@ end
 
 -- mncni gc finds nothing to remove and keeps the pod for this reason.
 local function keeps(name, pattern, ...)
+  local before_it = { node:reserved(), node:links(), node:journals() }
   local report = node:gc("--grace", "0", ...)
   assert.are.same({}, reasons(report.removed))
   assert.are.same({}, reasons(report.failed))
   assert.truthy((reasons(report.kept)[name] or "not kept in doubt"):find(pattern, 1, true),
     core.json.encode(report))
+  assert.are.same(before_it, { node:reserved(), node:links(), node:journals() })
 end
 
 -- mncni gc finds this one alive.
 local function alive(count)
+  local before_it = { node:reserved(), node:journals() }
   local report = node:gc("--grace", "0")
   assert.are.same({ {}, {}, {}, count }, { report.removed, report.kept, report.failed, report.alive })
+  assert.are.same(before_it, { node:reserved(), node:journals() })
 end
 
+-- mncni gc removes these, with their journals and addresses.
 local function removes(...)
   local wanted, found = { ... }, {}
   local report = node:gc("--grace", "0")
@@ -85,7 +110,14 @@ local function removes(...)
   table.sort(found)
   assert.are.same(wanted, found, core.json.encode(report))
   assert.are.same({}, report.failed)
-  return report
+  local journals, addresses = table.concat(node:journals(), " "), table.concat(node:reserved(), " ") .. " "
+  for _, item in ipairs(report.removed) do
+    assert.falsy(journals:find(("/%s@"):format(item.container), 1, true), journals)
+    assert.is_true(#item.addresses > 0)
+    for _, address in ipairs(item.addresses) do
+      assert.falsy(addresses:find(address .. " ", 1, true), addresses)
+    end
+  end
 end
 
 -- Deletes the node's end of a pod's link, and so both, as nobody but a person would.
@@ -129,8 +161,9 @@ describe("the GC verb", function()
   it("with an empty list removes all, and once more is fine", function()
     add("web", "db")
     collected {}
-    assert.are.same({ {}, {}, {} }, { node:reserved(), node:links(), node:journals() })
+    only()
     collected {}
+    only()
   end)
 
   it("says so when the journals cannot be listed, and is repeated", function()
@@ -143,8 +176,7 @@ describe("the GC verb", function()
     assert.are.equal(5, outcome.json.code, outcome.stdout)
     assert.are.equal(2, #node:journals())
     collected {}
-    assert.are.same({}, node:journals())
-    assert.are.same({}, node:reserved())
+    only()
   end)
 
   it("works when the namespaces are gone, and the policy is broken", function()
@@ -153,6 +185,7 @@ describe("the GC verb", function()
     node:policy("naivebridge", "return )")
     collected { "web" }
     assert.are.same({ "10.244.1.2" }, node:reserved())
+    only "web"
   end)
 
   it("frees addresses and links without a state directory", function()
@@ -161,6 +194,7 @@ describe("the GC verb", function()
     collected { "web" }
     assert.are.same({ "10.244.1.2" }, node:reserved())
     assert.are.same({ nodes.port("web") }, node:links())
+    assert.are.same({}, node:journals())
   end)
 
   it("is served by the IPAM policy as a plugin of its own, too", function()
@@ -184,6 +218,7 @@ describe("the GC verb", function()
       local outcome = collected({ "web" }, args)
       assert.truthy(outcome.stderr:find("mine keeps web\n", 1, true), outcome.stderr)
       node:must("DEL", args)
+      assert.are.same({}, node:journals())
     end
   end)
 
@@ -197,7 +232,7 @@ describe("the GC verb", function()
     assert.are.same({ "testnet/db@naivebridge@eth0" }, node:journals())
     assert.are.same({}, node:links())
     collected {}
-    assert.are.same({}, node:journals())
+    only()
   end)
 
   it("has the plugins collect that gave addresses or were delegated to", function()
@@ -232,12 +267,14 @@ describe("the GC verb", function()
     assert.are.same(listed, asked.helper["cni.dev/valid-attachments"])
     assert.is_true(asked.helper.mine)
     node:must("DEL", { name = "mncni", conf = conf })
+    assert.are.same({}, node:journals())
   end)
 
   describe("with a journal that is", function()
     local shapes = {
       ["full of rubbish"] = function(path) write(path, "rubbish\nmore rubbish\n") end,
       ["not a journal's JSON"] = function(path) write(path, "{}\n[1]\n") end,
+      ["only {}"] = function(path) write(path, "{}\n") end,
       ["full of zeros"] = function(path) write(path, ("\0"):rep(4096)) end,
       ["spoiled in the middle"] = function(path)
         write(path, (read(path):gsub("\n", "\n\xff\xfe\n", 1)))
@@ -254,8 +291,9 @@ describe("the GC verb", function()
         assert.are.equal(1, #node:links())
         assert.falsy(table.concat(node:journals(), " "):find("old@", 1, true))
         node:must("DEL", { pod = "db" }) -- takes it away
-        assert.are.same({ "testnet/web@naivebridge@eth0" }, node:journals())
+        only "web"
         collected { "web" }
+        only "web"
       end)
     end
 
@@ -264,7 +302,7 @@ describe("the GC verb", function()
       write(node:journal "one", "")
       write(node:journal "two", '{"format":1,"netw')
       collected { "web" }
-      assert.are.same({ "testnet/web@naivebridge@eth0" }, node:journals())
+      only "web"
     end)
 
     it("no file, or under a name that no attachment has, leaves it and reports it", function()
@@ -302,6 +340,7 @@ describe("the GC verb", function()
       assert.are.equal(1, select(2, sent:gsub("RTM_DELLINK", "")))
       assert.are.equal(2, #node:links())
       assert.are.equal(2, #node:reserved())
+      assert.are.same({ "testnet/p61@naivebridge@eth61", "testnet/p62@naivebridge@eth62" }, node:journals())
       assert.are.equal("", node.space:sh "ip -o link show group 79")
     end)
 
@@ -310,7 +349,8 @@ describe("the GC verb", function()
       node.space:must "ip link add stranger group 79 type veth peer name strange2"
       collected { "web" }
       assert.are.equal(2, #node:links()) -- web's, and the stranger
-      node.space:must "ip link show stranger"
+      node.space:must "ip link show stranger && ip link del stranger"
+      only "web"
     end)
   end)
 end)
@@ -324,7 +364,7 @@ describe("mncni gc", function()
       reasons(report.removed))
     assert.are.same({ {}, {}, 1 }, { report.kept, report.failed, report.alive })
     assert.are.same({ "10.244.1.2" }, node:reserved())
-    assert.are.same({ "testnet/web@naivebridge@eth0" }, node:journals())
+    only "web"
   end)
 
   it("leaves alone for five minutes of the boot clock, whatever the file's times are", function()
@@ -335,8 +375,10 @@ describe("mncni gc", function()
     node:age("web", 240)
     spaces.must("touch -d 1999-01-01 %s", node:journal "web")
     assert.are.same({}, node:gc().removed)
+    assert.are.equal(1, #node:journals())
     node:age("web", 61)
     assert.truthy(reasons(node:gc().removed).web)
+    only()
   end)
 
   it("changes nothing in a dry run, and tells what it would", function()
@@ -356,7 +398,9 @@ describe("mncni gc", function()
     assert.are.equal(1, #node:gc("--grace", "0", "--network", "second").removed)
     assert.are.same({ "10.244.1.2" }, node:reserved())
     assert.are.same({}, node:reserved "second")
+    assert.are.same({ "testnet/web@naivebridge@eth0" }, node:journals())
     removes "web"
+    only()
   end)
 
   it("prints a line for each removal, those in doubt on request, and keeps a record of the call", function()
@@ -374,6 +418,7 @@ describe("mncni gc", function()
       .. "0 alive, 1 kept in doubt\n", outcome.stdout)
     assert.are.equal("mncni gc: 1 removed, 1 kept in doubt, 0 failed",
       core.json.decode(core.record.read(node.state)[1]).message)
+    only "web"
     assert.are.equal("\n", run "--grace=0".stdout .. "\n") -- nothing to tell
     for _, words in ipairs { { "--grase", "1" }, { "now" }, { "--grace" }, { "--grace", "soon" }, { "--dry-run=1" },
       { "--network", "a/b" }, { "--data-dir", "/tmp" } } do
@@ -395,6 +440,7 @@ describe("mncni gc", function()
     assert.truthy(reasons(report.failed).web:find("levitate", 1, true))
     assert.truthy(reasons(report.removed).db)
     assert.are.same({}, node:reserved())
+    assert.are.same({ "testnet/web@naivebridge@eth0" }, node:journals()) -- kept for another try
   end)
 
   it("fails when it cannot look", function()
@@ -485,6 +531,7 @@ describe("mncni gc", function()
       node:kill "web"
       keeps("web", "where it was made was not recorded")
       node:must("DEL", { pod = "web" })
+      only()
     end)
 
     it("an older release recorded with less, or a newer one recorded", function()
@@ -509,8 +556,8 @@ describe("mncni gc", function()
       node:kill "web"
       node.rewrite(node:journal "web", function() return "{]\n" end)
       keeps("web", "cannot be read")
-      assert.are.same({ "10.244.1.2" }, node:reserved())
       node:must("DEL", { pod = "web" })
+      only()
     end)
 
     it("another call works on", function()
@@ -557,7 +604,7 @@ describe("mncni gc", function()
     local ok, why = collector.remove({ path = path, hash = core.journal.hash(read(path) .. "{}\n") }, 0)
     assert.is_false(ok)
     assert.are.equal("it changed while it was looked at", why)
-    assert.are.same({ "10.244.1.2" }, node:reserved())
+    only "web"
     assert.is_false((collector.remove({ path = path .. "0", hash = 0 }, 0)))
   end)
 
@@ -594,7 +641,7 @@ describe("mncni gc", function()
       assert.are.same({ nodes.port("web") }, node:links())
       assert.are.same({ {}, {} }, { node:reserved(), node:journals() })
       node:must("DEL", { pod = "web" }) -- finds it by its name
-      assert.are.same({}, node:links())
+      only()
     end)
 
     it("addresses without a journal are void, and those of this boot are in doubt", function()
@@ -606,7 +653,7 @@ describe("mncni gc", function()
       reboot()
       local report = gc("--network", "testnet", "--data-dir", node.networks)
       assert.are.equal("it was reserved in an earlier boot", reasons(report.removed).web)
-      assert.are.same({}, node:reserved())
+      only()
     end)
 
     it("the first ADD has the whole range, and its own name is no repetition", function()
@@ -617,8 +664,9 @@ describe("mncni gc", function()
       reboot()
       node:must("ADD", { pod = "p3", conf = { ipam = SMALL }, prefix = rebooted })
       assert.are.equal(1, #node:reserved())
+      assert.are.equal(5, #node:journals())
       assert.are.equal(4, #gc().removed)
-      assert.are.equal(1, #node:reserved())
+      only "p3"
     end)
   end)
 
@@ -644,6 +692,7 @@ describe("mncni gc", function()
       removes "db"
       alive(1)
       assert.are.same({ "10.244.1.2" }, node:reserved())
+      assert.are.same({ "testnet/web@host-local@eth0" }, node:journals())
     end)
 
     it("keeps it while there is a namespace that no process and no mount explains", function()
@@ -690,7 +739,7 @@ describe("mncni gc", function()
     assert.matches("EPERM", reasons(report.failed)[nodes.port("db")])
     assert.are.equal("old", #report.removed == 1 and report.removed[1].container)
     assert.are.same({ "10.244.1.2", "10.244.1.3" }, node:reserved())
-    assert.are.equal(2, #node:links())
+    only("web", "db")
   end)
 
   it("finishes what a collection before it had buried and not deleted, and lets strangers be", function()
@@ -727,16 +776,14 @@ describe("an ADD into an exhausted range", function()
     assert.are.equal(0, outcome.status, outcome.stdout .. outcome.stderr)
     assert.are.equal("10.244.1.3/29", outcome.json.ips[1].address)
     assert.truthy(outcome.stderr:find("gc: removed attachment eth0 of p2 in testnet (10.244.1.3)", 1, true))
-    assert.are.equal(4, #node:reserved())
-    assert.are.equal(4, #node:links())
+    only("p1", "p3", "p5", "more")
   end)
 
   it("fails with code 104 when all are alive, and leaves them", function()
     fill()
     local outcome = add_one_more()
     assert.are.equal(104, outcome.json.code, outcome.stdout)
-    assert.are.equal(5, #node:reserved())
-    assert.are.equal(5, #node:links())
+    only("p1", "p2", "p3", "p4", "p5")
   end)
 
   it("gives an address that was asked for and is a dead attachment's", function()
@@ -746,7 +793,9 @@ describe("an ADD into an exhausted range", function()
     local outcome = add_one_more { conf = conf }
     assert.are.equal(0, outcome.status, outcome.stdout)
     assert.are.equal("10.244.1.4/29", outcome.json.ips[1].address)
+    only("p1", "p2", "p4", "p5", "more")
     assert.are.equal(104, add_one_more({ pod = "third", conf = conf }).json.code)
+    only("p1", "p2", "p4", "p5", "more")
   end)
 
   it("keeps for the time of grace what was cut short, since a plugin that it started may live on", function()
@@ -755,8 +804,10 @@ describe("an ADD into an exhausted range", function()
     local path = node:journal "p1"
     write(path, (read(path):gsub("[^\n]*\n$", ""))) -- without its result
     assert.are.equal(104, add_one_more().json.code)
+    assert.are.equal(5, #node:journals())
     node:age("p1", 301)
     assert.are.equal(0, add_one_more().status)
+    only("p2", "p3", "p4", "p5", "more")
   end)
 
   it("many times at once gives each its own", function()
@@ -772,11 +823,7 @@ describe("an ADD into an exhausted range", function()
         MNCNI_POLICY_PATH=/x %s/bin/naivebridge <%s >%s/out$i 2>&1 || cat %s/out$i &
     done; wait]]):format(node.state, node.scratch, conf, node.scratch, node.scratch)
     assert.are.equal("", (node.space:sh(script)))
-    assert.are.equal(5, #node:reserved())
-    assert.are.equal(5, #node:links())
-    for _, name in ipairs(node:journals()) do
-      assert.truthy(name:find("testnet/n%d@"), name)
-    end
+    only("n1", "n2", "n3", "n4", "n5")
   end)
 end)
 
@@ -789,7 +836,7 @@ describe("DEL without a journal", function()
     assert.are.same({ nodes.port("db") }, node:links())
     node:must("DEL", { pod = "web" })
     node:must("DEL", { pod = "db" })
-    assert.are.same({ {}, {} }, { node:reserved(), node:links() })
+    only()
   end)
 
   it("leaves a link of that name that is somebody else's", function()

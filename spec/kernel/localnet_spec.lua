@@ -50,27 +50,42 @@ local POLICY = [[
 local WEB, DB = { pod = "web", policy = "hostport" }, { pod = "db", policy = "hostport" }
 
 describe("a host port on 127.0.0.1", function()
-  local node, servers
+  local node, helpers
 
   before_each(function()
     node = nodes.new { pods = { "web", "db" } }
     node:policy("hostport", POLICY)
-    servers = {}
+    helpers = {}
   end)
 
   after_each(function()
-    for _, pid in ipairs(servers) do
-      spaces.must("kill %s", pid)
+    for _, helper in ipairs(helpers) do
+      spaces.sh("kill -KILL %s", helper.pid) -- which is nobody else's before it is waited for
+      helper.pipe:close()
     end
     node:cleanup()
   end)
 
-  -- A web server that answers with its name; returns once it listens.
+  -- Starts a program in a namespace; returns { pid =, pipe = what it prints }. It is our child, gone or not, until the
+  -- spec ends.
+  local function start(space, command, ...)
+    local quoted = table.pack(...)
+    for i = 1, quoted.n do
+      quoted[i] = spaces.quote(quoted[i])
+    end
+    local pipe = space:run(io.popen, "echo $$; exec " .. command:format(table.unpack(quoted)))
+    helpers[#helpers + 1] = { pid = pipe:read "l", pipe = pipe }
+    return helpers[#helpers]
+  end
+
+  -- A web server that answers with its name; returns once it does.
   local function serve(space, name, address)
     local files = node.scratch .. "/" .. name
     spaces.must("mkdir %s && echo %s >%s", files, name, files .. "/index.html")
-    servers[#servers + 1] = space:must("busybox httpd -f -p %s -h %s >/dev/null 2>&1 & echo $!", address, files)
-    space:must("for i in $(seq 99); do curl -s -m 2 -o /dev/null http://%s && exit; sleep 0.05; done; exit 1", address)
+    local server = start(space, "busybox httpd -f -p %s -h %s 2>&1", address, files)
+    -- One that has ended is a zombie, whose program is not there.
+    space:must([[until [ "$(curl -s -m 2 http://%s/)" = %s ]; do
+      [ -e /proc/%s/exe ] || { echo "the server has ended"; exit 1; }; sleep 0.05; done]], address, name, server.pid)
   end
 
   local function fetch(space, address)
@@ -141,18 +156,25 @@ describe("a host port on 127.0.0.1", function()
 
   it("stays on for one that comes while the last one goes", function()
     local _, web = node:add(WEB)
-    -- DEL waits for a second between its decision to switch it off and the write that does so; ADD comes meanwhile.
-    local conf = core.json.encode { cniVersion = "1.1.0", name = "testnet", type = "mncni", policy = "hostport" }
-    local going = node.space:must([[
-      export CNI_COMMAND=DEL CNI_CONTAINERID=web CNI_NETNS=/run/netns/web CNI_IFNAME=eth0 MNCNI_STATE_DIR=%s/state
-      export MNCNI_POLICY_PATH=%s/policies
-      echo %s | strace -f -o /dev/null -P /proc/sys/net/ipv4/conf/cbr0/route_localnet -e trace=openat \
-        -e inject=openat:delay_exit=1000000:when=2 %s/bin/mncni >/dev/null 2>&1 & echo $!]],
-      node.scratch, node.scratch, conf, node.scratch)
-    node.space:must([[for i in $(seq 200); do
-      nft list set inet mncni localnet-cbr0 | grep -q %s || exit 0; sleep 0.01; done; exit 1]], web.port)
+    -- DEL stops between its decision to switch it off and the write that does so, and ADD comes meanwhile.
+    local conf, log = node.scratch .. "/conf", node.scratch .. "/trace"
+    do
+      local file <close> = assert(io.open(conf, "w"))
+      file:write(core.json.encode(node:config { type = "mncni", policy = "hostport" }))
+    end
+    local going = start(node.space, [[env CNI_COMMAND=DEL CNI_CONTAINERID=web CNI_NETNS=/run/netns/web CNI_IFNAME=eth0 \
+      CNI_PATH=/x MNCNI_STATE_DIR=%s MNCNI_POLICY_PATH=%s ASAN_OPTIONS=detect_leaks=0 \
+      strace -D -o %s -P /proc/sys/net/ipv4/conf/cbr0/route_localnet -e trace=openat \
+      -e inject=openat:signal=SIGSTOP:when=1 %s <%s 2>&1]],
+      node.state, node.scratch .. "/policies", log, node.scratch .. "/bin/mncni", conf)
+    spaces.must([[until grep -q 'stopped by SIGSTOP' %s; do
+      [ -e /proc/%s/exe ] || { cat %s; exit 1; }; sleep 0.01; done]], log, going.pid, log)
+    assert.is_false(element(web.port))
     node:add(DB)
-    spaces.must("while kill -0 %s 2>/dev/null; do sleep 0.05; done", going)
+    spaces.must("kill -CONT %s", going.pid)
+    assert.are.equal("", going.pipe:read "a")
+    assert.is_true(going.pipe:close())
+    table.remove(helpers)
     assert.are.equal("1", route_localnet())
     node:must("DEL", DB)
     assert.are.equal("0", route_localnet())

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// frames FROM-NETNS IFNAME TO-NETNS IFNAME FRAME MARK: sends two Ethernet frames (hex digits) out of the
-// first interface, one after the other, and prints "arrived" or "dropped": whether the first came out of the
-// second interface before the other one did. Exits with 1 when not even that did within 5 seconds.
+// frames FROM-NETNS IFNAME TO-NETNS IFNAME HELLO FRAME MARK: sends Ethernet frames (hex digits) out of the
+// first interface: the first again and again until it comes out of the second interface, then the other two,
+// one after the other. Prints "arrived" or "dropped": whether the second came out before the last one did.
+// Exits with 1 when one of the others does not within 5 seconds.
+//
+// A link that was made a moment ago is up before the kernel's work queue has told its bridge, and until then
+// what is sent is lost without a word. Once a hello has come through, everything that may pass does, in
+// order.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +22,9 @@
 #include <unistd.h>
 
 #define PATIENCE_MS 5000
+#define AGAIN_MS 10 // between one hello and the next
+
+enum { HELLO, FRAME, MARK, COUNT };
 
 struct frame {
 	unsigned char bytes[2048];
@@ -101,41 +109,59 @@ static int equal(const struct frame *a, const struct frame *b)
 	return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
 }
 
+// Waits for a frame; tells by *arrived whether another one came first. False: it does not come in time.
+static int await(int fd, const struct frame *awaited, const struct frame *other, int *arrived, int timeout)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	struct frame got;
+
+	while (poll(&ready, 1, timeout) > 0) {
+		while (receive(fd, &got)) {
+			*arrived |= equal(&got, other);
+			if (equal(&got, awaited))
+				return 1;
+		}
+	}
+	return 0;
+}
+
+static void transmit(int fd, const struct frame *frame)
+{
+	if (send(fd, frame->bytes, frame->len, 0) != (ssize_t)frame->len)
+		die("send");
+}
+
 int main(int argc, char **argv)
 {
-	struct frame sent[2], got;
-	int from, to, arrived = 0;
+	struct frame sent[COUNT];
+	int from, to, arrived = 0, hellos = 0;
 	cpu_set_t one;
 
-	if (argc != 7) {
-		fprintf(stderr, "usage: frames FROM-NETNS IFNAME TO-NETNS IFNAME FRAME MARK\n");
+	if (argc != 5 + COUNT) {
+		fprintf(stderr, "usage: frames FROM-NETNS IFNAME TO-NETNS IFNAME HELLO FRAME MARK\n");
 		return 2;
 	}
 	// On one processor frames keep their order all the way.
 	CPU_ZERO(&one);
 	CPU_SET(sched_getcpu(), &one);
 	sched_setaffinity(0, sizeof(one), &one);
-	parse(argv[5], &sent[0]);
-	parse(argv[6], &sent[1]);
+	for (int i = 0; i < COUNT; i++)
+		parse(argv[5 + i], &sent[i]);
 	from = open_port(argv[1], argv[2]);
 	to = open_port(argv[3], argv[4]);
-	for (int i = 0; i < 2; i++) {
-		if (send(from, sent[i].bytes, sent[i].len, 0) != (ssize_t)sent[i].len)
-			die("send");
-	}
-	for (;;) {
-		struct pollfd ready = { .fd = to, .events = POLLIN };
-
-		if (poll(&ready, 1, PATIENCE_MS) <= 0) {
-			fprintf(stderr, "frames: the mark did not arrive\n");
+	do {
+		if (hellos++ == PATIENCE_MS / AGAIN_MS) {
+			fprintf(stderr, "frames: the way does not open\n");
 			return 1;
 		}
-		while (receive(to, &got)) {
-			arrived |= equal(&got, &sent[0]);
-			if (equal(&got, &sent[1])) {
-				puts(arrived ? "arrived" : "dropped");
-				return 0;
-			}
-		}
+		transmit(from, &sent[HELLO]);
+	} while (!await(to, &sent[HELLO], &sent[FRAME], &arrived, AGAIN_MS));
+	transmit(from, &sent[FRAME]);
+	transmit(from, &sent[MARK]);
+	if (!await(to, &sent[MARK], &sent[FRAME], &arrived, PATIENCE_MS)) {
+		fprintf(stderr, "frames: the mark did not arrive\n");
+		return 1;
 	}
+	puts(arrived ? "arrived" : "dropped");
+	return 0;
 }

@@ -86,12 +86,13 @@ end
 local count = 0
 
 -- arrives{ frame =, from = space, ifname =, to = space, to_ifname =, mark = function(text) giving an honest frame }
--- sends the frame and then the mark, and tells whether the frame arrived before the mark did.
+-- sends the frame and then the mark, once another mark has shown that the way is open, and tells whether the frame
+-- arrived before the mark did.
 function frames.arrives(args)
   count = count + 1
-  local output = spaces.must("%s %s %s %s %s %s %s", (os.getenv "MNCNI_BUILD" or "build") .. "/spec/frames",
-    args.from.path, args.ifname or "eth0", args.to.path, args.to_ifname or "eth0", args.frame,
-    args.mark("mark " .. count))
+  local output = spaces.must("%s %s %s %s %s %s %s %s", (os.getenv "MNCNI_BUILD" or "build") .. "/spec/frames",
+    args.from.path, args.ifname or "eth0", args.to.path, args.to_ifname or "eth0", args.mark("hello " .. count),
+    args.frame, args.mark("mark " .. count))
   return output == "arrived"
 end
 

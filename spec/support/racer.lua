@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- One of those that race for spec/faults/race_spec.lua, a process each. Prints what it did, one JSON document a line:
--- { who, what, container, began, ended (microseconds of one clock for all), status, address, message, killed }.
+-- { who, what, container, began, ended (microseconds of one clock for all), outcome ("ok", "killed", "code 104"), address,
+-- message }. Says "ready" on standard error, and begins when there is a file "go" in scratch.
 --
 -- Its argument is a JSON document: case and scratch (of the world), who (its name), role, seed, disturb, rounds.
 -- Roles: "pods" attaches and detaches `rounds` pods, one after the other in a namespace of the same name; "verb" and
@@ -25,14 +26,25 @@ local function note(event)
   print(core.json.encode(event))
 end
 
+local KILLED = 128 + 9 -- inject's status for SIGKILL
+
+local function outcome_of(outcome)
+  if outcome.status == 0 then
+    return "ok"
+  elseif outcome.status == KILLED and outcome.fault and outcome.fault.hit == 1 then
+    return "killed"
+  end
+  return outcome.json and ("code %s"):format(outcome.json.code)
+    or ("status %s, signal %s"):format(outcome.status, outcome.signal)
+end
+
 -- Runs a call, notes it, and returns its outcome.
 local function timed(what, container, run)
   local began = record.clock()
   local outcome = run()
   local ok = outcome.status == 0
   note {
-    what = what, container = container, began = began, ended = record.clock(), status = outcome.status,
-    killed = outcome.fault and outcome.fault.hit == 1 or nil,
+    what = what, container = container, began = began, ended = record.clock(), outcome = outcome_of(outcome),
     address = ok and what == "ADD" and outcome.json.ips[1].address or nil,
     message = not ok and outcome.stdout .. (outcome.stderr or "") or nil,
   }
@@ -95,4 +107,8 @@ local function collect()
   end
 end
 
+io.stderr:write "ready\n"
+while not lfs.attributes(args.scratch .. "/go") do
+  os.execute "sleep 0.01"
+end
 if args.role == "pods" then pods() else collect() end

@@ -18,6 +18,11 @@ describe("a journal", function()
     file:close()
   end
 
+  local function read(path)
+    local file <close> = assert(io.open(path))
+    return file:read "a"
+  end
+
   before_each(function()
     dir = os.tmpname()
     os.remove(dir)
@@ -56,13 +61,28 @@ describe("a journal", function()
     journal:append '{"format":1}'
     assert.are.equal('{"format":1}\n', core.journal.peek(journal:path()))
     assert.is_nil(core.journal.peek(journal:path() .. "0"))
-    write(journal:path(), "\0\0")
-    local ok, err = pcall(core.journal.peek, journal:path())
-    assert.is_false(ok)
-    assert.are.equal(5, err.code)
-    assert.truthy(tostring(err):find("zero bytes", 1, true))
-    for _, path in ipairs { dir, "/dev/null" } do
-      assert.is_false((pcall(core.journal.peek, path)), path)
+  end)
+
+  it("is refused, by whoever looks at it, when it cannot be one", function()
+    local journal <close> = open { create = true }
+    local path = journal:path()
+    local function refused(name, message, look, ...)
+      local ok, err = pcall(look, ...)
+      assert.are.same({ false, 5, name, message }, { ok, err.code, err.name, err.message })
+    end
+    write(path, "{}\n\0\0")
+    refused("EINVAL", "it has zero bytes in it, as no journal has", core.journal.peek, path)
+    refused("EINVAL", "it has zero bytes in it, as no journal has", journal.read, journal)
+    os.execute(("truncate -s %d %s"):format((1 << 20) + 1, path))
+    refused("EFBIG", "the journal is larger than any that mncni writes", core.journal.peek, path)
+    refused("EFBIG", "the journal is larger than any that mncni writes", journal.read, journal)
+    os.execute(("ln -s %s %s/link"):format(path, dir))
+    refused("ELOOP", "the journal cannot be opened", core.journal.peek, dir .. "/link")
+    refused("ELOOP", "the journal cannot be opened", core.journal.open, { path = dir .. "/link" })
+    refused("EISDIR", "the journal cannot be opened", core.journal.open, { path = dir })
+    os.execute(("mkfifo %s/pipe"):format(dir))
+    for _, other in ipairs { dir, "/dev/null", dir .. "/pipe" } do
+      refused("EINVAL", "it is no regular file, so no journal", core.journal.peek, other)
     end
   end)
 
@@ -136,25 +156,116 @@ describe("a journal", function()
       assert.is_nil(open())
     end)
 
-    it("passes over a last line that a crash cut short", function()
+    -- Undoes a journal of this text. Returns { code, name, message } of the error, nil if there was none; asserts that
+    -- the journal is kept after an error, as it was, and gone else.
+    local function undo(text, mode)
+      local journal <close> = open { create = true }
+      write(journal:path(), text)
+      local ok, err = pcall(journal.undo, journal, mode or "del")
+      if ok then
+        assert.is_nil(open())
+        return nil
+      end
+      assert.are.equal(text, read(journal:path()))
+      journal:remove()
+      return { err.code, err.name, err.message }
+    end
+
+    -- A journal that lists two addresses, with a text between them and another one at its end: undone, it gives both of
+    -- them back. Returns what undo does, and the addresses that are left.
+    local function undo_around(between, last)
       reserve("10.0.0.2", "web\r\neth0")
-      local journal = open { create = true }
-      journal:append(lease("web", { "10.0.0.2" }))
-      write(journal:path(), '{"undo":{"op":"le')
-      journal:undo "del"
-      assert.is_false(exists(dir .. store .. "/10.0.0.2"))
+      reserve("10.0.0.3", "web\r\neth0")
+      local outcome = undo('{"format":1}\n' .. lease("web", { "10.0.0.2" }) .. "\n" .. between
+        .. lease("web", { "10.0.0.3" }) .. "\n" .. (last or ""))
+      local left = {}
+      for _, address in ipairs { "10.0.0.2", "10.0.0.3" } do
+        left[#left + 1] = os.remove(dir .. store .. "/" .. address) and address or nil
+      end
+      return outcome, left
+    end
+
+    it("is gone when it lists nothing", function()
+      for _, text in ipairs { "", "{}", "{}\n", "{}\n{}\n", '{"format":1}\n', '{"format":99}\n', '{"undo":null}\n',
+        '{"undo":[]}\n', '{"step":{"undo":{"op":"levitate"}}}\n', '{"result":{}}\n', '{"undo":{"op":"le', "rubbish" } do
+        assert.is_nil(undo(text), text)
+      end
+    end)
+
+    it("passes over a last line that a crash cut short", function()
+      for _, last in ipairs { "{", '{"undo":{"op":"levitate"}}', '{"undo":{"op":"le', "rubbish", "\xff" } do
+        assert.are.same({ nil, {} }, { undo_around("", last) }, last)
+      end
     end)
 
     it("goes on after an entry that fails, says which, and is kept for another try", function()
-      reserve("10.0.0.2", "web\r\neth0")
-      local journal <close> = open { create = true }
-      journal:append(lease("web", { "10.0.0.2" }))
-      journal:append '{"undo":{"op":"levitate"}}'
-      local ok, err = pcall(journal.undo, journal, "del")
-      assert.is_false(ok)
-      assert.truthy(tostring(err):find("levitate", 1, true))
-      assert.is_false(exists(dir .. store .. "/10.0.0.2"))
-      assert.truthy(exists(journal:path()))
+      local newer = "this version of mncni does not know how; a newer one wrote the journal"
+      for way_back, message in pairs {
+        ['{"op":"levitate"}'] = newer,
+        ['[{"op":"levitate"},{"op":"lease"}]'] = newer,
+        ['{}'] = 'the journal\'s entry has no usable "op"',
+        ['[1]'] = 'the journal\'s entry has no usable "op"',
+        ['[[{"op":"levitate"}]]'] = 'the journal\'s entry has no usable "op"',
+        ['"lease"'] = 'the journal\'s entry has no usable "op"',
+        ['5'] = 'the journal\'s entry has no usable "op"',
+        ['false'] = 'the journal\'s entry has no usable "op"',
+        ['{"op":5}'] = 'the journal\'s entry has no usable "op"',
+        ['{"op":"lease"}'] = 'the journal\'s entry has no usable "dir"',
+        ['{"op":"lease","dir":"/x","container":"web"}'] = 'the journal\'s entry has no usable "dir"',
+        ['{"op":"exec"}'] = 'the journal\'s entry has no usable "argv"',
+        ['{"op":"exec","argv":[]}'] = 'the journal\'s entry has no usable "argv"',
+        ['{"op":"exec","argv":["/bin/true",5]}'] = 'the journal\'s entry has no usable "argv"',
+        ['{"op":"exec","argv":["/bin/true"],"env":{"A":1}}'] = 'the journal\'s entry has no usable "env"',
+        ['{"op":"link"}'] = 'the journal\'s entry has no usable "ifname"',
+        ['{"op":"link","ifname":"a-name-that-no-link-can-have"}'] = 'the journal\'s entry has no usable "ifname"',
+        ['{"op":"link","ifname":"x","netns":{}}'] = 'the journal\'s entry has no usable "netns"',
+        ['{"op":"netlink","protocol":"route"}'] = 'the journal\'s entry has no usable "message"',
+        ['{"op":"netlink","message":"00"}'] = 'the journal\'s entry has no usable "message"',
+        ['{"op":"netlink","protocol":"route","message":"no digits"}'] = 'the journal\'s entry has no usable "message"',
+        ['{"op":"sysctl"}'] = 'the journal\'s entry has no usable "key"',
+      } do
+        assert.are.same({ { 5, "EINVAL", message }, {} }, { undo_around(('{"undo":%s}\n'):format(way_back)) }, way_back)
+      end
+    end)
+
+    it("goes on after a line that is none, says which, and is kept", function()
+      for _, line in ipairs { "rubbish", "[1]", "1", "null", '"undo"', "", "{", "{}{}", "{} {}", '{"undo":{"op":"le',
+        '{"a":1,"a":2}', '{"a":"\xff"}', ("["):rep(2000) } do
+        assert.are.same({ { 5, "EINVAL", "line 3 of the journal is no JSON object" }, {} },
+          { undo_around(line .. "\n") }, line)
+      end
+    end)
+
+    it("is undone from its end, and tells of the failure that came first", function()
+      assert.are.same({ 5, "EINVAL", "line 3 of the journal is no JSON object" },
+        undo 'rubbish\n{"undo":{"op":"levitate"}}\n[]\n')
+      assert.are.same({ 5, "EINVAL", 'the journal\'s entry has no usable "key"' },
+        undo 'rubbish\n{"undo":{"op":"levitate"}}\n{"undo":[{"op":"sysctl"},{"op":"levitate"}]}\n')
+    end)
+
+    it("that cannot be one is kept, and nothing of it is done", function()
+      for between, outcome in pairs {
+        ["\0"] = { 5, "EINVAL", "it has zero bytes in it, as no journal has" },
+        [("{}\n"):rep(400000)] = { 5, "EFBIG", "the journal is larger than any that mncni writes" },
+      } do
+        assert.are.same({ outcome, { "10.0.0.2", "10.0.0.3" } }, { undo_around(between) })
+      end
+    end)
+
+    it("gives back all addresses of the attachment, nobody else's, when its list of them is damaged", function()
+      for _, addresses in ipairs {
+        '[5]', '["10.0.0.2",5]', '["10.0.0.2","rubbish"]', '["../net/10.0.0.4"]', '{}', '"10.0.0.2"', 'null',
+      } do
+        reserve("10.0.0.2", "web\r\neth0")
+        reserve("10.0.0.3", "web\r\neth0")
+        reserve("10.0.0.4", "db\r\neth0")
+        assert.is_nil(undo(('{"undo":{"op":"lease","dir":"%s","container":"web","ifname":"eth0","addresses":%s}}\n')
+          :format(dir .. store, addresses)))
+        assert.are.same({ false, false, true }, {
+          exists(dir .. store .. "/10.0.0.2"), exists(dir .. store .. "/10.0.0.3"),
+          os.remove(dir .. store .. "/10.0.0.4"),
+        }, addresses)
+      end
     end)
 
     it("runs what undoes a program, with its environment and input", function()
@@ -163,8 +274,8 @@ describe("a journal", function()
       journal:append(core.json.encode { undo = { op = "exec", argv = core.json.array { "/bin/sh", "-c",
         "{ echo $CNI_COMMAND; cat; } > " .. seen }, env = { CNI_COMMAND = "DEL" }, stdin = "conf", timeout = 5000 } })
       journal:undo "del"
-      local file <close> = assert(io.open(seen))
-      assert.are.equal("DEL\nconf", file:read "a")
+      assert.are.equal("DEL\nconf", read(seen))
+      assert.is_nil(open())
     end)
 
     it("of an earlier boot gives back what is kept on disk, and knows nothing of the kernel", function()
@@ -176,22 +287,16 @@ describe("a journal", function()
       journal:undo "del"
       assert.is_false(exists(dir .. store .. "/10.0.0.2"))
       assert.is_nil(open())
-    end)
-
-    it("is an error when a line of it is no object", function()
-      for _, line in ipairs { "rubbish", "[1]", "1" } do
-        local journal <close> = open { create = true }
-        journal:append(line)
-        assert.is_false((pcall(journal.undo, journal, "del")))
-      end
+      assert.are.same({ 5, "EINVAL", "line 3 of the journal is no JSON object" }, undo(
+        '{"format":1,"boot":"another"}\n{"undo":{"op":"link"}}\nrubbish\n'))
     end)
 
     it("is an error when that program fails", function()
       local journal <close> = open { create = true }
       journal:append(core.json.encode { undo = { op = "exec", argv = core.json.array { "/bin/false" }, env = {} } })
       local ok, err = pcall(journal.undo, journal, "del")
-      assert.is_false(ok)
-      assert.are.equal(105, err.code)
+      assert.are.same({ false, 105, "/bin/false" }, { ok, err.code, err.object })
+      assert.truthy(exists(journal:path()))
     end)
   end)
 end)

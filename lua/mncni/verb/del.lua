@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- DEL: undoes what the journal lists, and where there is none what the attachment's name leads to.
+-- DEL: undoes what the journal lists, and, where that is less than a whole one, what the attachment's name leads to.
 
 local core = require "mncni.core"
 local attachment = require "mncni.attachment"
@@ -7,23 +7,23 @@ local policies = require "mncni.policy"
 
 local del = {}
 
--- Whether it is no journal any more: a failing disk, or somebody's editor.
-local function is_damaged(journal)
+-- What is left of a journal: "whole", "damaged" (it has lines that are none: a failing disk, or somebody's editor), or
+-- "part": it does not begin as one, or does not end with a result. Then an ADD did not come to its end, or somebody cut
+-- it off, and what it does not tell may be there all the same.
+local function condition(journal)
   local ok, text = pcall(journal.read, journal)
+  local first, last
   for line in (ok and text or ""):gmatch("([^\n]*)\n") do
     local decoded, entry = pcall(core.json.decode, line)
-    ok = ok and decoded and type(entry) == "table" and not core.json.is_array(entry)
+    if not decoded or type(entry) ~= "table" or core.json.is_array(entry) then
+      return "damaged"
+    end
+    first, last = first or entry, entry
   end
-  return not ok
+  return not ok and "damaged" or first and first.format and last.result and "whole" or "part"
 end
 
--- Whether not even its first line is whole.
-local function is_empty(journal)
-  local ok, text = pcall(journal.read, journal)
-  return ok and not text:find("\n", 1, true)
-end
-
--- Gives back what a missing or damaged journal leaves open, by the name of the attachment: the link on the host, and
+-- Gives back what no journal, or less than a whole one, tells of, by the name of the attachment: the link on the host, and
 -- the addresses. Raises the first failure after both were tried.
 local function del_by_name(call)
   local loaded, policy = pcall(policies.load, call.policy)
@@ -62,18 +62,15 @@ function del.run(call)
     try(function() policy.del(call, attachment.checked(call, policy)) end)
   end
   local journal <close> = attachment.journal(call, false)
-  if not journal then
-    try(del_by_name, call)
-  elseif is_empty(journal) then
-    -- An ADD that ended before it began; or somebody's loss, so that nothing but the name is left to go by.
-    try(del_by_name, call)
-    try(journal.remove, journal)
-  else
+  local left = journal and condition(journal) or "none"
+  if left ~= "whole" then
+    try(del_by_name, call) -- under the journal's lock, if there is one
+  end
+  if journal then
     local ok, err = pcall(journal.undo, journal, "del")
-    if not ok and is_damaged(journal) then
-      -- What it still told is undone; the rest is found by name, and it would only stand in the way of the next DEL.
+    if not ok and left == "damaged" then
+      -- What it still told is undone, and it would only stand in the way of the next DEL.
       io.stderr:write("mncni: ", tostring(err), "; the attachment is deleted by its name\n")
-      try(del_by_name, call)
       if not first then
         try(journal.remove, journal)
       end
