@@ -20,6 +20,7 @@
 
 #define MODULE "mncni.agent"
 #define LONGEST_PAUSE 30 // seconds between two tries to start a state anew
+#define PATIENCE 90	 // seconds after which a call that no limit has stopped is stuck in a C function
 
 // A state and the module in it that runs the agent.
 struct agent {
@@ -28,6 +29,7 @@ struct agent {
 };
 
 static cJSON *words; // the command line
+static char **arguments;
 static int signals = -1;
 
 static void say(const char *what, const char *message)
@@ -86,13 +88,41 @@ static char *describe(const struct agent *agent, const struct mn_error *err)
 	return line;
 }
 
+// A policy is stuck where no limit reaches it (a pattern that backtracks for ever): begin anew. Does only
+// what signal-safety(7) allows.
+static void stuck(int signum)
+{
+	static const char message[] =
+		"mncni-agent: a policy does not come back from a C function; starting again\n";
+	sigset_t none;
+
+	(void)signum;
+	(void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execve("/proc/self/exe", arguments, environ);
+	_exit(1);
+}
+
+// mn_call() with an alarm.
+static int call(const struct agent *agent, const char *function, const char *json, char **result,
+	struct mn_error *err)
+{
+	int outcome;
+
+	alarm(PATIENCE);
+	outcome = mn_call(agent->state, agent->module, function, json, result, err);
+	alarm(0);
+	return outcome;
+}
+
 // Makes a state and starts the agent in it. Returns what it said, or NULL with *why (malloc'ed).
 static cJSON *start(struct agent *agent, const char *handover, char **why)
 {
 	// For a start and for each turn: several times of what 5 000 nodes take. Nothing else is done
 	// meanwhile, so a policy that loops is not to have long.
 	struct mn_options options = {
-		.limits.memory = (size_t)1 << 30,
+		.limits.memory = (size_t)384 << 20,
 		.limits.instructions = UINT64_C(1000000000),
 		.limits.wall_ms = 60000,
 	};
@@ -108,8 +138,7 @@ static cJSON *start(struct agent *agent, const char *handover, char **why)
 	*agent = (struct agent){ 0 };
 	if (text && mn_state_new(&agent->state, &options, &err) == 0) {
 		agent->module = mn_require(agent->state, MODULE, &err);
-		if (agent->module > 0 &&
-			mn_call(agent->state, agent->module, "start", text, &reply, &err) == 0)
+		if (agent->module > 0 && call(agent, "start", text, &reply, &err) == 0)
 			answer = cJSON_Parse(reply);
 	}
 	if (!answer) {
@@ -130,7 +159,7 @@ static void reload(struct agent *agent)
 	cJSON *answer = NULL;
 
 	notify_reloading();
-	if (mn_call(agent->state, agent->module, "handover", NULL, &handover, &err) == 0)
+	if (call(agent, "handover", NULL, &handover, &err) == 0)
 		answer = start(&next, handover, &why);
 	else
 		why = describe(agent, &err);
@@ -198,7 +227,7 @@ static bool turn(struct agent *agent, bool *wants_reload, bool *ready)
 
 	snprintf(request, sizeof(request), "{\"fds\":[%d]}", signals);
 	(void)mn_state_renew(agent->state);
-	if (mn_call(agent->state, agent->module, "turn", request, &reply, &err) < 0) {
+	if (call(agent, "turn", request, &reply, &err) < 0) {
 		why = describe(agent, &err);
 		say("starting again after", why ? why : err.message);
 		free(why);
@@ -275,6 +304,8 @@ int main(int argc, char **argv)
 
 	umask(022);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGALRM, stuck);
+	arguments = argv;
 	words = cJSON_CreateStringArray((const char *const *)argv + 1, argc > 1 ? argc - 1 : 0);
 	if (open_signals() < 0) {
 		say("signals", strerror(errno));
