@@ -275,6 +275,8 @@ function agent.start(request)
   elseif conf.version then
     return { status = 0, stdout = core.version }
   end
+  -- What is dropped is little beside what is kept, so collect early rather than let memory grow to twice its size.
+  collectgarbage("incremental", 130, 200)
   running = new_agent(conf, request.handover or {})
   if conf.once or conf.dry_run then
     return run_once(running)

@@ -21,6 +21,8 @@ local kube_watch = {}
 
 local FIRST, MOST = 800, { cheap = 4000, dear = 30000 } -- ms of back-off
 local SETTLED = 10000 -- ms after which a watch is a good one, and a list an old one
+-- A server that has just come back refuses everybody (403) until it knows its rules.
+local cheap = { [401] = true, [403] = true, [502] = true, [503] = true }
 local SILENCE = 60000 -- ms without a byte: of a list, of the head of an answer; of a watch beyond its own end
 local BOOKMARKS = 180000 -- ms of silence of a watch whose server sends bookmarks, about one a minute
 local CREDENTIALS = 1000 -- ms between looks for new credentials, while the old ones are refused
@@ -200,8 +202,7 @@ function Watch:refused(now, status, status_object)
     self.next = "consistent" -- a server that has not come as far, or never will: it was restored from a backup
   end
   local retry = self.client:retry_after(self.request)
-  local away = not retry and (status == 502 or status == 503)
-  return failure(away and "cheap" or "dear", self.client:refusal(status, status_object), {
+  return failure(not retry and cheap[status] and "cheap" or "dear", self.client:refusal(status, status_object), {
     credentials = status == 401 or status == 403, retry = retry,
   })
 end

@@ -29,7 +29,8 @@ end
 
 local function watch_nodes(self, handler, resource_version)
   self.watch = self.client:watch {
-    path = "/api/v1/nodes", keep = KEEP, resource_version = resource_version,
+    -- In one piece: it is read as it comes, and a server that makes pages makes them one after the other.
+    path = "/api/v1/nodes", keep = KEEP, resource_version = resource_version, page = 0,
     handler = {
       convert = convert,
       synced = function(list)

@@ -134,7 +134,7 @@ describe("the agent on a Kubernetes cluster", function()
   end)
 
   it("brings one changed node to the kernel at once, while the others' heartbeats cost little", function()
-    all_routes(60, start("--kubeconfig", kubeconfig()))
+    all_routes(60, start("--kubeconfig", kubeconfig(), "--metrics", "127.0.0.1:9178"))
     local beating = kube:heartbeats { rate = 100, count = COUNT, seconds = 60 }
     core.exec { argv = { "sleep", "3" } }
     local _, before = agent:usage()
@@ -148,16 +148,23 @@ describe("the agent on a Kubernetes cluster", function()
       local since = seconds()
       readdress(7, ("10.224.200.%d"):format(i))
       local answered = seconds()
-      local event = monitor:next(5000)
+      local event = monitor:next(20000)
       times[i] = { seconds() - since, seconds() - answered }
       assert.equal(("10.224.200.%d"):format(i), event and event.value.gateway)
     end
-    table.sort(times, function(a, b) return a[1] < b[1] end)
+    local answers = {}
+    for i, time in ipairs(times) do
+      answers[i] = time[2]
+    end
+    table.sort(answers)
     local report = beating:stop()
     print(("%d nodes, %.0f heartbeats a second: %.1f %% of a core, RSS %d MiB; a changed node is in the kernel %.0f ms "
-      .. "after the request was sent (median of %d, least %.0f, most %.0f)"):format(COUNT, report.rate, share, resident,
-      times[5][1] * 1000, #times, times[1][1] * 1000, times[#times][1] * 1000))
-    assert.is_true(times[5][1] < 2)
+      .. "after the server has answered who changed it (median of %d, least %.0f, most %.0f)"):format(COUNT, report.rate,
+      share, resident, answers[5] * 1000, #answers, answers[1] * 1000, answers[#answers] * 1000))
+    local text = spaces.sh "curl -s --noproxy '*' http://127.0.0.1:9178/metrics"
+    print("from event to kernel, by the agent: " .. text:match "mncni_event_to_kernel_seconds_sum [%d.]+" .. ", "
+      .. text:match "mncni_event_to_kernel_seconds_count %d+")
+    assert.is_true(answers[5] < 2)
     readdress(7, "10.224.0.11")
     wait(10, function() return gateway(7) == "10.224.0.11" end)
   end)
