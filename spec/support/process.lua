@@ -35,11 +35,15 @@ function processes.start(args)
   return setmetatable({ pid = tonumber(spaces.must(command)), log = args.log, mark = args.mark }, process)
 end
 
--- Whether it runs: there is a process of its number, which is no zombie and has the mark.
+-- Whether it runs: there is a process of its number, which has the mark and is no zombie. The first thread of a process
+-- that was killed is one before the others are gone, and its ports are free with the last of them.
 function process:alive()
   local ok, said = pcall(function()
-    return read(("/proc/%d/stat"):format(self.pid)):match "^.*%) (%a)" ~= "Z"
-      and read(("/proc/%d/cmdline"):format(self.pid)):find(self.mark, 1, true) ~= nil
+    local stat = read(("/proc/%d/stat"):format(self.pid)):match "^.*%) (.*)"
+    if stat:sub(1, 1) == "Z" then
+      return tonumber(stat:match(("%S+ "):rep(17) .. "(%d+)")) > 1
+    end
+    return read(("/proc/%d/cmdline"):format(self.pid)):find(self.mark, 1, true) ~= nil
   end)
   return ok and said
 end
