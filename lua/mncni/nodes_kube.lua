@@ -5,6 +5,7 @@
 local core = require "mncni.core"
 local kube = require "mncni.kube"
 local node = require "mncni.node"
+local same = require "mncni.same"
 
 local nodes_kube = {}
 
@@ -134,8 +135,9 @@ end
 
 -- Writes what differs of the conditions and annotations wanted. They are read first: others write there too.
 function Source:publish(wanted)
-  self.wanted = wanted
-  self.publish_at = 0
+  if not same(self.wanted, wanted) then
+    self.wanted, self.publish_at = wanted, 0
+  end
 end
 
 local function patch(self, object, now)
@@ -170,9 +172,14 @@ local function patch(self, object, now)
   self.publish_at = now + LOOK
 end
 
+-- Whether there is anything to tell that is not being told.
+local function has_news(self)
+  local wanted = self.wanted
+  return wanted and not self.asking and (next(wanted.conditions) or next(wanted.annotations)) ~= nil
+end
+
 local function publish(self, now)
-  if not self.wanted or self.asking or now < self.publish_at
-    or not next(self.wanted.conditions) and not next(self.wanted.annotations) then
+  if not has_news(self) or now < self.publish_at then
     return
   end
   self.asking = true
@@ -195,7 +202,7 @@ function Source:step(now)
   publish(self, now)
   local due = now + self.client:step(now)
   self.resource_version = self.watch.synced and self.watch.resource_version or nil
-  if self.wanted and not self.asking then
+  if has_news(self) then
     due = math.min(due, math.max(self.publish_at, now + 1))
   end
   return due
