@@ -325,7 +325,7 @@ describe("the agent on a Kubernetes cluster", function()
         file:write(text)
       end
       start("--kubeconfig", path)
-      wait(10, function() return not agent:alive() end)
+      wait(10, function() return log() ~= "" and not agent:alive() end)
       assert.matches(path, log(), 1, true)
       assert.matches(expected, log(), 1, true)
       assert.equal(1, select(2, log():gsub("[^\n]+", "")))
