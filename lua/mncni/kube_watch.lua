@@ -22,7 +22,7 @@ local kube_watch = {}
 local FIRST, MOST = 800, { cheap = 4000, dear = 30000 } -- ms of back-off
 local SETTLED = 10000 -- ms after which a watch is a good one, and a list an old one
 -- A server that has just come back refuses everybody (403) until it knows its rules.
-local cheap = { [401] = true, [403] = true, [502] = true, [503] = true }
+local cheap = { [403] = true, [502] = true, [503] = true }
 local SILENCE = 60000 -- ms without a byte: of a list, of the head of an answer; of a watch beyond its own end
 local BOOKMARKS = 180000 -- ms of silence of a watch whose server sends bookmarks, about one a minute
 local CREDENTIALS = 1000 -- ms between looks for new credentials, while the old ones are refused

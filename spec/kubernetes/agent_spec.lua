@@ -159,7 +159,7 @@ describe("the agent on a Kubernetes cluster", function()
     table.sort(answers)
     local report = beating:stop()
     print(("%d nodes, %.0f heartbeats a second: %.1f %% of a core, RSS %d MiB; a changed node is in the kernel %.0f ms "
-      .. "after the server has answered who changed it (median of %d, least %.0f, most %.0f)"):format(COUNT, report.rate,
+      .. "after the server has answered who changed it (median of %d, %.0f to %.0f)"):format(COUNT, report.rate,
       share, resident, answers[5] * 1000, #answers, answers[1] * 1000, answers[#answers] * 1000))
     local text = spaces.sh "curl -s --noproxy '*' http://127.0.0.1:9178/metrics"
     print("from event to kernel, by the agent: " .. text:match "mncni_event_to_kernel_seconds_sum [%d.]+" .. ", "
