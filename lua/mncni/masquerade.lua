@@ -194,7 +194,8 @@ function masquerade.ensure(args)
 end
 
 -- desired{ sources, except } returns the same as data, for the nft of a policy of the agent (mncni.ruleset): the sources
--- are added, and what is excepted is this and nothing else. Lists may be long and overlap.
+-- are added, and what is excepted is this and nothing else. Lists may be long and overlap. When it is no longer wanted,
+-- the table is the plugin's again.
 function masquerade.desired(args)
   arguments.check("masquerade.desired", args, { "sources", "except" })
   local want = wanted()
@@ -211,6 +212,7 @@ function masquerade.desired(args)
   for _, set in ipairs(want.sets) do
     set.elem, set.owned = elem[set.name], set.name:find "^nonmasq" ~= nil
   end
+  want.release = { { "del", "chain", { family = "inet", table = TABLE, name = AGENT.name } } }
   return want
 end
 

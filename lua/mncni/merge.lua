@@ -203,11 +203,27 @@ local function owner_of(list, kind, key)
   end
 end
 
+-- Gives every file its place in the order of policies and their lists: the last may tell others to use those before it.
+local function number_files(list, merged)
+  local files, place = {}, 0
+  for _, item in ipairs(list) do
+    local seen = item[2].seen.files
+    for _, file in ipairs(seen and seen.objects or {}) do
+      place = place + 1
+      files[file.path] = {
+        path = file.path, content = file.content, source = file.source, mode = file.mode, place = place,
+      }
+    end
+  end
+  merged.files = files
+  return merged
+end
+
 -- merge(list) puts { { policy, result of read }, ... } together. Raises (code 100), naming both, when two claim one
--- object. One that is alone is returned as it is.
+-- object.
 function merge.merge(list)
   if #list == 1 then
-    return list[1][2]
+    return number_files(list, list[1][2])
   end
   local merged = new()
   for _, item in ipairs(list) do
@@ -228,7 +244,7 @@ function merge.merge(list)
       merged.node.annotations[key] = value
     end
   end
-  return merged
+  return number_files(list, merged)
 end
 
 return merge

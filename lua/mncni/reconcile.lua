@@ -24,15 +24,12 @@ reconcile.POLL = 10000
 -- Kinds of desired state in the order in which they are made.
 reconcile.KINDS = { "sysctls", "nft", "links", "addresses", "neighbours", "fdb", "routes", "rules", "files" }
 
-local makers = {
-  sysctls = function(host) return require("mncni.keeper_sysctl").new(host) end,
-  nft = function(host) return require("mncni.keeper_nft").new(host) end,
-  files = function() return require("mncni.keeper_file").new() end,
-}
-for _, kind in ipairs { "links", "addresses", "neighbours", "fdb", "routes", "rules" } do
-  makers[kind] = function(host, names)
-    return require("mncni.keeper").new(kind, host, names)
+local function make_keeper(kind, host, names)
+  local polled = require("mncni.keeper_polls")[kind]
+  if polled then
+    return require("mncni.keeper_polled").new(polled, host)
   end
+  return require("mncni.keeper").new(kind, host, names)
 end
 
 -- new{ host = net } makes a reconciler; nothing is read yet.
@@ -40,7 +37,7 @@ function reconcile.new(args)
   local self = setmetatable({ host = args.host, names = require("mncni.link_names").new(args.host), keepers = {} },
     Reconciler)
   for i, kind in ipairs(reconcile.KINDS) do
-    local keeper = makers[kind](args.host, self.names)
+    local keeper = make_keeper(kind, args.host, self.names)
     keeper.kind = kind
     self.keepers[i], self.keepers[kind] = keeper, keeper
   end
@@ -103,13 +100,11 @@ local function each(self, stage, now, plan)
   end
   for i = first, last, step do
     local keeper = self.keepers[i]
-    if not (self.held and self.held[keeper.kind]) then
-      local list = keeper:plan(stage, now)
-      if plan then
-        table.move(list, 1, #list, #plan + 1, plan)
-      elseif #list > 0 then
-        changed = changed + keeper:send(list, now)
-      end
+    local list = keeper:plan(stage, now)
+    if plan then
+      table.move(list, 1, #list, #plan + 1, plan)
+    elseif #list > 0 then
+      changed = changed + keeper:send(list, now)
     end
   end
   return changed
@@ -128,11 +123,13 @@ function Reconciler:apply(now)
     end
     self:hurry()
   end
-  for _, kind in ipairs { "sysctls", "nft", "files" } do
-    local keeper = self.keepers[kind]
-    if keeper:wanted() > 0 and now - (keeper.looked or -math.huge) >= reconcile.POLL then
-      keeper.looked = now
-      keeper:resync()
+  for _, keeper in ipairs(self.keepers) do
+    if keeper.polled then
+      keeper.looked = keeper.looked or now
+      if now - keeper.looked >= reconcile.POLL then
+        keeper.looked = now
+        keeper:resync()
+      end
     end
   end
   return each(self, "puts", now) + each(self, "drops", now)
@@ -191,8 +188,7 @@ function Reconciler:counts()
   local counts = {}
   for _, keeper in ipairs(self.keepers) do
     counts[keeper.kind] = {
-      wanted = keeper:wanted(), present = keeper:present(), changed = keeper.changed or 0,
-      failed = keeper.failures or 0,
+      wanted = keeper:wanted(), present = keeper:present(), changed = keeper.changed, failed = keeper.failures,
     }
   end
   return counts
@@ -211,7 +207,7 @@ function reconcile.fail(keeper, key, now, message, conflict)
   failure.message = tostring(message)
   failure.conflict = conflict
   keeper.failed[key] = failure
-  keeper.failures = (keeper.failures or 0) + 1
+  keeper.failures = keeper.failures + 1
 end
 
 return reconcile

@@ -32,7 +32,7 @@ describe("reconciling a node", function()
   local clock = 0
 
   local function want(desired)
-    reconciler:want(merge.read("spec", desired))
+    reconciler:want(merge.merge { { "spec", merge.read("spec", desired) } })
   end
 
   local function events()
@@ -264,6 +264,59 @@ describe("reconciling a node", function()
     assert.equal(0, apply())
     assert.equal("10-x.conflist", spaces.must("ls -A %s/net.d", scratch))
     spaces.must("rm -r %s", scratch)
+  end)
+
+  it("writes files in their policy's order, and none after one that cannot be written", function()
+    local scratch = spaces.must "mktemp -d"
+    spaces.must(": >%s", scratch .. "/file")
+    local list = {
+      { path = scratch .. "/z", content = "1" }, { path = scratch .. "/file/y", content = "2" },
+      { path = scratch .. "/a", content = "3" },
+    }
+    want { files = list }
+    assert.equal(1, apply())
+    assert.equal("file\nz", spaces.must("ls -A %s", scratch))
+    assert.matches("Not a directory", problems()[1], 1, true)
+    spaces.must("rm %s", scratch .. "/file")
+    clock = clock + reconcile.POLL
+    apply()
+    apply()
+    assert.equal("a\nfile\nz", spaces.must("ls -A %s", scratch))
+    assert.same({}, problems())
+    spaces.must("rm -r %s", scratch)
+  end)
+
+  it("makes, repairs and removes a policy's own nftables objects", function()
+    local function nft(dst)
+      return { nft = { {
+        family = "inet", table = "mncni", comment = "spec 1",
+        chains = { { name = "mine", type = "filter", hook = "forward", prio = 0, policy = "accept" } },
+        sets = { { name = "kept", type = "ipv4_addr", elem = { dst }, owned = true } },
+        rules = { { chain = "mine", expr = { { kind = "counter" } } } },
+      } } }
+    end
+    want(nft "192.0.2.1")
+    assert.equal(1, apply())
+    space:must "nft flush chain inet mncni mine && nft add element inet mncni kept { 192.0.2.9 }"
+    clock = clock + reconcile.POLL
+    assert.equal(1, apply())
+    local text = space:must "nft list table inet mncni"
+    assert.matches('comment "spec 1"', text, 1, true)
+    assert.matches("elements = { 192.0.2.1 }", text, 1, true)
+    want {}
+    assert.equal(1, apply())
+    assert.is_nil(space:must("nft list table inet mncni"):find "mine")
+  end)
+
+  it("gives the table of masquerading back to the plugin", function()
+    want { nft = { mncni.masquerade.desired { sources = { "10.244.1.0/24" }, except = { "10.0.0.0/8" } } } }
+    assert.equal(1, apply())
+    assert.matches("chain agent", space:must "nft list table inet mncni")
+    want {}
+    assert.equal(1, apply())
+    local text = space:must "nft list table inet mncni"
+    assert.is_nil(text:find("chain agent", 1, true))
+    assert.matches("masquerade", text)
   end)
 
   it("says what it would do, in order, and does nothing", function()

@@ -1,0 +1,137 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Keeps what tells nothing of its changes as it is wanted, for mncni.reconcile: sysctls, nftables, files. It is looked at
+-- when it is first wanted, when that changes, and every reconcile.POLL.
+--
+-- What is particular about a kind, its spec:
+--   object, verb         what an operation is called
+--   look(host, key, want)  what has to be sent for it to be as wanted, nil when it is; raises why that cannot be told
+--   send(host, args)     sends it; raises what is refused
+--   removal(want)        what has to be sent when it is no longer wanted, nil for nothing
+--   in_order             by the place of each in its policy's list, and nothing after one that failed; else by key
+
+local core = require "mncni.core"
+local reconcile = require "mncni.reconcile"
+local same = require "mncni.same"
+
+local keeper_polled = {}
+
+local Keeper = {}
+Keeper.__index = Keeper
+
+function keeper_polled.new(spec, host)
+  return setmetatable({
+    spec = spec, host = host, wants = {}, count = 0,
+    differs = {}, -- key -> { args } or { error }
+    gone = {}, -- key -> args of its removal
+    failed = {}, changed = 0, failures = 0, polled = true,
+  }, Keeper)
+end
+
+function Keeper:wanted()
+  return self.count
+end
+
+function Keeper:present()
+  local count = self.count
+  for _ in pairs(self.differs) do
+    count = count - 1
+  end
+  return count
+end
+
+function Keeper:look(key, want)
+  local ok, args = pcall(self.spec.look, self.host, key, want)
+  if not ok then
+    self.differs[key] = { error = tostring(args) }
+  elseif args then
+    self.differs[key] = { args = args }
+  else
+    self.differs[key], self.failed[key] = nil, nil
+  end
+end
+
+-- Takes key -> what is wanted. Returns whether there is something to do.
+function Keeper:want(wants)
+  local before, removal = self.wants, self.spec.removal
+  self.wants, self.count = wants, 0
+  for key, want in pairs(before) do
+    if wants[key] == nil then
+      self.differs[key], self.failed[key] = nil, nil
+      self.gone[key] = removal and removal(want)
+    end
+  end
+  for key, want in pairs(wants) do
+    self.count, self.gone[key] = self.count + 1, nil
+    if not same(before[key], want) then
+      self.failed[key] = nil
+      self:look(key, want)
+    end
+  end
+  return next(self.differs) ~= nil or next(self.gone) ~= nil
+end
+
+function Keeper:resync()
+  for key, want in pairs(self.wants) do
+    self:look(key, want)
+  end
+end
+
+function Keeper.event()
+  return false
+end
+
+function Keeper:plan(stage, now)
+  local list, spec = {}, self.spec
+  local function add(key, args)
+    local failure = self.failed[key]
+    if not failure or failure.at <= now then
+      list[#list + 1] = { kind = self.kind, object = spec.object, verb = spec.verb, key = key, args = args }
+    end
+  end
+  for key, differs in pairs(stage == "puts" and self.differs or {}) do
+    if differs.args then
+      add(key, differs.args)
+    elseif not self.failed[key] or self.failed[key].at <= now then
+      reconcile.fail(self, key, now, differs.error)
+    end
+  end
+  for key, args in pairs(stage == "drops" and self.gone or {}) do
+    add(key, args)
+  end
+  table.sort(list, function(a, b)
+    if spec.in_order then
+      return self.wants[a.key].place < self.wants[b.key].place
+    end
+    return a.key < b.key
+  end)
+  return list
+end
+
+-- The first in the order that has failed, if the order matters: nothing after it is done.
+local function barrier(self)
+  local first = math.huge
+  for key in pairs(self.spec.in_order and self.failed or {}) do
+    first = math.min(first, self.wants[key].place)
+  end
+  return first
+end
+
+function Keeper:send(operations, now)
+  local count, limit = 0, barrier(self)
+  for _, operation in ipairs(operations) do
+    local key = operation.key
+    if not self.spec.in_order or self.wants[key].place <= limit then
+      local ok, err = pcall(self.spec.send, self.host, operation.args)
+      if ok or self.gone[key] and core.is_error(err) and err.name == "ENOENT" then
+        count, self.changed = count + 1, self.changed + 1
+        self.differs[key], self.failed[key], self.gone[key] = nil, nil, nil
+      else
+        reconcile.fail(self, key, now, err)
+      end
+      limit = barrier(self)
+    end
+  end
+  return count
+end
+
+return keeper_polled

@@ -1,0 +1,74 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What mncni.keeper_polled has to know of sysctls, nftables and files.
+
+local core = require "mncni.core"
+local ruleset = require "mncni.ruleset"
+
+local polls = {}
+
+-- What is no longer wanted stays as it is: nobody knows what it should be instead.
+polls.sysctls = {
+  object = "sysctl", verb = "set",
+  look = function(host, key, value)
+    local have = host.sysctl.get(key)
+    return (have or ""):gsub("%s+$", "") ~= value and { key = key, value = value } or nil
+  end,
+  send = function(host, args)
+    host.sysctl.set(args.key, args.value)
+  end,
+}
+
+-- The transaction that removes what a declaration made. The table stays: it is everybody's.
+local function removal(declaration)
+  local batch = {}
+  local function add(verb, object, key, name)
+    batch[#batch + 1] = { verb, object, { family = declaration.family, table = declaration.table, [key] = name } }
+  end
+  for _, chain in ipairs(declaration.chains) do
+    add("flush", "rule", "chain", chain.name)
+    add("del", "chain", "name", chain.name)
+  end
+  for _, set in ipairs(declaration.sets) do
+    add("del", "set", "name", set.name)
+  end
+  return batch
+end
+
+-- A declaration as mncni.ruleset takes it, replaced in one transaction when anything of it differs. One that shares its
+-- objects with others says in `release` what alone is to go with it.
+polls.nft = {
+  object = "nft", verb = "batch",
+  look = function(host, _, declaration)
+    return ruleset.replace(host, declaration)
+  end,
+  send = function(host, batch)
+    host.nft.batch(batch)
+  end,
+  removal = function(declaration)
+    return declaration.release or removal(declaration)
+  end,
+}
+
+local function read(path)
+  local file <close> = io.open(path, "rb")
+  return file and file:read "a"
+end
+
+-- { path, content | source, mode }, where source names a file whose content is taken. In order, because the last one may
+-- tell others to use those before it. A file that is no longer wanted stays: containers may still need it.
+polls.files = {
+  object = "file", verb = "replace", in_order = true,
+  look = function(_, path, file)
+    local content, mode = file.content or read(file.source), file.mode or tonumber("644", 8)
+    if not content then
+      error(core.error { op = "read", object = file.source, message = "it cannot be read" }, 0)
+    elseif core.file.mode(path) ~= mode or read(path) ~= content then
+      return { path = path, content = content, mode = mode }
+    end
+  end,
+  send = function(_, args)
+    core.file.replace(args.path, args.content, args.mode)
+  end,
+}
+
+return polls
