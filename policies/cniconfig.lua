@@ -32,6 +32,9 @@ policy.options = {
   policy_dir = { type = "string", default = "/etc/mncni/policies", doc = "where the user's policies are installed" },
 }
 
+-- The last line of the policies that are installed: only what has it is ever removed.
+local MARK = "-- from the cluster, by mncni-agent, which replaces and removes it\n"
+
 local function mode(digits)
   return tonumber(digits, 8)
 end
@@ -41,10 +44,16 @@ function policy.desired(world, conf)
   for _, name in ipairs(conf.install and { "mncni", conf.type ~= "mncni" and conf.type or nil } or {}) do
     table.insert(files, { path = conf.bin_dir .. "/" .. name, source = conf.install, mode = mode "755" })
   end
+  local installed = {}
   for name, text in pairs(world.policies or {}) do
-    table.insert(files, { path = ("%s/%s.lua"):format(conf.policy_dir, name), content = text, mode = mode "644" })
+    local path = ("%s/%s.lua"):format(conf.policy_dir, name)
+    table.insert(files, { path = path, content = text .. "\n" .. MARK, mode = mode "644" })
+    installed[path] = true
   end
   table.sort(files, function(a, b) return a.path < b.path end)
+  if world.policies then
+    table.insert(files, { path = conf.policy_dir, mark = MARK, only = installed })
+  end
   if #world.node.pod_cidrs == 0 or not (world.ready or {}).ok then
     return { files = files }
   end

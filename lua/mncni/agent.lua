@@ -30,6 +30,17 @@ local function now()
   return core.record.clock() // 1000
 end
 
+-- Why pods are not to be wired yet as far as the cluster's policies go, or nil: on a new node they would be wired by the
+-- policies that are built in, and not by those that the cluster has.
+local function policies_missing(self)
+  if not self.source.policies or self.texts_known or self.conf.once or self.conf.dry_run then
+    return nil
+  elseif self.refused then
+    return ("the policies of ConfigMap %s are refused"):format(self.conf.configmap)
+  end
+  return ("ConfigMap %s has not been read yet"):format(self.conf.configmap)
+end
+
 -- Whether everything that a pod's traffic needs stands: all that concerns the whole node, and of the rest something.
 local node_wide = { links = true, addresses = true, nft = true, sysctls = true }
 
@@ -37,6 +48,10 @@ local function readiness(self)
   local reasons, ok, failed = {}, self.applied, {}
   if not self.applied then
     reasons[1] = "nothing has been applied yet"
+  end
+  local missing = policies_missing(self)
+  if missing then
+    ok, reasons[#reasons + 1] = false, missing
   end
   for _, problem in ipairs(self.reconciler:problems()) do
     if problem.kind ~= "files" then
@@ -120,9 +135,14 @@ end
 
 local function open_source(self, handover)
   local handler = self.nodes:handler()
+  -- nil says that there is no such ConfigMap, which changes nothing.
   function handler.policies(texts)
     local same = require "mncni.same"
-    self.next_texts = not same(texts, self.texts or {}) and not same(texts, self.refused or {}) and texts or nil
+    if not texts or same(texts, self.texts) then
+      self.texts_known, self.refused, self.next_texts, self.changed = true, nil, nil, true
+    elseif not same(texts, self.refused) then
+      self.next_texts = texts
+    end
   end
   if self.conf.nodes_file then
     return require("mncni.nodes_file").new(self.conf.nodes_file, handler)
@@ -187,6 +207,7 @@ local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
     conf = conf, host = host, applied = false, changed = true, policy_problems = {}, texts = handover.texts,
+    texts_known = handover.texts ~= nil or handover.texts_known,
     ready = { ok = false, reasons = { "nothing has been applied yet" } }, refusals = handover.refusals or 0,
   }, Agent)
   self.policies = require("mncni.agent_policies").load(conf.policies, handover.texts)
@@ -334,7 +355,8 @@ end
 function agent.handover()
   return {
     nodes = running.nodes:hand_over(), texts = running.next_texts or running.texts, refusals = running.refusals,
-    resource_version = running.source.resource_version, metrics = running.metrics:hand_over(),
+    texts_known = running.texts_known, resource_version = running.source.resource_version,
+    metrics = running.metrics:hand_over(),
   }
 end
 
@@ -342,7 +364,7 @@ end
 function agent.refused(request)
   -- Texts that were refused are not tried again until they change once more.
   running.refused, running.next_texts = running.next_texts or running.refused, nil
-  running.refusals = running.refusals + 1
+  running.refusals, running.changed = running.refusals + 1, true
   agent_log.say("reload refused, going on as before: %s", request.message)
   running.log.event("Warning", "ReloadRefused", request.message)
 end

@@ -26,6 +26,7 @@ CNI configuration of this node as policies say, following the nodes of the clust
   --set NAME.OPTION=VALUE   an option of a policy; may be repeated
   --kubeconfig FILE         how to reach the API outside of a pod
   --server URL              the API's address, whatever the kubeconfig or the pod's environment say
+  --configmap NAMESPACE/NAME  policies that the cluster gives: a ConfigMap, which is followed
   --metrics ADDRESS:PORT    serve /healthz, /readyz and /metrics
   --once                    make it so once, and end: 0 when everything stands
   --dry-run                 print what would be changed, as lines of ip and nft, and change nothing
@@ -61,7 +62,8 @@ end
 -- Word -> "value", "list" or "flag".
 local words_known = {
   config = "value", node = "value", nodes = "value", policy = "list", set = "list", kubeconfig = "value",
-  server = "value", metrics = "value", once = "flag", ["dry-run"] = "flag", help = "flag", version = "flag",
+  server = "value", configmap = "value", metrics = "value",
+  once = "flag", ["dry-run"] = "flag", help = "flag", version = "flag",
 }
 
 local function read_words(words)
@@ -181,7 +183,8 @@ function config.read(words)
   local where = path or "command line"
   local result = {
     node = given.node or conf.node or os.getenv "NODE_NAME", kubernetes = conf.kubernetes or {},
-    configmap = conf.configmap, resync = conf.resync * 1000, once = given.once, dry_run = given["dry-run"],
+    configmap = given.configmap or conf.configmap, resync = conf.resync * 1000,
+    once = given.once, dry_run = given["dry-run"],
     policies = listed(where, conf.policies or {}), files = { path },
   }
   if (result.node or "") == "" then

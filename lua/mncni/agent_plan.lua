@@ -28,7 +28,9 @@ end
 function agent_plan.text(plan, node)
   local lines = {}
   for _, step in ipairs(plan) do
-    if step.kind == "files" then
+    if step.args.remove then
+      lines[#lines + 1] = "# remove " .. table.concat(step.args.remove, " ")
+    elseif step.kind == "files" then
       lines[#lines + 1] = ("# write %s: %d bytes, mode %04o"):format(step.args.path, #step.args.content, step.args.mode)
     elseif step.object == "nft" then
       for _, item in ipairs(step.args) do

@@ -8,6 +8,9 @@ local raised = require "mncni.raised"
 
 local agent_policies = {}
 
+-- A policy has at least one of these, and has those that the built-in one of its name has: somebody relies on it.
+local MAIN = { "add", "lease", "desired" }
+
 local Policies = {}
 Policies.__index = Policies
 
@@ -23,10 +26,28 @@ local function load_hooks(name, texts)
   return require("mncni.policy").load(name)
 end
 
--- load(list, texts) loads the policies of { { name, given, sets } }. Raises what is wrong with one, and where.
+-- Looks at a policy that the cluster gave and that somebody else than the agent runs: the plugin gets what was found good.
+local function check_other(name, texts)
+  local hooks, chunk = load_hooks(name, texts), core.policy.builtin(name, _G)
+  local builtin, any = chunk and chunk(name) or {}, false
+  for _, hook in ipairs(MAIN) do
+    any = any or hooks[hook] ~= nil
+    if builtin[hook] and not hooks[hook] then
+      fail(name, "it has no %s, which the built-in policy of this name has; call another kind of policy otherwise", hook)
+    end
+  end
+  if not any then
+    fail(name, "it has none of the hooks %s, so nobody can run it", table.concat(MAIN, ", "))
+  end
+end
+
+-- load(list, texts) loads the policies of { { name, given, sets } }, and looks at all others of texts. Raises what is
+-- wrong with one, and where.
 function agent_policies.load(list, texts)
   local self = setmetatable({ list = {}, texts = texts }, Policies)
+  local runs = {}
   for i, item in ipairs(list) do
+    runs[item.name] = true
     local hooks = load_hooks(item.name, texts)
     if not hooks.desired then
       fail(item.name, "it has no desired(world, conf), so it is one for the CNI plugin and not for the agent")
@@ -44,6 +65,11 @@ function agent_policies.load(list, texts)
     self.list[i] = {
       name = item.name, desired = hooks.desired, conf = options.check(hooks.options or {}, given, { what = what }),
     }
+  end
+  for _, name in ipairs(require("mncni.keys")(texts or {})) do
+    if not runs[name] then
+      check_other(name, texts)
+    end
   end
   return self
 end

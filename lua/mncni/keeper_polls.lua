@@ -54,11 +54,28 @@ local function read(path)
   return file and file:read "a"
 end
 
--- { path, content | source, mode }, where source names a file whose content is taken. In order, because the last one may
+-- The files of a directory with policies that are to go: those whose last line is the mark and which are not in `only`.
+local function surplus(directory, file)
+  local list = {}
+  local ok, names = pcall(core.policy.list, directory)
+  for _, name in ipairs(ok and names or {}) do
+    local path = ("%s/%s.lua"):format(directory, name)
+    if not file.only[path] and (read(path) or ""):sub(-#file.mark - 1) == "\n" .. file.mark then
+      list[#list + 1] = path
+    end
+  end
+  return #list > 0 and { path = directory, remove = list } or nil
+end
+
+-- { path, content | source, mode }, where source names a file whose content is taken; or { path, mark, only = path -> true }
+-- for a directory of policies, in which no other file whose last line is the mark is to be. In order, because the last one may
 -- tell others to use those before it. A file that is no longer wanted stays: containers may still need it.
 polls.files = {
   object = "file", verb = "replace", in_order = true,
   look = function(_, path, file)
+    if file.only then
+      return surplus(path, file)
+    end
     local content, mode = file.content or read(file.source), file.mode or tonumber("644", 8)
     if not content then
       error(core.error { op = "read", object = file.source, message = "it cannot be read" }, 0)
@@ -67,7 +84,12 @@ polls.files = {
     end
   end,
   send = function(_, args)
-    core.file.replace(args.path, args.content, args.mode)
+    for _, path in ipairs(args.remove or {}) do
+      assert(os.remove(path))
+    end
+    if args.content then
+      core.file.replace(args.path, args.content, args.mode)
+    end
   end,
 }
 

@@ -22,7 +22,9 @@ local members = {
   sysctls = true, files = true, node = true, warnings = true, notes = true,
 }
 
-local file_keys = { path = "string", content = "string", source = "string", mode = "number" }
+local file_keys = {
+  path = "string", content = "string", source = "string", mode = "number", mark = "string", only = "table",
+}
 
 local function fail(policy, message, ...)
   error(core.error {
@@ -72,7 +74,9 @@ local function check_file(policy, index, file)
   end
   if not file.path:find "^/" then
     fail(policy, "files[%d]: %q is no absolute path", index, file.path)
-  elseif (file.content == nil) == (file.source == nil) then
+  elseif file.only and ((file.mark or "") == "" or file.content or file.source) then
+    fail(policy, "files[%d] has only, which goes with a mark and without content and source", index)
+  elseif not file.only and (file.content == nil) == (file.source == nil) then
     fail(policy, "files[%d] has to have either content or source", index)
   end
 end
@@ -210,9 +214,10 @@ local function number_files(list, merged)
     local seen = item[2].seen.files
     for _, file in ipairs(seen and seen.objects or {}) do
       place = place + 1
-      files[file.path] = {
-        path = file.path, content = file.content, source = file.source, mode = file.mode, place = place,
-      }
+      files[file.path] = { place = place }
+      for key, value in pairs(file) do
+        files[file.path][key] = value
+      end
     end
   end
   merged.files = files

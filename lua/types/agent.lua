@@ -48,10 +48,18 @@ function node:address(family) end
 ---@field rules? table[]
 ---@field nft? mncni.Ruleset[]
 ---@field sysctls? table<string, string>
----@field files? { path: string, content?: string, source?: string, mode?: integer }[] written in this order
+---@field files? mncni.File[] written in this order
 ---@field node? { conditions?: table[], annotations?: table<string, string> }
 ---@field warnings? string[] what an operator should know; told when it changes
 ---@field notes? string[] the same, where nothing is wrong
+
+---@class mncni.File Either content or source; or, for a directory of policies, mark and only.
+---@field path string
+---@field content? string
+---@field source? string a file whose content is taken
+---@field mode? integer
+---@field mark? string the end of a policy that somebody has installed
+---@field only? table<string, boolean> paths; another policy with that mark is removed
 
 ---@class mncni.Ruleset Objects of one nftables table.
 ---@field family string

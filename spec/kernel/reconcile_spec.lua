@@ -286,6 +286,30 @@ describe("reconciling a node", function()
     spaces.must("rm -r %s", scratch)
   end)
 
+  it("removes installed policies that are no longer wanted, and none of an administrator's", function()
+    local scratch = spaces.must "mktemp -d"
+    local function wanted(...)
+      local list, only = {}, {}
+      for i, name in ipairs { ... } do
+        list[i] = { path = ("%s/%s.lua"):format(scratch, name), content = "return {}\n-- mark\n" }
+        only[list[i].path] = true
+      end
+      list[#list + 1] = { path = scratch, mark = "-- mark\n", only = only }
+      want { files = list }
+    end
+    wanted("a", "b")
+    assert.equal(2, apply())
+    spaces.must("echo 'return {} -- mark' >%s/mine.lua", scratch)
+    wanted "b"
+    assert.equal(1, apply())
+    assert.equal("b.lua\nmine.lua", spaces.must("ls -A %s", scratch))
+    wanted()
+    assert.equal(1, apply())
+    assert.equal("mine.lua", spaces.must("ls -A %s", scratch))
+    assert.equal(0, apply())
+    spaces.must("rm -r %s", scratch)
+  end)
+
   it("makes, repairs and removes a policy's own nftables objects", function()
     local function nft(dst)
       return { nft = { {

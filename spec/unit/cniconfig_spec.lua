@@ -158,21 +158,32 @@ describe("the policy cniconfig", function()
     end
     assert.same({
       "/etc/mncni/policies/b.lua", "/etc/mncni/policies/mynet.lua", "/opt/cni/bin/mncni", "/opt/cni/bin/naivebridge",
-      CONFLIST,
+      "/etc/mncni/policies", CONFLIST,
     }, paths)
-    assert.same({ path = paths[2], content = "return {}", mode = 420 }, list[2]) -- rw-r--r--
+    assert.same({ path = paths[2], content = "return {}\n" .. list[5].mark, mode = 420 }, list[2]) -- rw-r--r--
+    assert.same({ [paths[1]] = true, [paths[2]] = true }, list[5].only)
     assert.same({ path = paths[3], source = "/opt/mncni/mncni", mode = 493 }, list[3]) -- rwxr-xr-x
   end)
 
   it("installs them before the routes stand, for pods of an older configuration", function()
-    assert.equal(2, #files(world { ready = { ok = false, reasons = {} }, policies = { mynet = "return {}" } },
+    assert.equal(3, #files(world { ready = { ok = false, reasons = {} }, policies = { mynet = "return {}" } },
       { install = "/opt/mncni/mncni" }))
   end)
 
   it("installs elsewhere where it is told", function()
     local list = files(world { policies = { mynet = "return {}" } },
       { install = "/x", bin_dir = "/host/bin", policy_dir = "/host/policies", path = "/host/net.d/00-x.conflist" })
-    assert.same({ "/host/bin/mncni", "/host/policies/mynet.lua", "/host/net.d/00-x.conflist" },
-      { list[1].path, list[2].path, list[3].path })
+    assert.same({ "/host/bin/mncni", "/host/policies/mynet.lua", "/host/policies", "/host/net.d/00-x.conflist" },
+      { list[1].path, list[2].path, list[3].path, list[4].path })
+  end)
+
+  it("marks policies in a way that Lua reads over, and removes none while the cluster has said nothing", function()
+    local list = files(world { policies = { mynet = "return { add = function() end }" } })
+    assert.is_function(load(list[1].content, "=mynet", "t")().add)
+    for _, file in ipairs(files(world())) do
+      assert.is_nil(file.only)
+    end
+    local none = files(world { policies = {} })
+    assert.same({ "/etc/mncni/policies", {} }, { none[1].path, none[1].only })
   end)
 end)

@@ -97,6 +97,8 @@ describe("merging what policies want", function()
     { "an object without identity", { neighbours = { { dst = "10.0.0.1" } } }, "neighbours[1] has no dev" },
     { "a relative path", { files = { { path = "x", content = "" } } }, 'files[1]: "x" is no absolute path' },
     { "a file without content", { files = { { path = "/x" } } }, "files[1] has to have either content or source" },
+    { "a directory to clear without a mark", { files = { { path = "/x", only = {} } } },
+      "files[1] has only, which goes with a mark" },
     { "a mode in quotes", { files = { { path = "/x", content = "", mode = "0644" } } },
       "files[1]: mode is a string and not a number" },
   } do
