@@ -83,7 +83,7 @@ static int failed_at(int errnum, const char *op, const char *path, const char *v
 		errnum = ENOENT;
 		why = why_absent(path, text, sizeof(text));
 	} else if (errnum == EROFS) {
-		why = "/proc/sys is mounted read-only, as in a container without privileges";
+		why = "/proc/sys is mounted read-only, as in a container: mount the host's /proc/sys/net at DIR/net, and set MNCNI_PROC_SYS=DIR";
 	} else if (errnum == EACCES || errnum == EPERM) {
 		why = value ? "not writable: it needs root, or cannot be set in this namespace"
 			    : "not readable";
@@ -129,9 +129,30 @@ static int read_all(int fd, char **value)
 	return 0;
 }
 
+// Opens a setting. A container sees /proc/sys read-only; MNCNI_PROC_SYS then names a directory where it, or
+// net/ of it, is mounted for writing. What is below net/ there is that of the caller's namespace, as in
+// /proc/sys itself.
+static int open_setting(const char *path, int flags)
+{
+	const char *other = getenv("MNCNI_PROC_SYS");
+	int fd = mn_openat(AT_FDCWD, path, flags | O_CLOEXEC, 0);
+	char there[PATH_MAX];
+
+	if (fd >= 0 || errno != EROFS || !other || !*other)
+		return fd;
+	if ((size_t)snprintf(there, sizeof(there), "%s/%s", other, path + strlen(ROOT)) >= sizeof(there)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = mn_openat(AT_FDCWD, there, flags | O_CLOEXEC, 0);
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		errno = EROFS; // the setting is there; what is missing is the mount
+	return fd;
+}
+
 static int read_path(const char *path, char **value)
 {
-	auto_close int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	auto_close int fd = open_setting(path, O_RDONLY);
 
 	return fd < 0 ? -errno : read_all(fd, value);
 }
@@ -144,7 +165,7 @@ static int open_both(const char *path, int *access)
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]) && fd < 0; i++) {
 		*access = ways[i];
-		fd = mn_openat(AT_FDCWD, path, ways[i] | O_CLOEXEC, 0);
+		fd = open_setting(path, ways[i]);
 		if (fd < 0 && errno != EACCES && errno != EPERM && errno != EROFS)
 			break;
 	}
@@ -166,7 +187,7 @@ static int write_all(int fd, const char *value)
 
 static int write_path(const char *path, const char *value)
 {
-	auto_close int fd = mn_openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+	auto_close int fd = open_setting(path, O_WRONLY);
 
 	return fd < 0 ? -errno : write_all(fd, value);
 }

@@ -90,6 +90,23 @@ describe("sysctl", function()
       assert.is_true(changed)
     end)
 
+    it("through another mount, where /proc/sys is read-only as in a container", function()
+      local scratch = spaces.must "mktemp -d"
+      local script = [[
+        mkdir -p "$1/net" && mount --bind /proc/sys/net "$1/net" && mount --bind /proc/sys /proc/sys &&
+        mount -o remount,bind,ro /proc/sys || exit 9
+        lua5.4 -e 'local sysctl = require("mncni.core").sysctl
+          local ok, err = pcall(sysctl.set, nil, "net.ipv4.ip_forward", 1)
+          print((ok and "set" or err.name) .. " " .. sysctl.get(nil, "net.ipv4.ip_forward"))']]
+      local function run(directory)
+        return (pod:must("MNCNI_PROC_SYS=%s unshare -m sh -c %s sh %s", directory, script, scratch))
+      end
+      assert.are.equal("EROFS 0", run "")
+      assert.are.equal("EROFS 0", run "/nonesuch")
+      assert.are.equal("set 1", run(scratch))
+      spaces.must("rm -r %s", scratch)
+    end)
+
     it("nothing in our own namespace when it is given another", function()
       local is = sysctl.get(nil, "net/ipv4/conf/lo/accept_local")
       sysctl.set(ns, "net/ipv4/conf/lo/accept_local", 1)
