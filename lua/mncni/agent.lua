@@ -203,6 +203,14 @@ local function look_around(self)
   end
 end
 
+-- Opens the port, unless it is open. What the state before this one has is free once that is closed: at the first turn.
+local function listen(self)
+  local conf = self.conf
+  if conf.metrics and not self.server and not (conf.once or conf.dry_run) then
+    self.server = require("mncni.httpd").listen(conf.metrics)
+  end
+end
+
 local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
@@ -231,8 +239,8 @@ local function new_agent(conf, handover)
     end
   end)
   self.metrics = require("mncni.agent_metrics").new(os.getenv "MNCNI_STATE_DIR" or "/run/mncni", handover.metrics)
-  if conf.metrics and not (conf.once or conf.dry_run) then
-    self.server = require("mncni.httpd").listen(conf.metrics)
+  if not require("mncni.same")(conf.metrics, handover.listening) then
+    listen(self)
   end
   follow_files(self)
   return self
@@ -325,6 +333,7 @@ end
 -- ready }: whether the host is to start another state, and whether everything stands.
 function agent.turn(request)
   local self = running
+  listen(self)
   local fds = self.source:fds()
   table.move(request.fds, 1, #request.fds, #fds + 1, fds)
   for _, source in ipairs { self.monitor, self.inotify, self.server } do
@@ -356,7 +365,7 @@ function agent.handover()
   return {
     nodes = running.nodes:hand_over(), texts = running.next_texts or running.texts, refusals = running.refusals,
     texts_known = running.texts_known, resource_version = running.source.resource_version,
-    metrics = running.metrics:hand_over(),
+    metrics = running.metrics:hand_over(), listening = running.server and running.conf.metrics,
   }
 end
 

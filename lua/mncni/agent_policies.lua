@@ -33,7 +33,7 @@ local function check_other(name, texts)
   for _, hook in ipairs(MAIN) do
     any = any or hooks[hook] ~= nil
     if builtin[hook] and not hooks[hook] then
-      fail(name, "it has no %s, which the built-in policy of this name has; call another kind of policy otherwise", hook)
+      fail(name, "it has no %s, which the built-in policy of this name has; give it another name", hook)
     end
   end
   if not any then

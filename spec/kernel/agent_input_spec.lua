@@ -217,7 +217,7 @@ describe("the agent", function()
     it("its configuration when that changes or at SIGHUP, and goes on as before when it is wrong", function()
       undo()
       local path = node:write("agent.lua", config "auto")
-      local agent = node:start_agent { node = false, nodes = false, config = path }
+      local agent = node:start_agent { node = false, nodes = false, config = path, args = { "--metrics", "127.0.0.1:9178" } }
       node:wait_routes(want())
       node:write("agent.lua", config "vxlan")
       clock.figure("configuration changed, to the last route", node:wait_routes(want "vxlan"))
@@ -231,7 +231,8 @@ describe("the agent", function()
       agent:signal "HUP"
       agent:wait_stderr("agent%.lua.*line 3", 3000, said + 1)
       assert.are.same(want "vxlan", (node:routes()))
-      -- And it still works.
+      -- And it still works, on its port, too, which one state left to the next.
+      assert.are.equal("ok", node:sh "curl -sf --noproxy '*' http://127.0.0.1:9178/readyz")
       node.net.route.del { dst = "10.244.2.0/24" }
       node:wait_routes(want "vxlan")
       node:write("agent.lua", config "auto")

@@ -31,7 +31,8 @@ describe("policies that the cluster gives", function()
     { "raises while it loads", "error 'no'", "naivebridge.lua:1: no" },
     { "names a global that does not exist", "local x = mncnni\nreturn {}", 'there is no global "mncnni"' },
     { "returns nothing", "local policy = {}", 'does it end with "return policy"?' },
-    { "has a hook that nobody knows", "return { ad = function() end }", 'unknown hook "ad" (line 1); did you mean "add"?' },
+    { "has a hook that nobody knows", "return { ad = function() end }",
+      'unknown hook "ad" (line 1); did you mean "add"?' },
     { "has nothing that could be run", "return { options = {} }", "none of the hooks add, lease, desired" },
     { "declares an option wrongly", "return { options = { mtu = { type = 'int' } } }", "mtu" },
   } do
