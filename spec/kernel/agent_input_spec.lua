@@ -217,7 +217,9 @@ describe("the agent", function()
     it("its configuration when that changes or at SIGHUP, and goes on as before when it is wrong", function()
       undo()
       local path = node:write("agent.lua", config "auto")
-      local agent = node:start_agent { node = false, nodes = false, config = path, args = { "--metrics", "127.0.0.1:9178" } }
+      local agent = node:start_agent {
+        node = false, nodes = false, config = path, args = { "--metrics", "127.0.0.1:9178" },
+      }
       node:wait_routes(want())
       node:write("agent.lua", config "vxlan")
       clock.figure("configuration changed, to the last route", node:wait_routes(want "vxlan"))
