@@ -38,6 +38,7 @@ local topics = {
     "                     its addresses, too",
     "interface(ifname)    one that the pod has anyway, for result",
     "delegate(type, config)  has another plugin add the interface",
+    "wire(name, config)   has another policy wire the pod: return pod:wire(...)",
     "result{}             what the calls returned, and dns",
     "commit()             sends what was recorded so far",
     "warn(message)        a line in the runtime's log",
@@ -126,6 +127,12 @@ local topics = {
     "cluster(world, cidrs, warnings)  ranges that may be made unreachable",
     "mac(address)  link_local(mac)  OVERHEAD    of a node's tunnel",
   },
+  flannel = { "what flannel's daemon leaves on a node", [[mncni.flannel.env("/run/flannel/subnet.env").mtu]],
+    "env(path)    subnets networks (cidr values) mtu ip_masq; raises code 11 while",
+    "             there is no such file, code 6 when it cannot be understood",
+    "parse(text, path)     the same of a text",
+    "forget(call, dataDir) ends what flannel's own plugin made for a container",
+  },
   conflist = { "the CNI configuration of a node", [[mncni.conflist.ipam(world.node.pod_cidrs)]],
     "text{version, versions, name, plugin, portmap, bandwidth}  as JSON",
     "ipam(cidrs)            a section for host-local",
@@ -150,7 +157,7 @@ local topics = {
 -- In the order in which they are told.
 local order = {
   "policy", "options", "pod", "bridge", "masquerade", "localnet", "ipam", "store", "collect", "agent", "node", "routes",
-  "conflist", "recorded", "route_mtu", "error",
+  "conflist", "flannel", "recorded", "route_mtu", "error",
 }
 
 return { topics = topics, order = order }

@@ -14,6 +14,7 @@ local parts = {
   cidr = { "mncni.core", "cidr" },
   collect = { "mncni.collect" },
   conflist = { "mncni.conflist" },
+  flannel = { "mncni.flannel" },
   help = { "mncni.help" },
   ipam = { "mncni.ipam" },
   json = { "mncni.core", "json" },

@@ -124,6 +124,17 @@ function Pod:delegate(type, config)
   return require("mncni.delegate").add(self._call, self._context, type, config)
 end
 
+-- Has another policy wire the pod, as it would with that configuration (a table as JSON has it): what its add returns.
+-- Raises what that raises; keys that it does not know are ignored and recorded, as those of any configuration.
+function Pod:wire(name, config)
+  local policy = require("mncni.policy").load(name)
+  if not policy.add then
+    error(core.error { code = 7, object = ("policy %q"):format(name), message = "it has no add, so it wires no pod" }, 0)
+  end
+  local call = setmetatable({ config = config, policy = name }, { __index = self._call })
+  return policy.add(self, require("mncni.attachment").checked(call, policy))
+end
+
 -- The MAC address that was asked for: runtimeConfig.mac, else args.cni.mac, else MAC of CNI_ARGS, else nil.
 -- Source of the order: the conventions of CNI, "dynamic plugin specific fields".
 function Pod:wanted_mac()

@@ -15,6 +15,7 @@
 ---@field node mncni.NodeModule
 ---@field routes mncni.RoutesModule
 ---@field conflist mncni.ConflistModule
+---@field flannel mncni.FlannelModule
 ---@field pod mncni.PodModule
 ---@field policy mncni.PolicyModule
 ---@field recorded mncni.RecordedModule

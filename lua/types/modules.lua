@@ -322,3 +322,28 @@ function world.open(what) end
 ---@param fn fun(...): ...
 ---@return any ...
 function world.run(fn, ...) end
+
+---@class mncni.FlannelEnv
+---@field subnets mncni.Cidr[] of this node, at most one of each family
+---@field networks mncni.Cidr[] of the cluster
+---@field mtu integer
+---@field ip_masq boolean whether flanneld masquerades
+
+---@class mncni.FlannelModule
+local flannel = {}
+
+---What a subnet.env says. Raises code 11 while there is no such file, code 6 when it cannot be understood.
+---@param path string
+---@return mncni.FlannelEnv
+function flannel.env(path) end
+
+---The same of a text.
+---@param text string
+---@param path string for messages
+---@return mncni.FlannelEnv
+function flannel.parse(text, path) end
+
+---Ends what flannel's own plugin made for the container of a call; nothing for others.
+---@param call table what del is given
+---@param data_dir string
+function flannel.forget(call, data_dir) end

@@ -94,6 +94,12 @@ function pod:veth(args) end
 ---@return table result in the form of cniVersion 1.1.0
 function pod:delegate(type, config) end
 
+---Has another policy wire the pod, as it would with that configuration.
+---@param name string
+---@param config table as JSON has it
+---@return any result what that policy's add returns, for one's own to return
+function pod:wire(name, config) end
+
 ---An interface that the pod has anyway, for pod:result, which reports its addresses.
 ---@param ifname string
 ---@return mncni.Part

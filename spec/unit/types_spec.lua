@@ -128,6 +128,7 @@ describe("the types for editors", function()
     ["mncni.NodeModule"] = { mncni.node },
     ["mncni.RoutesModule"] = { mncni.routes },
     ["mncni.ConflistModule"] = { mncni.conflist },
+    ["mncni.FlannelModule"] = { mncni.flannel },
     ["mncni.MasqueradeModule"] = { mncni.masquerade, "check" },
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
     ["mncni.IpamModule"] = { mncni.ipam },
