@@ -256,6 +256,7 @@ $(UNPRELOAD): spec/support/san/unpreload.c
 	$(Q)$(CC) -O2 -fPIC -shared -o $@ $<
 endif
 
+check-kernel: $(if $(SANFLAGS),,$(PORTABLE)/mncni)
 check-unit check-kernel: check-%: all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/ring $* $(ARGS)
 .PHONY: check-unit check-kernel
