@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define TEMPORARY ".mncni-new-" // a name that no reader of such directories takes for one of its files
 
@@ -100,4 +101,14 @@ int mn_file_replace(const char *path, const void *content, size_t size, mode_t m
 	}
 	(void)fsync(dir);
 	return 0;
+}
+
+int mn_file_link(const char *path, const char *target, struct mn_error *err)
+{
+	int result = strlen(path) < PATH_MAX ? make_directories(path, err)
+					     : failed(err, ENAMETOOLONG, "link", path);
+
+	if (result == 0 && symlink(target, path) < 0)
+		result = failed(err, errno, "link", path);
+	return result;
 }

@@ -13,4 +13,8 @@
 // -errno; nothing is left behind on failure.
 int mn_file_replace(const char *path, const void *content, size_t size, mode_t mode, struct mn_error *err);
 
+// Makes a symbolic link at path, where nothing may be. Directories that are missing are made (0755). Returns
+// 0 or -errno.
+int mn_file_link(const char *path, const char *target, struct mn_error *err);
+
 #endif

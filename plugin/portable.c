@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first instructions of the portable mncni, which uses no loader and no library of its host. PT_INTERP would
-// have to be an absolute path, so the program has none, and does here what the kernel does for it: maps the
-// loader that lies beside the program, tells it so in the auxiliary vector, and lets it begin. There is no second
-// execve, and argv[0] and /proc/self/exe are what they always are.
+// The first instructions of the portable mncni, which uses no loader and no library of its host. PT_INTERP
+// would have to be an absolute path, so the program has none, and does here what the kernel does for it: maps
+// the loader that lies beside the program, tells it so in the auxiliary vector, and lets it begin. There is
+// no second execve, and argv[0] and /proc/self/exe are what they always are.
 //
-// It runs before anything is relocated: no libc, no thread-local storage; the Makefile compiles it accordingly.
+// It runs before anything is relocated: no libc, no thread-local storage; the Makefile compiles it
+// accordingly.
 #define _GNU_SOURCE
 #include <elf.h>
 #include <fcntl.h>
@@ -69,9 +70,9 @@ uintptr_t mn_portable_load(uintptr_t *stack);
 // Ends the program with what a CNI plugin has to print.
 __attribute__((noreturn)) static void fail(void)
 {
-	static const char document[] =
-		"{\"code\": 5, \"msg\": \"" LIBRARIES "/ld.so, which lies beside this program, cannot be loaded: install "
-		"the whole directory again, and see that /proc is mounted\"}\n";
+	static const char document[] = "{\"code\": 5, \"msg\": \"" LIBRARIES
+				       "/ld.so, which lies beside this program, cannot be loaded: install "
+				       "the whole directory again, and see that /proc is mounted\"}\n";
 
 	sys(SYS_write, 1, (long)document, sizeof(document) - 1, 0, 0, 0);
 	sys(SYS_exit_group, 1, 0, 0, 0, 0, 0);
@@ -96,7 +97,8 @@ static int open_loader(void)
 
 static uintptr_t map(uintptr_t address, size_t size, int protection, int flags, int fd, uint64_t offset)
 {
-	long result = sys(SYS_mmap, (long)address, (long)size, protection, MAP_PRIVATE | flags, fd, (long)offset);
+	long result =
+		sys(SYS_mmap, (long)address, (long)size, protection, MAP_PRIVATE | flags, fd, (long)offset);
 
 	if (result < 0 && result > -4096)
 		fail();
@@ -110,8 +112,8 @@ static void map_segment(uintptr_t base, const Elf64_Phdr *segment, int fd, uint6
 	uintptr_t filled = base + segment->p_vaddr + segment->p_filesz;
 	uintptr_t end = base + segment->p_vaddr + segment->p_memsz;
 	uintptr_t mapped = (filled + page - 1) & ~(page - 1);
-	int protection = (segment->p_flags & PF_R ? PROT_READ : 0) | (segment->p_flags & PF_W ? PROT_WRITE : 0) |
-		(segment->p_flags & PF_X ? PROT_EXEC : 0);
+	int protection = (segment->p_flags & PF_R ? PROT_READ : 0) |
+		(segment->p_flags & PF_W ? PROT_WRITE : 0) | (segment->p_flags & PF_X ? PROT_EXEC : 0);
 
 	map(start, filled - start, protection, MAP_FIXED, fd, segment->p_offset & ~(page - 1));
 	if (end > filled) {
@@ -143,7 +145,8 @@ static void tell(Elf64_auxv_t *vector, uintptr_t base)
 		fail();
 	for (size_t i = 0; i < n; i++)
 		segments[i + 1] = own[i];
-	segments[0] = (Elf64_Phdr){ .p_type = PT_INTERP, .p_vaddr = (uintptr_t)loader, .p_memsz = sizeof(loader) };
+	segments[0] =
+		(Elf64_Phdr){ .p_type = PT_INTERP, .p_vaddr = (uintptr_t)loader, .p_memsz = sizeof(loader) };
 	headers->a_un.a_val = (uintptr_t)segments;
 	count->a_un.a_val = n + 1;
 	find(vector, AT_BASE)->a_un.a_val = base;
@@ -162,8 +165,8 @@ uintptr_t mn_portable_load(uintptr_t *stack)
 	int fd = open_loader();
 	long n = fd < 0 ? fd : sys(SYS_pread64, fd, (long)&file, sizeof(file), 0, 0, 0);
 
-	if (n < (long)sizeof(file) || file.header.e_type != ET_DYN || file.header.e_phoff != sizeof(file.header) ||
-		file.header.e_phnum > HEADERS)
+	if (n < (long)sizeof(file) || file.header.e_type != ET_DYN ||
+		file.header.e_phoff != sizeof(file.header) || file.header.e_phnum > HEADERS)
 		fail();
 	while (*word)
 		word++;
