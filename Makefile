@@ -229,6 +229,14 @@ portable: $(PORTABLE)/mncni
 	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
 .PHONY: portable
 
+# An archive of the image localhost/mncni:dev, for `ctr -n k8s.io images import`, podman load and the like. Neither an engine
+# nor a registry is asked; the same files give the same digest.
+image: deps-build $(AGENT) $(PORTABLE)/mncni
+	$(Q)rm -rf $(BUILD)/image && mkdir -p $(BUILD)/image
+	$(Q)$(MAKE) --no-print-directory portable DIR=$(BUILD)/image/cni
+	$(Q)sh deploy/image.sh $(AGENT) $(BUILD)/image/cni $(BUILD)/image/root $(BUILD)/image/mncni.tar
+.PHONY: image
+
 # Real containerd, runc and podman, real containers, on a node in namespaces of its own.
 check-containerd check-containerd-kill: all
 	$(Q)rm -rf $(BUILD)/cni

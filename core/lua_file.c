@@ -84,6 +84,13 @@ static int file_link(lua_State *L)
 	return 0;
 }
 
+// file.same(path, other): whether both are regular files of the same content.
+static int file_same(lua_State *L)
+{
+	lua_pushboolean(L, mn_file_same(luaL_checkstring(L, 1), luaL_checkstring(L, 2)));
+	return 1;
+}
+
 // file.is_terminal(descriptor): whether a person is at the other end.
 static int file_is_terminal(lua_State *L)
 {
@@ -98,6 +105,7 @@ int mn_open_file(lua_State *L)
 		{ "mode", file_mode },
 		{ "target", file_target },
 		{ "link", file_link },
+		{ "same", file_same },
 		{ "is_terminal", file_is_terminal },
 		{ "trusted", file_trusted },
 		{ NULL, NULL },

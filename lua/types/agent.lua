@@ -48,7 +48,7 @@ function node:address(family) end
 ---@field rules? table[]
 ---@field nft? mncni.Ruleset[]
 ---@field sysctls? table<string, string>
----@field files? { path: string, content?: string, source?: string, mode?: integer }[] written in this order
+---@field files? { path: string, content?: string, source?: string, tree?: string, link?: string, mode?: integer }[]
 ---@field node? { conditions?: table[], annotations?: table<string, string> }
 ---@field warnings? string[] what an operator should know; told when it changes
 ---@field notes? string[] the same, where nothing is wrong
