@@ -23,7 +23,8 @@ local members = {
 }
 
 local file_keys = {
-  path = "string", content = "string", source = "string", mode = "number", mark = "string", only = "table",
+  path = "string", content = "string", source = "string", tree = "string", link = "string", mode = "number",
+  mark = "string", only = "table",
 }
 
 local function fail(policy, message, ...)
@@ -74,10 +75,15 @@ local function check_file(policy, index, file)
   end
   if not file.path:find "^/" then
     fail(policy, "files[%d]: %q is no absolute path", index, file.path)
-  elseif file.only and ((file.mark or "") == "" or file.content or file.source) then
-    fail(policy, "files[%d] has only, which goes with a mark and without content and source", index)
-  elseif not file.only and (file.content == nil) == (file.source == nil) then
-    fail(policy, "files[%d] has to have either content or source", index)
+  end
+  local origins = 0
+  for _, key in ipairs { "content", "source", "tree", "link", "only" } do
+    origins = origins + (file[key] and 1 or 0)
+  end
+  if origins ~= 1 then
+    fail(policy, "files[%d] has to have one of content, source, tree, link and only", index)
+  elseif file.only and (file.mark or "") == "" then
+    fail(policy, "files[%d] has only, which goes with a mark", index)
   end
 end
 

@@ -129,7 +129,7 @@ end
 function Pod:wire(name, config)
   local policy = require("mncni.policy").load(name)
   if not policy.add then
-    error(core.error { code = 7, object = ("policy %q"):format(name), message = "it has no add, so it wires no pod" }, 0)
+    error(core.error { code = 7, object = ("policy %q"):format(name), message = "it has no add hook" }, 0)
   end
   local call = setmetatable({ config = config, policy = name }, { __index = self._call })
   return policy.add(self, require("mncni.attachment").checked(call, policy))

@@ -53,10 +53,12 @@ function node:address(family) end
 ---@field warnings? string[] what an operator should know; told when it changes
 ---@field notes? string[] the same, where nothing is wrong
 
----@class mncni.File Either content or source; or, for a directory of policies, mark and only.
+---@class mncni.File One of content, source, tree and link; or, for a directory of policies, mark and only.
 ---@field path string
 ---@field content? string
 ---@field source? string a file whose content is taken
+---@field tree? string a directory whose files and links are to be in path
+---@field link? string where a symbolic link leads
 ---@field mode? integer
 ---@field mark? string the end of a policy that somebody has installed
 ---@field only? table<string, boolean> paths; another policy with that mark is removed

@@ -8,7 +8,6 @@ local processes = require "spec.support.process"
 local spaces = require "spec.support.netns"
 
 local AGENT = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni-agent"
-local PLUGIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 local PROGRAMS = os.getenv "MNCNI_KUBERNETES"
 local NODES = "/api/v1/nodes/"
 local CONFIGMAP = "/api/v1/namespaces/kube-system/configmaps/mncni-policies"
@@ -37,7 +36,7 @@ describe("the manifests", function()
 
   -- Its words are quoted where they stand.
   local function kubectl(command)
-    return spaces.sh(("KUBECONFIG=%s HOME=%s kubectl %s"):format(kube.admin, scratch, command))
+    return spaces.sh(("PATH=%s:$PATH KUBECONFIG=%s HOME=%s kubectl %s"):format(PROGRAMS, kube.admin, scratch, command))
   end
 
   local function must_kubectl(command)
@@ -117,7 +116,8 @@ describe("the manifests", function()
       own = "n000000"
       kube:nodes { count = 3, prefix = "n" }
       must_kubectl "apply -k deploy/overlays/bare-metal"
-      spaces.must("mkdir -p %s/bin %s/policies %s/proc/net", scratch, scratch, scratch)
+      spaces.must("mkdir -p %s/policies %s/proc/net", scratch, scratch)
+      spaces.must("make -s cni-bin DIR=%s/cni", scratch)
       log = scratch .. "/agent.log"
     end)
 
@@ -173,7 +173,7 @@ describe("the manifests", function()
       }
       table.move(words, 1, #words, #argv + 1, argv)
       for _, setting in ipairs {
-        "install=" .. spaces.must("realpath %s", PLUGIN), "bin_dir=" .. scratch .. "/bin",
+        "install=" .. scratch .. "/cni", "bin_dir=" .. scratch .. "/bin",
         "policy_dir=" .. scratch .. "/policies", "path=" .. scratch .. "/10-mncni.conflist", "portmap=false",
       } do
         argv[#argv + 1] = "--set=cniconfig." .. setting
