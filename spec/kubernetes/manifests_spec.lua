@@ -317,10 +317,13 @@ describe("the manifests", function()
       end
       local set = kube:must("GET", "/apis/apps/v1/namespaces/kube-system/deployments/nodeipam")
       local command = set.spec.template.spec.containers[1].command
-      local config = kube:kubeconfig { token = kube:token "kube-system/nodeipam" }
-      local argv = { PROGRAMS .. "/" .. command[1] }
-      table.move(command, 2, #command, 2, argv)
-      argv[#argv + 1] = "--kubeconfig=" .. config
+      spaces.must("mkdir -p /run/secrets/kubernetes.io; rm -rf %s", SERVICE_ACCOUNT)
+      kube:mount("kube-system/nodeipam", 3600, SERVICE_ACCOUNT)
+      local argv = {
+        "env", "KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=" .. kube.port,
+        PROGRAMS .. "/" .. command[1],
+      }
+      table.move(command, 2, #command, #argv + 1, argv)
       log = scratch .. "/controller.log"
       server = processes.start { argv = argv, log = log, mark = "nodeipam" }
       local ranges = wait(60, "range", function()
