@@ -172,17 +172,18 @@ in_space() {
 	nsenter --net="$lab/netns/$space" "$@"
 }
 
-# keep LOG COMMAND [ARGUMENT...]: runs a program with its output in a log, and again a second after it has ended, as a
+# keep LOG COMMAND [ARGUMENT...] &: runs a program with its output in a log, and again a second after it has ended, as a
 # service manager does. Its number is in LOG.pid.
 keep() {
 	log=$1
 	shift
+	exec </dev/null >>"$log" 2>&1
 	while :; do
-		"$@" >>"$log" 2>&1 &
+		"$@" &
 		echo $! >"$log.pid"
 		status=0
 		wait $! || status=$?
-		echo "keep: ${1##*/} has ended with status $status" >>"$log"
+		echo "keep: ${1##*/} has ended with status $status"
 		sleep 1
 	done
 }
