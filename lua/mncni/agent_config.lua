@@ -58,8 +58,8 @@ config.options = {
       namespace = { type = "string", min = 1, doc = "of the Lease; the pod's, else kube-system" },
       name = { type = "string", min = 1, doc = "of the Lease; mncni- and the first policy's name" },
       lease_duration = { type = "integer", min = 1, max = 3600, doc = "seconds until a silent leader is replaced, 15" },
-      renew_deadline = { type = "integer", min = 1, max = 3600, doc = "seconds until one that cannot renew stops, 10" },
-      retry_period = { type = "integer", min = 1, max = 3600, doc = "seconds between two tries, 2" },
+      renew_deadline = { type = "number", min = 0.1, max = 3600, doc = "seconds without renewal until it stops, 10" },
+      retry_period = { type = "number", min = 0.1, max = 3600, doc = "seconds between two tries, 2" },
     },
   },
   resync = { type = "integer", default = 300, min = 5, max = 86400, doc = "seconds between two looks at everything" },
@@ -208,12 +208,12 @@ local function leader_of(where, given, conf, policies)
   end
   local duration, deadline, retry = lease.lease_duration or 15, lease.renew_deadline or 10, lease.retry_period or 2
   if duration <= deadline or deadline * 10 <= retry * 12 then
-    fail(where, "leader: lease_duration (%d s) has to be more than renew_deadline (%d s), and that more than 1.2 times "
-      .. "retry_period (%d s)", duration, deadline, retry)
+    fail(where, "leader: lease_duration (%s s) has to be more than renew_deadline (%s s), and that more than 1.2 times "
+      .. "retry_period (%s s)", duration, deadline, retry)
   end
   return {
     namespace = namespace or own_namespace() or "kube-system", name = name or "mncni-" .. policies[1].name,
-    lease_duration = duration * 1000, renew_deadline = deadline * 1000, retry_period = retry * 1000,
+    lease_duration = duration * 1000, renew_deadline = deadline * 1000 // 1 | 0, retry_period = retry * 1000 // 1 | 0,
   }
 end
 
