@@ -234,8 +234,10 @@ local function problems_of(self)
   } do
     table.move(list, 1, #list, #problems + 1, problems)
   end
-  if self.election and self.election.problem then
-    table.insert(problems, { kind = "lease", key = self.lease.name, message = self.election.problem, quiet = true })
+  -- In the words of the first time: those of others differ by milliseconds.
+  self.lease_problem = self.election.problem and (self.lease_problem or self.election.problem)
+  if self.lease_problem then
+    table.insert(problems, { kind = "lease", key = self.lease.name, message = self.lease_problem, quiet = true })
   end
   if self.texts_problem and not self.texts_watch.synced then
     table.insert(problems, { kind = "nodes", key = "policies", message = self.texts_problem })

@@ -54,6 +54,11 @@ function Writer:seen(name, one, wall)
   end
   for _, text in ipairs(self.had[name] or {}) do
     if not stays[text] then
+      for i = #self.released, 1, -1 do
+        if self.released[i].cidr == text then
+          table.remove(self.released, i)
+        end
+      end
       table.insert(self.released, { cidr = text, at = wall })
     end
   end
