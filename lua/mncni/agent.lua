@@ -5,8 +5,11 @@
 -- A turn waits for whatever comes first (events of the kernel, of the node source, a timer), takes all of it in, and
 -- then, if policies may see something new, asks them and applies the difference. All state but the nodes is found anew
 -- in the kernel at each start, so that nothing depends on how the last one ended.
+--
+-- With --controller it is another agent (mncni.controller), with the same functions for the host.
 
 local core = require "mncni.core"
+local agent_files = require "mncni.agent_files"
 local agent_log = require "mncni.agent_log"
 local config = require "mncni.agent_config"
 
@@ -25,6 +28,7 @@ local Agent = {}
 Agent.__index = Agent
 
 local running -- the one agent of this state
+local controller -- mncni.controller, where that is what runs
 
 local function now()
   return core.record.clock() // 1000
@@ -153,47 +157,6 @@ local function open_source(self, handover)
   }
 end
 
--- Follows the files that a reload reads: the configuration, and the directories of policies.
-local function follow_files(self)
-  self.inotify, self.followed = core.inotify(), {}
-  local function follow(directory, matches)
-    local watch = self.inotify:add(directory)
-    if watch then
-      self.followed[watch] = self.followed[watch] or {}
-      table.insert(self.followed[watch], matches)
-    end
-  end
-  for _, path in ipairs(self.conf.files) do
-    local directory, file = path:match "^(.*)/([^/]*)$"
-    follow(directory == "" and "/" or directory or ".", function(name) return name == (file or path) end)
-  end
-  for _, directory in ipairs(core.policy.directories()) do
-    follow(directory, function(name) return name:find "^[^.].*%.lua$" ~= nil end)
-  end
-end
-
--- Whether one of them was changed.
-local function files_changed(self)
-  local any = false
-  for _, event in ipairs(self.inotify:read()) do
-    any = any or event.overflow or false
-    for _, matches in ipairs(event.name and self.followed[event.watch] or {}) do
-      any = any or matches(event.name)
-    end
-  end
-  return any
-end
-
--- What identifies the policies that run and their options.
-local function version_of(conf, texts)
-  local parts = {}
-  for i, policy in ipairs(conf.policies) do
-    local text = texts and texts[policy.name] or core.policy.read(policy.name) or ""
-    parts[i] = { policy.name, text, policy.given, policy.sets or {} }
-  end
-  return ("%016x"):format(core.journal.hash(core.json.encode(parts)))
-end
-
 -- What is not fatal, and nobody would look for.
 local function look_around(self)
   if not self.host.sysctl.get "net/bridge/bridge-nf-call-iptables" then
@@ -219,7 +182,7 @@ local function new_agent(conf, handover)
     ready = { ok = false, reasons = { "nothing has been applied yet" } }, refusals = handover.refusals or 0,
   }, Agent)
   self.policies = require("mncni.agent_policies").load(conf.policies, handover.texts)
-  self.version = version_of(conf, handover.texts)
+  self.version = agent_files.version(conf.policies, handover.texts)
   self.multi = require("mncni.http").multi()
   self.monitor = host:monitor { "link", "addr", "route", "rule", "neigh", "fdb" }
   self.monitor:leave_out(host:socket("route"):portid())
@@ -242,7 +205,7 @@ local function new_agent(conf, handover)
   if not require("mncni.same")(conf.metrics, handover.listening) then
     listen(self)
   end
-  follow_files(self)
+  self.files = agent_files.follow(conf.files)
   return self
 end
 
@@ -306,6 +269,10 @@ function agent.start(request)
   end
   -- What is dropped is little beside what is kept, so collect early rather than let memory grow to twice its size.
   collectgarbage("incremental", 130, 200)
+  if conf.controller then
+    controller = require "mncni.controller"
+    return controller.start(conf, request.handover or {})
+  end
   running = new_agent(conf, request.handover or {})
   if conf.once or conf.dry_run then
     return run_once(running)
@@ -332,17 +299,20 @@ end
 -- turn{ fds } waits for something to happen, on those descriptors of the host too, and deals with it. Returns { reload,
 -- ready }: whether the host is to start another state, and whether everything stands.
 function agent.turn(request)
+  if controller then
+    return controller.turn(request)
+  end
   local self = running
   listen(self)
   local fds = self.source:fds()
   table.move(request.fds, 1, #request.fds, #fds + 1, fds)
-  for _, source in ipairs { self.monitor, self.inotify, self.server } do
+  for _, source in ipairs { self.monitor, self.files, self.server } do
     fds[#fds + 1] = source:fd()
   end
   self.multi:poll(fds, wait_time(self))
   local began = core.record.clock()
   local dirty = take_in(self)
-  if files_changed(self) or self.next_texts then
+  if self.files:changed() or self.next_texts then
     return { reload = true }
   end
   local at = now()
@@ -362,7 +332,7 @@ end
 
 -- What another state needs to go on where this one is: the nodes, the policies that the cluster gave, figures.
 function agent.handover()
-  return {
+  return controller and controller.handover() or {
     nodes = running.nodes:hand_over(), texts = running.next_texts or running.texts, refusals = running.refusals,
     texts_known = running.texts_known, resource_version = running.source.resource_version,
     metrics = running.metrics:hand_over(), listening = running.server and running.conf.metrics,
@@ -371,6 +341,9 @@ end
 
 -- The host could not start another state for a reload, and this one goes on.
 function agent.refused(request)
+  if controller then
+    return controller.refused(request)
+  end
   -- Texts that were refused are not tried again until they change once more.
   running.refused, running.next_texts = running.next_texts or running.refused, nil
   running.refusals, running.changed = running.refusals + 1, true
@@ -378,9 +351,19 @@ function agent.refused(request)
   running.log.event("Warning", "ReloadRefused", request.message)
 end
 
+-- The program was told to end. What a node has stays as it is.
+function agent.stop()
+  if controller then
+    controller.stop()
+  end
+end
+
 -- Closes what is open; the kernel stays as it is.
 function agent.close()
-  for _, name in ipairs { "server", "source", "multi", "host", "monitor", "inotify" } do
+  if controller then
+    return controller.close()
+  end
+  for _, name in ipairs { "server", "source", "multi", "host", "monitor", "files" } do
     if running[name] then
       running[name]:close()
     end
