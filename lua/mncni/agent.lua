@@ -11,6 +11,7 @@
 local core = require "mncni.core"
 local agent_files = require "mncni.agent_files"
 local agent_log = require "mncni.agent_log"
+local agent_port = require "mncni.agent_port"
 local config = require "mncni.agent_config"
 
 local agent = {}
@@ -166,14 +167,6 @@ local function look_around(self)
   end
 end
 
--- Opens the port, unless it is open. What the state before this one has is free once that is closed: at the first turn.
-local function listen(self)
-  local conf = self.conf
-  if conf.metrics and not self.server and not (conf.once or conf.dry_run) then
-    self.server = require("mncni.httpd").listen(conf.metrics)
-  end
-end
-
 local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
@@ -202,9 +195,7 @@ local function new_agent(conf, handover)
     end
   end)
   self.metrics = require("mncni.agent_metrics").new(os.getenv "MNCNI_STATE_DIR" or "/run/mncni", handover.metrics)
-  if not require("mncni.same")(conf.metrics, handover.listening) then
-    listen(self)
-  end
+  agent_port.open(self, handover.listening)
   self.files = agent_files.follow(conf.files)
   return self
 end
@@ -303,7 +294,7 @@ function agent.turn(request)
     return controller.turn(request)
   end
   local self = running
-  listen(self)
+  agent_port.open(self)
   local fds = self.source:fds()
   table.move(request.fds, 1, #request.fds, #fds + 1, fds)
   for _, source in ipairs { self.monitor, self.files, self.server } do

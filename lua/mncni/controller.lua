@@ -12,6 +12,7 @@ local core = require "mncni.core"
 local agent_files = require "mncni.agent_files"
 local agent_log = require "mncni.agent_log"
 local agent_policies = require "mncni.agent_policies"
+local agent_port = require "mncni.agent_port"
 local node_writer = require "mncni.node_writer"
 local nodes_kube = require "mncni.nodes_kube"
 local same = require "mncni.same"
@@ -214,9 +215,7 @@ local function new_controller(conf, handover)
       begin(self, handover)
     end
   end
-  if conf.metrics and not (conf.once or conf.dry_run) then
-    self.server = require("mncni.httpd").listen(conf.metrics)
-  end
+  agent_port.open(self, handover.listening)
   self.files = agent_files.follow(conf.files)
   return self
 end
@@ -346,6 +345,7 @@ end
 
 function controller.turn(request)
   local self = running
+  agent_port.open(self)
   local fds = request.fds
   for _, source in ipairs { self.files, self.server } do
     fds[#fds + 1] = source:fd()
@@ -368,7 +368,7 @@ function controller.handover()
   return {
     election = self.election:hand_over(), states = self.policies.states, texts = self.next_texts or self.texts,
     refusals = self.refusals, writer = self.writer and self.writer:hand_over(),
-    nodes = self.nodes and self.nodes:hand_over(),
+    nodes = self.nodes and self.nodes:hand_over(), listening = self.server and self.conf.metrics,
   }
 end
 

@@ -1,0 +1,254 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- From a cluster without a network to running pods, on a real Kubernetes in a lab (deploy/lab): what deploy/README.md
+-- tells people to do, with the image that `make image` made. Some 3 minutes on two idle cores.
+
+local labs = require "spec.support.lab"
+local spaces = require "spec.support.netns"
+
+local IMAGE = (os.getenv "MNCNI_BUILD" or "build") .. "/image/mncni.tar"
+local PROGRAMS = os.getenv "MNCNI_KUBERNETES"
+local PODS = 60
+local NODES = { "n1", "n2", "n3" }
+local CONFIGMAP = { "-n", "kube-system", "configmap", "mncni-policies" }
+
+-- Answers / with a word and /cgi-bin/from with the address that it was asked from.
+local SERVE = [[busybox mkdir -p /tmp/www/cgi-bin
+busybox printf '#!/bin/busybox sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n${REMOTE_ADDR#::ffff:}"' >/tmp/www/cgi-bin/from
+busybox chmod 755 /tmp/www/cgi-bin/from
+echo hello >/tmp/www/index.html
+exec busybox httpd -f -p 80 -h /tmp/www]]
+
+describe("the journey", function()
+  local lab, images
+
+  setup(function()
+    images = spaces.must "mktemp -d"
+    lab = labs.up { nodes = #NODES }
+    lab:import(IMAGE)
+    -- kube-controller-manager of the very Kubernetes that runs, as an image of its name in deploy/nodeipam.yaml.
+    spaces.must("mkdir -p %s/root/usr/local/bin && ln %s %s/root/usr/local/bin/ 2>/dev/null || cp %s %s/root/usr/local/bin/",
+      images, PROGRAMS .. "/kube-controller-manager", images, PROGRAMS .. "/kube-controller-manager", images)
+    spaces.must([[. deploy/archive.sh
+      image_archive localhost/kube-controller-manager:v1.20.2 %s/root %s/kcm.tar '{"Env":["PATH=/usr/local/bin"]}']],
+      images, images)
+    lab:import(images .. "/kcm.tar")
+    for _, name in ipairs(NODES) do
+      spaces.must("mkdir -p %s", lab:path(name, "/opt/cni/bin"))
+      lab:plugins(name, "/usr/lib/cni/portmap")
+    end
+  end)
+
+  teardown(function()
+    labs.cleanup()
+    spaces.must("rm -rf %s", images)
+  end)
+
+  -- A DaemonSet, or a Deployment of so many, of pods that serve; container: more fields of it.
+  local function workload(name, replicas, container)
+    local one = {
+      name = "web", image = lab.image, imagePullPolicy = "Never", command = { "busybox", "sh", "-c", SERVE },
+    }
+    for key, value in pairs(container or {}) do one[key] = value end
+    lab:apply {
+      apiVersion = "apps/v1", kind = replicas and "Deployment" or "DaemonSet", metadata = { name = name },
+      spec = {
+        replicas = replicas, selector = { matchLabels = { app = name } },
+        template = {
+          metadata = { labels = { app = name, role = "web" } },
+          spec = { containers = { one }, terminationGracePeriodSeconds = 0 },
+        },
+      },
+    }
+  end
+
+  local function wait_pods(selector, count, seconds)
+    return lab:wait(seconds or 120, ("%d pods of %s to run"):format(count, selector), function()
+      local list = lab:running(selector)
+      return #list == count and list
+    end)
+  end
+
+  -- Runs a shell script in the network namespace of a pod, with the node's programs; returns what it prints.
+  local function in_pod(pod, script)
+    return lab:must(pod.spec.nodeName, "sh", "-c", [[for ns in /run/netns/*; do
+      nsenter --net=$ns ip -o addr show eth0 2>/dev/null | grep -q "inet $1/" && exec nsenter --net=$ns sh -c "$2"
+    done; exit 9]], "sh", pod.status.podIP, script)
+  end
+
+  local function node_address(name)
+    for _, address in ipairs(lab:get("node", name).status.addresses) do
+      if address.type == "InternalIP" then return address.address end
+    end
+  end
+
+  local function pod_cidrs()
+    local list = {}
+    for _, node in ipairs(lab:get "nodes") do list[node.metadata.name] = node.spec.podCIDR end
+    return list
+  end
+
+  local function count(map)
+    local number, seen = 0, {}
+    for _, value in pairs(map) do
+      assert.is_nil(seen[value], tostring(value) .. " is there twice")
+      number, seen[value] = number + 1, true
+    end
+    return number
+  end
+
+  it("begins with nodes that are not ready and have no ranges", function()
+    assert.equal("False", lab:ready "n1")
+    assert.equal(0, count(pod_cidrs()))
+  end)
+
+  it("has stock nodeipam give them ranges, and the agent make them Ready", function()
+    lab:kubectl("apply", "-k", "deploy/overlays/bare-metal")
+    lab:kubectl("apply", "-f", "deploy/nodeipam.yaml")
+    lab:wait(120, "ranges", function() return count(pod_cidrs()) == #NODES end)
+    lab:wait_ready(60)
+    for _, condition in ipairs(lab:get("node", "n1").status.conditions) do
+      if condition.type == "NetworkUnavailable" then
+        assert.same({ "False", "MncniIsUp" }, { condition.status, condition.reason })
+      end
+    end
+  end)
+
+  it("goes on with mncni's nodeipam, which leaves the ranges and gives one to a node that joins", function()
+    local before = pod_cidrs()
+    lab:kubectl("delete", "-f", "deploy/nodeipam.yaml")
+    lab:kubectl("apply", "-f", "deploy/nodeipam-mncni.yaml")
+    lab:wait(90, "a leader", function()
+      return lab:get("-n", "kube-system", "lease", "mncni-nodeipam").spec.holderIdentity ~= ""
+    end)
+    lab:node("add", "n4")
+    lab:plugins("n4", "/usr/lib/cni/portmap")
+    NODES[4] = "n4"
+    lab:wait(60, "a range", function() return count(pod_cidrs()) == 4 end)
+    lab:wait_ready(60)
+    local after = pod_cidrs()
+    for name, range in pairs(before) do assert.equal(range, after[name]) end
+  end)
+
+  it("runs pods, all of which reach all on other nodes and are seen by their own addresses", function()
+    workload("each")
+    workload("many", PODS)
+    local pods = wait_pods("role=web", PODS + #NODES, 180)
+    local lines, addresses = {}, {}
+    for i, pod in ipairs(pods) do
+      lines[i] = pod.status.podIP .. " " .. pod.spec.nodeName
+      addresses[pod.metadata.name] = pod.status.podIP
+    end
+    assert.equal(PODS + #NODES, count(addresses))
+    spaces.must("printf '%%s\n' %s >%s", table.concat(lines, "\n"), lab:path "peers")
+    -- On every node at once, its pods one after the other, each asking all pods of other nodes who asks.
+    local script = [[name=$(hostname); asked=0
+      for ns in /run/netns/*; do
+        own=$(nsenter --net=$ns ip -4 -o addr show eth0 2>/dev/null | sed 's/.*inet \([0-9.]*\).*/\1/')
+        grep -q "^$own $name$" /run/lab/peers || continue
+        for peer in $(grep -v " $name$" /run/lab/peers | cut -d ' ' -f 1); do
+          said=$(nsenter --net=$ns timeout 5 busybox wget -q -O - http://$peer/cgi-bin/from) || said=nothing
+          [ "$said" = "$own" ] || echo "$own asked $peer and was seen as $said"
+          asked=$((asked + 1))
+        done
+      done; echo "asked $asked"]]
+    local expected, total = 0, 0
+    for _, one in ipairs(pods) do
+      for _, other in ipairs(pods) do
+        expected = expected + (one.spec.nodeName ~= other.spec.nodeName and 1 or 0)
+      end
+    end
+    for _, name in ipairs(NODES) do
+      spaces.must("cp %s %s", lab:path "peers", lab:path(name, "/peers"))
+      local said = lab:must(name, "sh", "-c", script)
+      local problems, asked = said:match "^(.-)asked (%d+)$"
+      assert.equal("", problems)
+      total = total + tonumber(asked)
+    end
+    assert.equal(expected, total)
+    print(("    %d pods on %d nodes; %d requests between them, all answered"):format(#pods, #NODES, total))
+  end)
+
+  it("has Services, and masquerades what leaves the cluster", function()
+    lab:apply {
+      apiVersion = "v1", kind = "Service", metadata = { name = "web" },
+      spec = { selector = { role = "web" }, ports = { { port = 80 } } },
+    }
+    local address = lab:get("service", "web").spec.clusterIP
+    local pods = lab:running "app=each"
+    for _, pod in ipairs(pods) do
+      lab:wait(20, "the Service to answer", function()
+        return in_pod(pod, ("timeout 3 busybox wget -q -O - http://%s/"):format(address)) == "hello"
+      end)
+      for _ = 1, 5 do
+        assert.equal("hello", in_pod(pod, ("timeout 5 busybox wget -q -O - http://%s/"):format(address)))
+      end
+      local seen = in_pod(pod, ("timeout 5 busybox wget -q -O - http://%s/cgi-bin/from"):format(lab.outside))
+      assert.equal(node_address(pod.spec.nodeName), seen)
+    end
+  end)
+
+  it("has host ports", function()
+    workload("port", 1, { ports = { { containerPort = 80, hostPort = 8088 } } })
+    local pod = wait_pods("app=port", 1)[1]
+    local url = ("http://%s:8088/"):format(node_address(pod.spec.nodeName))
+    assert.equal("hello", (lab:must("outside", "timeout", "5", "busybox", "wget", "-q", "-O", "-", url)))
+  end)
+
+  -- One pod more on every node, by a DaemonSet of that name.
+  local function next_pods(name)
+    workload(name)
+    return wait_pods("app=" .. name, #NODES)
+  end
+
+  local function edit(text)
+    local patch = require("mncni.core").json.encode { data = { ["naivebridge.lua"] = text } }
+    lab:kubectl("patch", "--type=merge", "--patch", patch, table.unpack(CONFIGMAP))
+  end
+
+  local function installed(name)
+    return (spaces.sh("cat %s", lab:path(name, "/upper/etc/mncni/policies/naivebridge.lua")))
+  end
+
+  local edited
+
+  it("lets an edited ConfigMap change what the next pod gets, on every node", function()
+    local text = spaces.must "cat policies/naivebridge.lua"
+    edited = text:gsub("eth:address%(lease%)", [[eth:address(lease)
+  eth:route { dst = "198.51.100.0/24", gateway = lease.addresses[1].gateway }]])
+    local began = os.time()
+    edit(edited)
+    lab:wait(20, "the policy on every node", function()
+      for _, name in ipairs(NODES) do
+        if not installed(name):find("198.51.100", 1, true) then return false end
+      end
+      return true
+    end)
+    print(("    an edit was on all %d nodes after at most %d s"):format(#NODES, os.time() - began + 1))
+    for _, pod in ipairs(next_pods "edited") do
+      assert.matches("198.51.100.0/24", in_pod(pod, "ip route"), 1, true)
+    end
+    for _, pod in ipairs(lab:running "app=each") do
+      assert.is_nil(in_pod(pod, "ip route"):find("198.51.100", 1, true))
+    end
+  end)
+
+  it("changes nothing for a broken edit, and says so on every Node", function()
+    local before = {}
+    for _, name in ipairs(NODES) do before[name] = installed(name) end
+    edit((edited:gsub("local lease = ", "local lease == ")))
+    lab:wait(30, "Events", function()
+      local told, nodes = {}, 0
+      for _, event in ipairs(lab:get("events", "--field-selector", "reason=ReloadRefused")) do
+        if event.message:find "naivebridge.lua:%d+:" and not told[event.involvedObject.name] then
+          told[event.involvedObject.name], nodes = true, nodes + 1
+        end
+      end
+      return nodes == #NODES
+    end)
+    assert.matches("ReloadRefused", lab:kubectl("describe", "node", "n2"))
+    for _, name in ipairs(NODES) do assert.equal(before[name], installed(name)) end
+    for _, pod in ipairs(next_pods "broken") do
+      assert.matches("198.51.100.0/24", in_pod(pod, "ip route"), 1, true)
+    end
+  end)
+end)
