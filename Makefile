@@ -296,7 +296,7 @@ lab-kubectl:
 
 # A real kube-apiserver, made once from Debian's source package, with nodes as large as a cloud's, and whole clusters in
 # labs; not a part of `make test`.
-check-kubernetes: deps-kubernetes all $(UNPRELOAD)
+check-kubernetes: deps-kubernetes all image $(UNPRELOAD)
 	$(Q)MNCNI_KUBERNETES=$$(deploy/lab/build) && export MNCNI_KUBERNETES && \
 		$(SPEC_ENV) spec/support/ring kubernetes $(ARGS)
 .PHONY: check-kubernetes

@@ -109,6 +109,10 @@ describe("the manifests", function()
     assert.same(expected, rights(account, namespace))
   end
 
+  local function edit(data)
+    kube:must("PATCH", CONFIGMAP, { data = data }, MERGE)
+  end
+
   describe("of the agent", function()
     local agent, log, own
 
@@ -185,10 +189,6 @@ describe("the manifests", function()
     local function exists(name)
       local file <close> = io.open(scratch .. "/" .. name)
       return file and file:read "a"
-    end
-
-    local function edit(data)
-      kube:must("PATCH", CONFIGMAP, { data = data }, MERGE)
     end
 
     local function started()
@@ -284,8 +284,96 @@ describe("the manifests", function()
     end)
   end)
 
+  -- Nodes of a cluster whose control plane gives no ranges.
+  local function bare_nodes()
+    kube:must("DELETE", "/api/v1/nodes")
+    for i = 1, 3 do
+      kube:must("POST", "/api/v1/nodes", { metadata = { name = "w" .. i }, status = { addresses = {
+        { type = "InternalIP", address = "10.224.1." .. i },
+      } } })
+    end
+  end
+
+  -- The ranges of all nodes, sorted, once all have one.
+  local function ranges(log)
+    return wait(60, "range", function()
+      local list = {}
+      for _, node in ipairs(kube:must("GET", "/api/v1/nodes").items) do
+        list[#list + 1] = node.spec.podCIDR
+      end
+      table.sort(list)
+      return #list == 3 and list
+    end, log)
+  end
+
+  local RANGES = { "10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24" }
+
+  -- The first container of a Deployment.
+  local function container_of(name)
+    local set = kube:must("GET", "/apis/apps/v1/namespaces/kube-system/deployments/" .. name)
+    return set.spec.template.spec.containers[1]
+  end
+
+  -- Starts a program of a pod of kube-system, as in a container: with the token of its account and the API's address.
+  local function start_in_pod(account, argv, log)
+    spaces.must("mkdir -p /run/secrets/kubernetes.io; rm -rf %s", SERVICE_ACCOUNT)
+    kube:mount("kube-system/" .. account, 3600, SERVICE_ACCOUNT)
+    local words = {
+      "env", "KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=" .. kube.port,
+      table.unpack(argv),
+    }
+    return processes.start { argv = words, log = log, mark = "nodeipam" }
+  end
+
+  describe("of mncni's nodeipam", function()
+    local server
+
+    teardown(function()
+      if server then
+        server:stop()
+      end
+      must_kubectl "delete -f deploy/nodeipam-mncni.yaml"
+    end)
+
+    it("give it what it needs, and nothing else", function()
+      must_kubectl "apply -f deploy/nodeipam-mncni.yaml"
+      local nodes = { "list nodes", "patch nodes", "watch nodes" }
+      settled_rights("mncni-nodeipam", "kube-public", nodes)
+      settled_rights("mncni-nodeipam", "kube-system", {
+        "create events", "create leases", "get leases mncni-nodeipam", "list configmaps mncni-policies", "list nodes",
+        "patch events", "patch nodes", "update leases mncni-nodeipam", "watch configmaps mncni-policies", "watch nodes",
+      })
+      settled_rights("mncni-nodeipam", "default", {
+        "create events", "list nodes", "patch events", "patch nodes", "watch nodes",
+      })
+    end)
+
+    it("are enough for it to give nodes their ranges, and to follow its policy in the ConfigMap", function()
+      bare_nodes()
+      edit { ["nodeipam.lua"] = core.json.null }
+      local container, log = container_of "mncni-nodeipam", scratch .. "/nodeipam.log"
+      assert.same({ drop = { "ALL" } }, container.securityContext.capabilities)
+      server = start_in_pod("mncni-nodeipam", {
+        "setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs",
+        spaces.must("install -m 755 %s /run/mncni-agent && echo /run/mncni-agent", AGENT),
+        table.unpack(container.args),
+      }, log)
+      assert.same(RANGES, ranges(log))
+      local said
+      edit { ["nodeipam.lua"] = spaces.must "cat policies/nodeipam.lua" }
+      wait(20, "reload", function()
+        said = spaces.must("cat %s", log)
+        return said:find "mncni%-agent: reloaded"
+      end, log)
+      assert.is_nil(said:match "[^\n]*HTTP 403[^\n]*")
+      assert.is_nil(said:match "[^\n]*refused[^\n]*")
+      assert.equal("ok", (spaces.must "curl -sf --noproxy '*' http://127.0.0.1:9179/healthz"))
+      edit { ["nodeipam.lua"] = core.json.null }
+    end)
+  end)
+
   describe("of kube-controller-manager", function()
-    local server, log
+    local server
 
     teardown(function()
       if server then
@@ -308,33 +396,10 @@ describe("the manifests", function()
     end)
 
     it("are enough for it to give nodes their ranges", function()
-      kube:must("DELETE", "/api/v1/nodes")
-      for i = 1, 3 do
-        local node = { metadata = { name = "w" .. i }, status = { addresses = {
-          { type = "InternalIP", address = "10.224.1." .. i },
-        } } }
-        kube:must("POST", "/api/v1/nodes", node)
-      end
-      local set = kube:must("GET", "/apis/apps/v1/namespaces/kube-system/deployments/nodeipam")
-      local command = set.spec.template.spec.containers[1].command
-      spaces.must("mkdir -p /run/secrets/kubernetes.io; rm -rf %s", SERVICE_ACCOUNT)
-      kube:mount("kube-system/nodeipam", 3600, SERVICE_ACCOUNT)
-      local argv = {
-        "env", "KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=" .. kube.port,
-        PROGRAMS .. "/" .. command[1],
-      }
-      table.move(command, 2, #command, #argv + 1, argv)
-      log = scratch .. "/controller.log"
-      server = processes.start { argv = argv, log = log, mark = "nodeipam" }
-      local ranges = wait(60, "range", function()
-        local list = {}
-        for _, node in ipairs(kube:must("GET", "/api/v1/nodes").items) do
-          list[#list + 1] = node.spec.podCIDR
-        end
-        table.sort(list)
-        return #list == 3 and list
-      end, log)
-      assert.same({ "10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24" }, ranges)
+      bare_nodes()
+      local command, log = container_of("nodeipam").command, scratch .. "/controller.log"
+      server = start_in_pod("nodeipam", { PROGRAMS .. "/" .. command[1], table.unpack(command, 2) }, log)
+      assert.same(RANGES, ranges(log))
       local lease = kube:must("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/nodeipam")
       assert.is_string(lease.spec.holderIdentity)
       local said = spaces.must("cat %s", log)
