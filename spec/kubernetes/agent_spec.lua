@@ -90,8 +90,16 @@ describe("the agent on a Kubernetes cluster", function()
     return seconds() - since
   end
 
-  local function all_routes(limit, since, count)
-    return wait(limit, function() return count_routes() == (count or COUNT - 1) end, since)
+  local function all_routes(limit, since)
+    local count
+    local ok, result = pcall(wait, limit, function()
+      count = count_routes()
+      return count == COUNT - 1
+    end, since)
+    if not ok then
+      error(("%d of %d routes, agent %s: %s"):format(count, COUNT - 1, agent:alive() and "runs" or "has ended", result), 2)
+    end
+    return result
   end
 
   local function kubeconfig(user)
