@@ -9,6 +9,10 @@
 local core = require "mncni.core"
 local agent_log = require "mncni.agent_log"
 local config = require "mncni.agent_config"
+local raised = require "mncni.raised"
+local ready = require "mncni.agent_ready"
+local reconcile = require "mncni.reconcile"
+local same = require "mncni.same"
 
 local agent = {}
 
@@ -18,8 +22,8 @@ local LONGEST = 5000
 -- How long --once and --dry-run wait for a list of nodes, milliseconds.
 local PATIENCE = 30000
 
--- Reasons that policies are told for not being ready.
-local REASONS = 10
+-- The longest wait for another try, milliseconds, after policies failed or a port was taken.
+local RETRY = 30000
 
 local Agent = {}
 Agent.__index = Agent
@@ -30,31 +34,14 @@ local function now()
   return core.record.clock() // 1000
 end
 
--- Whether everything that a pod's traffic needs stands: all that concerns the whole node, and of the rest something.
-local node_wide = { links = true, addresses = true, nft = true, sysctls = true }
-
-local function readiness(self)
-  local reasons, ok, failed = {}, self.applied, {}
-  if not self.applied then
-    reasons[1] = "nothing has been applied yet"
+-- What identifies the policies that run and their options.
+local function version_of(conf, texts)
+  local parts = {}
+  for i, policy in ipairs(conf.policies) do
+    local text = texts and texts[policy.name] or core.policy.read(policy.name) or ""
+    parts[i] = { policy.name, text, policy.given, policy.sets or {} }
   end
-  for _, problem in ipairs(self.reconciler:problems()) do
-    if problem.kind ~= "files" then
-      failed[problem.kind] = (failed[problem.kind] or 0) + 1
-      ok = ok and not node_wide[problem.kind]
-      if #reasons < REASONS then
-        reasons[#reasons + 1] = ("%s %s: %s"):format(problem.kind, problem.key, problem.message)
-      end
-    end
-  end
-  for kind, count in pairs(failed) do
-    ok = ok and count < self.reconciler.keepers[kind]:wanted()
-  end
-  return { ok = ok, reasons = reasons }
-end
-
-local function same_ready(a, b)
-  return a.ok == b.ok and table.concat(a.reasons, "\n") == table.concat(b.reasons, "\n")
+  return ("%016x"):format(core.journal.hash(core.json.encode(parts)))
 end
 
 -- What policies see.
@@ -71,12 +58,13 @@ function Agent:evaluate()
   local wanted, problems = self.policies:desired(self:world())
   self.policy_problems = problems
   self.reconciler:want(wanted)
-  self.wanted_node = wanted.node
+  self.wanted_node, self.unready = wanted.node, wanted.unready
   self.log:notes(wanted.notes)
-  self.changed = false
+  self.changed, self.tries, self.retry_at = false, 0, nil
 end
 
--- Asks the policies if they may see something new; with strict, raises when there is not even a first answer.
+-- Asks the policies if they may see something new; with strict, raises when there is not even a first answer. What
+-- failed is asked again: the reason may have been a dump that was cut short.
 local function ask(self, strict)
   if self.changed then
     local ok, err = pcall(self.evaluate, self)
@@ -84,35 +72,67 @@ local function ask(self, strict)
       error(err, 0)
     elseif not ok then
       self.policy_problems, self.changed = { { kind = "policy", key = "result", message = tostring(err) } }, false
+      self.tries = self.tries + 1
+      self.retry_at = now() + reconcile.backoff(self.tries)
     end
   end
   return self.wanted_node ~= nil
 end
 
+-- Loads the policies. Raises what is wrong with one.
+function Agent:load(texts)
+  self.policies = require("mncni.agent_policies").load(self.conf.policies, texts)
+  self.texts, self.version, self.changed = texts, version_of(self.conf, texts), true
+end
+
+-- Notes that a reload was refused, and the texts that will not be tried again until they change once more.
+function Agent:refuse(texts, message)
+  self.refused, self.next_texts, self.refusals = texts, nil, self.refusals + 1
+  agent_log.say("reload refused, going on as before: %s", message)
+  self.log.event("Warning", "ReloadRefused", message)
+end
+
+-- The ConfigMap was read for the first time: before that, nobody knows what its policies want, and what they wanted the
+-- last time stays. Returns whether there are policies now.
+local function first_texts(self)
+  local texts = self.next_texts
+  if texts and not self.policies then
+    self.next_texts = nil
+    local ok, err = raised.catch(self.load, self, texts)
+    if not ok then
+      self:refuse(texts, tostring(err))
+    end
+  end
+  return self.policies ~= nil
+end
+
 -- Brings the node up to date with what is known. What policies see includes whether it stands, so it may take more than
 -- one round.
 function Agent:settle(strict)
-  if self.nodes:believed() then
+  if first_texts(self) and self.nodes:believed() then
     for _ = 1, 3 do
       if not ask(self, strict) then
         break
       end
       self.reconciler:apply(now())
       self.applied = true
-      local ready = readiness(self)
-      if same_ready(ready, self.ready) then
+      local found = ready.judge(self.reconciler, self.unready)
+      if same(found, self.ready) then
         break
       end
-      self.ready, self.changed = ready, true
+      self.ready, self.changed = found, true
     end
     self.source:publish(self.wanted_node or { conditions = {}, annotations = {} })
   end
+  self.dirty = false
   self:tell()
 end
 
 function Agent:tell()
   local problems = self.nodes:problems()
-  for _, list in ipairs { self.policy_problems, self.reconciler:problems(), self.source:problems() } do
+  for _, list in ipairs {
+    self.own_problems, self.policy_problems, self.reconciler:problems(), self.source:problems(),
+  } do
     table.move(list, 1, #list, #problems + 1, problems)
   end
   self.log:problems(problems)
@@ -121,8 +141,8 @@ end
 local function open_source(self, handover)
   local handler = self.nodes:handler()
   function handler.policies(texts)
-    local same = require "mncni.same"
-    self.next_texts = not same(texts, self.texts or {}) and not same(texts, self.refused or {}) and texts or nil
+    local known = self.policies and same(texts or self.texts, self.texts) or same(texts, self.refused)
+    self.next_texts = not known and (texts or {}) or nil
   end
   if self.conf.nodes_file then
     return require("mncni.nodes_file").new(self.conf.nodes_file, handler)
@@ -164,16 +184,6 @@ local function files_changed(self)
   return any
 end
 
--- What identifies the policies that run and their options.
-local function version_of(conf, texts)
-  local parts = {}
-  for i, policy in ipairs(conf.policies) do
-    local text = texts and texts[policy.name] or core.policy.read(policy.name) or ""
-    parts[i] = { policy.name, text, policy.given, policy.sets or {} }
-  end
-  return ("%016x"):format(core.journal.hash(core.json.encode(parts)))
-end
-
 -- What is not fatal, and nobody would look for.
 local function look_around(self)
   if not self.host.sysctl.get "net/bridge/bridge-nf-call-iptables" then
@@ -186,11 +196,12 @@ end
 local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
-    conf = conf, host = host, applied = false, changed = true, policy_problems = {}, texts = handover.texts,
-    ready = { ok = false, reasons = { "nothing has been applied yet" } }, refusals = handover.refusals or 0,
+    conf = conf, host = host, applied = false, changed = true, dirty = false, tries = 0, policy_problems = {},
+    own_problems = {}, ready = ready.NOT_YET, unready = {}, refusals = handover.refusals or 0,
   }, Agent)
-  self.policies = require("mncni.agent_policies").load(conf.policies, handover.texts)
-  self.version = version_of(conf, handover.texts)
+  if handover.texts or not conf.configmap then
+    self:load(handover.texts)
+  end
   self.multi = require("mncni.http").multi()
   self.monitor = host:monitor { "link", "addr", "route", "rule", "neigh", "fdb" }
   self.monitor:leave_out(host:socket("route"):portid())
@@ -210,30 +221,31 @@ local function new_agent(conf, handover)
     end
   end)
   self.metrics = require("mncni.agent_metrics").new(os.getenv "MNCNI_STATE_DIR" or "/run/mncni", handover.metrics)
-  if conf.metrics and not (conf.once or conf.dry_run) then
+  -- The address of the state before this one is free when that is closed.
+  if conf.metrics and not (conf.once or conf.dry_run) and not same(conf.metrics, handover.listens) then
     self.server = require("mncni.httpd").listen(conf.metrics)
   end
   follow_files(self)
   return self
 end
 
--- Takes in everything that has come. Returns whether something is to be done.
+-- Takes in everything that has come.
 local function take_in(self)
-  local dirty = false
   for event in function() return self.monitor:next(0) end do
     if event.object ~= "fdb" and self.reach:event(event) then
       self.changed = true
     end
-    dirty = self.reconciler:event(event) or dirty
+    self.dirty = self.reconciler:event(event) or self.dirty
   end
   self.source_due = self.source:step(now())
-  return dirty or self.changed
+  self.dirty = self.dirty or self.changed
 end
 
 -- Milliseconds until something is to be done even if nothing comes.
 local function wait_time(self)
   local at = now()
-  local due = math.min(self.source_due or at, self.resynced + self.conf.resync, self.reach:probe(at))
+  local due = math.min(self.source_due or at, self.resynced + self.conf.resync, self.reach:probe(at),
+    self.retry_at or math.huge, self.listen_at or math.huge)
   if self.applied then
     due = math.min(due, self.reconciler:due(at))
   end
@@ -245,13 +257,22 @@ local function run_once(self)
   local deadline = now() + PATIENCE
   repeat
     take_in(self)
-    local over = self.nodes.known or self.conf.nodes_file or now() > deadline
+    if not self.policies and self.next_texts then
+      self:load(self.next_texts)
+      self.next_texts = nil
+    end
+    local over = self.policies and (self.nodes.known or self.conf.nodes_file) or now() > deadline
     if not over then
       self.multi:poll(self.source:fds(), 200)
     end
   until over
   local believed, why = self.nodes:believed()
-  if not believed then
+  if not self.policies then
+    return {
+      status = 1, stderr = ("mncni-agent: the ConfigMap %s could not be read: %s"):format(self.conf.configmap,
+        self.nodes.failed.policies or "there was no answer"),
+    }
+  elseif not believed then
     return { status = 1, stderr = "mncni-agent: " .. (self.nodes.failed.list or why) }
   elseif not self.conf.dry_run then
     self:settle(true)
@@ -267,13 +288,17 @@ end
 
 -- start{ words, handover } reads the configuration, loads the policies and looks at the kernel; where nodes are known at
 -- once it also applies what is wanted. Returns { running = true }, or { status, stdout, stderr } when that was all.
--- Raises what is wrong.
+-- Raises what is wrong. request.rival: somebody else in this network namespace does this already.
 function agent.start(request)
   local conf = config.read(request.words)
   if conf.help then
     return { status = 0, stdout = config.HELP }
   elseif conf.version then
     return { status = 0, stdout = core.version }
+  elseif request.rival and not conf.dry_run then
+    error(core.error {
+      code = 11, message = "another mncni-agent is at work in this network namespace (ss -lxp shows it); stop it first",
+    }, 0)
   end
   -- What is dropped is little beside what is kept, so collect early rather than let memory grow to twice its size.
   collectgarbage("incremental", 130, 200)
@@ -292,18 +317,40 @@ function agent.start(request)
   return { running = true }
 end
 
-local function serve(self)
-  if self.server then
-    self.server:run(function(_, path)
-      return require("mncni.agent_health").answer(self, path)
-    end)
+-- Listens where the state before this one did, now that it is closed.
+local function listen(self, at)
+  if self.conf.metrics and not self.server and at >= (self.listen_at or at) then
+    local ok, server = raised.catch(require("mncni.httpd").listen, self.conf.metrics)
+    self.server, self.listen_at = ok and server or nil, not ok and at + RETRY or nil
+    self.own_problems = not ok and { { kind = "metrics", key = "port", message = tostring(server) } } or {}
+  end
+end
+
+local function answer(self, path)
+  local ok, status, kind, body = raised.catch(require("mncni.agent_health").answer, self, path)
+  if not ok then
+    self.own_problems = { { kind = "metrics", key = path, message = tostring(status) } }
+    return 500, "text/plain; charset=utf-8", ("%s\n"):format(status)
+  end
+  return status, kind, body
+end
+
+-- Looks at everything anew when it is time to.
+local function look_anew(self, at)
+  if at - self.resynced >= self.conf.resync then
+    self.reconciler.stale, self.resynced, self.changed, self.dirty = true, at, true, true
+    self.reach:forget()
+  end
+  if self.retry_at and at >= self.retry_at then
+    self.retry_at, self.changed, self.dirty = nil, true, true
   end
 end
 
 -- turn{ fds } waits for something to happen, on those descriptors of the host too, and deals with it. Returns { reload,
--- ready }: whether the host is to start another state, and whether everything stands.
+-- status }: whether the host is to start another state, and a line on how things stand.
 function agent.turn(request)
   local self = running
+  listen(self, now())
   local fds = self.source:fds()
   table.move(request.fds, 1, #request.fds, #fds + 1, fds)
   for _, source in ipairs { self.monitor, self.inotify, self.server } do
@@ -311,40 +358,37 @@ function agent.turn(request)
   end
   self.multi:poll(fds, wait_time(self))
   local began = core.record.clock()
-  local dirty = take_in(self)
-  if files_changed(self) or self.next_texts then
+  take_in(self)
+  if files_changed(self) or self.policies and self.next_texts then
     return { reload = true }
   end
   local at = now()
-  if at - self.resynced >= self.conf.resync then
-    self.reconciler.stale, self.resynced, self.changed, dirty = true, at, true, true
-    self.reach:forget()
-  end
-  if dirty or self.reconciler:due(at) <= at then
+  look_anew(self, at)
+  if self.dirty or self.next_texts or self.reconciler:due(at) <= at then
     self:settle()
     self.metrics:applied((core.record.clock() - began) / 1e6)
-  elseif self.log:any() or #self.nodes:problems() > 0 then
+  elseif self.log:any() or #self.nodes:problems() > 0 or #self.own_problems > 0 then
     self:tell()
   end
-  serve(self)
-  return { ready = self.ready.ok }
+  if self.server then
+    self.server:run(function(_, path) return answer(self, path) end)
+  end
+  return { status = self.ready.ok and "everything stands" or self.ready.reasons[1] }
 end
 
--- What another state needs to go on where this one is: the nodes, the policies that the cluster gave, figures.
+-- What another state needs to go on where this one is: the nodes, the policies that the cluster gave, figures, and what
+-- this one listens on until it is closed.
 function agent.handover()
   return {
     nodes = running.nodes:hand_over(), texts = running.next_texts or running.texts, refusals = running.refusals,
     resource_version = running.source.resource_version, metrics = running.metrics:hand_over(),
+    listens = running.server and running.conf.metrics or nil,
   }
 end
 
 -- The host could not start another state for a reload, and this one goes on.
 function agent.refused(request)
-  -- Texts that were refused are not tried again until they change once more.
-  running.refused, running.next_texts = running.next_texts or running.refused, nil
-  running.refusals = running.refusals + 1
-  agent_log.say("reload refused, going on as before: %s", request.message)
-  running.log.event("Warning", "ReloadRefused", request.message)
+  running:refuse(running.next_texts or running.refused, request.message)
 end
 
 -- Closes what is open; the kernel stays as it is.

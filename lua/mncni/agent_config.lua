@@ -122,7 +122,9 @@ local function listed(path, list)
     if type(item) == "table" then
       name = item.name
       for key, value in pairs(item) do
-        given[key] = key ~= "name" and value or nil
+        if key ~= "name" then
+          given[key] = value
+        end
       end
     end
     if type(name) ~= "string" then
@@ -188,6 +190,9 @@ function config.read(words)
     fail(where, "which node is this? give --node NAME, or set NODE_NAME (in a pod: spec.nodeName)")
   end
   result.nodes_file = check_nodes(where, given.nodes or conf.nodes)
+  if result.configmap and result.nodes_file then
+    fail(where, "configmap: it comes from the API, and nodes from a file here; leave one of the two out")
+  end
   if #given.policy > 0 then
     local before = result.policies
     result.policies = listed("command line", given.policy)
@@ -208,10 +213,11 @@ function config.read(words)
   local metrics = given.metrics or conf.metrics
   if metrics then
     local address, port = metrics:match "^(.*):(%d+)$"
-    if not address then
-      fail(where, "metrics: expected ADDRESS:PORT, got %q", metrics)
+    port = math.tointeger(tonumber(port or ""))
+    if not port or port < 1 or port > 65535 then
+      fail(where, "metrics: expected ADDRESS:PORT with a port from 1 to 65535, got %q", metrics)
     end
-    result.metrics = { address = address:match "^%[(.*)%]$" or address, port = math.tointeger(tonumber(port)) }
+    result.metrics = { address = address:match "^%[(.*)%]$" or address, port = port }
   end
   return result
 end

@@ -19,7 +19,7 @@ local netlink = {
 -- What `desired` may return.
 local members = {
   links = true, addresses = true, routes = true, neighbours = true, fdb = true, rules = true, nft = true,
-  sysctls = true, files = true, node = true, warnings = true, notes = true,
+  sysctls = true, files = true, node = true, warnings = true, notes = true, unready = true,
 }
 
 local file_keys = { path = "string", content = "string", source = "string", mode = "number" }
@@ -106,7 +106,9 @@ end
 
 -- An empty result.
 local function new()
-  local result = { sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {}, seen = {} }
+  local result = {
+    sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {}, unready = {}, seen = {},
+  }
   for kind in pairs(needed) do
     result[kind] = {}
   end
@@ -160,7 +162,8 @@ local function read_list(policy, kind, list, result, before)
 end
 
 -- read(policy, desired, before) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
--- -> key -> object, node = { conditions, annotations }, and the lines of warnings and notes. Raises (code 100), naming
+-- -> key -> object, node = { conditions, annotations }, and the lines of warnings, notes and unready (what a pod's
+-- traffic needs and the policy could not provide). Raises (code 100), naming
 -- the policy and the key, what cannot be right. before is what it returned for the same policy the last time.
 function merge.read(policy, desired, before)
   local result = new()
@@ -190,7 +193,10 @@ function merge.read(policy, desired, before)
   end
   local node = desired.node or {}
   result.node.conditions, result.node.annotations = node.conditions or {}, node.annotations or {}
-  result.warnings, result.notes = desired.warnings or {}, desired.notes or {}
+  for _, kind in ipairs { "warnings", "notes", "unready" } do
+    result[kind] = desired[kind] or {}
+    check_list(policy, kind, result[kind])
+  end
   return result
 end
 
@@ -239,7 +245,9 @@ function merge.merge(list)
     for _, condition in ipairs(result.node.conditions) do
       table.insert(merged.node.conditions, condition)
     end
-    table.move(result.notes, 1, #result.notes, #merged.notes + 1, merged.notes)
+    for _, kind in ipairs { "notes", "unready" } do
+      table.move(result[kind], 1, #result[kind], #merged[kind] + 1, merged[kind])
+    end
     for key, value in pairs(result.node.annotations) do
       merged.node.annotations[key] = value
     end

@@ -83,9 +83,7 @@ local function watch_policies(self, name, handler)
     path = ("/api/v1/namespaces/%s/configmaps"):format(namespace), field_selector = "metadata.name=" .. object,
     handler = {
       synced = function(list)
-        if list[1] then
-          handler.policies(texts_of(list[1]))
-        end -- one that is gone, or not there yet, changes nothing
+        handler.policies(list[1] and texts_of(list[1]))
       end,
       changed = function(one)
         handler.policies(texts_of(one))
@@ -100,7 +98,7 @@ end
 
 -- new(args): args.multi, node (this node's name), kubernetes (conf of mncni.kubeconfig), configmap, handler, and
 -- resource_version to go on from. Handler: list(nodes, malformed), changed(node), deleted(name), malformed(name, reason),
--- failed(message, retry in ms), policies(texts).
+-- failed(message, retry in ms), policies(texts, or nil when there is no such ConfigMap, which changes nothing).
 function nodes_kube.new(args)
   local conf = { component = "mncni-agent", instance = args.node }
   for key, value in pairs(args.kubernetes) do
