@@ -205,7 +205,10 @@ end
 
 -- client:event{ regarding, type, reason, message, action }: see mncni.kube_event.
 function Client:event(args)
-  self.events:add(args)
+  local ok, problem = raised.catch(self.events.add, self.events, args)
+  if not ok then
+    self:report(tostring(problem))
+  end
 end
 
 -- client:patch_node_condition{ node, type, status, reason, message, transition, on_done }: see mncni.kube_event.
