@@ -134,6 +134,9 @@ function Nodes:handler()
     failed = function(message, _, what)
       self.failed[what or "list"] = message .. "; what was known before stays"
     end,
+    well = function(what)
+      self.failed[what or "list"] = nil
+    end,
   }
 end
 

@@ -89,7 +89,8 @@ function Events:add(args)
       kind = to.kind, name = to.name, namespace = to.namespace, apiVersion = to.apiVersion or "v1",
       uid = to.uid or to.kind == "Node" and to.name or nil,
     },
-    reason = text.valid(args.reason), message = text.cut(text.valid(args.message), MESSAGE), type = kind, action = args.action,
+    reason = text.valid(args.reason), message = text.cut(text.valid(args.message), MESSAGE), type = kind,
+    action = args.action,
   }
   event.first = event.last
   remember(self.known, key, event)

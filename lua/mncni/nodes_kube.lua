@@ -58,6 +58,9 @@ local function watch_nodes(self, handler, resource_version)
       failed = function(message, retry)
         handler.failed(message, retry)
       end,
+      well = function()
+        handler.well()
+      end,
     },
   }
 end
@@ -94,13 +97,17 @@ local function watch_policies(self, name, handler)
       failed = function(message, retry)
         handler.failed(message, retry, "policies")
       end,
+      well = function()
+        handler.well "policies"
+      end,
     },
   }
 end
 
 -- new(args): args.multi, node (this node's name), kubernetes (conf of mncni.kubeconfig), configmap, handler, and
 -- resource_version to go on from. Handler: list(nodes, malformed), changed(node), deleted(name), malformed(name, reason),
--- failed(message, retry in ms), policies(texts).
+-- failed(message, retry in ms, what) and, when that is over, well(what), where what is "policies" or nil for the nodes;
+-- policies(texts).
 function nodes_kube.new(args)
   local conf = { component = "mncni-agent", instance = args.node }
   for key, value in pairs(args.kubernetes) do

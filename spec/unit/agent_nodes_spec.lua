@@ -52,4 +52,16 @@ describe("the nodes that an agent knows", function()
     assert.equal("n1 n2", names())
     assert.equal('nodes list: there is no node "n1" in it; what was known before stays', said())
   end)
+
+  it("have no trouble any more when what they come from is well", function()
+    handler.list(named "n1", {})
+    handler.failed("no route", 1000)
+    handler.failed("forbidden", 1000, "policies")
+    assert.equal("nodes list: no route; what was known before stays\n"
+      .. "nodes policies: forbidden; what was known before stays", said())
+    handler.well "policies"
+    assert.equal("nodes list: no route; what was known before stays", said())
+    handler.well()
+    assert.equal("", said())
+  end)
 end)
