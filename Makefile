@@ -95,11 +95,12 @@ $(LUA_MODULE): $(MODULE_OBJ)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(MODULE_LIBS)
 
+# It stays loaded when its state ends: a thread of libcurl may still be looking up a name.
 $(BUILD)/lib/lua/5.4/mncni/http.so: $(filter-out $(HTTPD_OBJ),$(HTTP_OBJ)) $(HTTP_SHARED) \
 		$(BUILD)/obj/core/pick.o $(BUILD)/obj/core/pick_tree.o
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl)
 
 $(BUILD)/lib/lua/5.4/mncni/httpd.so: $(HTTPD_OBJ) $(HTTP_SHARED)
 	$(call say,LD,$@)

@@ -40,21 +40,6 @@ static int make_directories(const char *path, struct mn_error *err)
 	return 0;
 }
 
-static int write_all(int fd, const char *content, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, content, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		content += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 // Writes a new file beside the old one, whole and on the disk.
 static int write_new(int dir, const char *name, const char *content, size_t size, mode_t mode)
 {
@@ -63,7 +48,7 @@ static int write_new(int dir, const char *name, const char *content, size_t size
 
 	if (fd < 0)
 		return -errno;
-	result = write_all(fd, content, size);
+	result = mn_write_whole(fd, content, size);
 	if (result == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
 		result = -errno;
 	return result;

@@ -21,6 +21,7 @@
 --     changed(object)   an object is new, or is other than it was
 --     deleted(object)   its last state, as it came
 --     failed(message, retry_ms)  for the log: what is wrong, and in how many ms it is tried again (nil: not at all)
+--     well()            once after failed: a list was taken, or the stream of changes goes on
 --     convert(object)   if given, what synced and changed get in an object's place, nil to leave it out. Objects of a list
 --                       are read, converted and forgotten one by one, so that a list of thousands costs what convert
 --                       keeps of them
@@ -205,7 +206,10 @@ end
 
 -- client:event{ regarding, type, reason, message, action }: see mncni.kube_event.
 function Client:event(args)
-  self.events:add(args)
+  local ok, problem = raised.catch(self.events.add, self.events, args)
+  if not ok then
+    self:report(tostring(problem))
+  end
 end
 
 -- client:patch_node_condition{ node, type, status, reason, message, transition, on_done }: see mncni.kube_event.

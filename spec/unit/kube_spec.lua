@@ -269,5 +269,25 @@ current-context: x
       assert.is_truthy(utf8.len(body.message))
       assert.is_truthy(body.message:find "%.%.%.$")
     end)
+
+    it("in UTF-8, whatever the kernel and names were made of", function()
+      event "link eth\xff: cut in the middle of \xc3"
+      local _, _, body = written()
+      assert.equal("link eth\u{FFFD}: cut in the middle of \u{FFFD}", body.message)
+      assert.equal("", api:said())
+    end)
+
+    it("without raising: what cannot be told is reported", function()
+      event(nil)
+      assert.is_truthy(api:said():find "^error: ")
+      api.client.multi.request = function() error("no memory", 0) end
+      event "x"
+      assert.equal("error: an Event could not be sent: no memory", api:said())
+      api.client.multi.request = nil
+      event "x"
+      api:pass(10000)
+      local _, _, body = written()
+      assert.same({ "x", 2 }, { body.message, body.count })
+    end)
   end)
 end)
