@@ -43,7 +43,7 @@ function policy.desired(world, conf)
   for _, cidr in ipairs(world.node.pod_cidrs) do
     local v4 = cidr.family == "inet"
     has[cidr.family] = true
-    sysctls[v4 and "net.ipv4.ip_forward" or "net.ipv6.conf.all.forwarding"] = "1"
+    routes.forwarding(world, cidr.family, sysctls)
     table.insert(list, { type = "blackhole", dst = tostring(cidr), metric = conf.metric })
     -- What the node itself sends through a tunnel needs a source that is answered through it.
     for _, tunnel in ipairs(tunnels) do

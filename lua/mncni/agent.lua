@@ -63,6 +63,7 @@ function Agent:world()
   return {
     node = own, peers = self.nodes:peers(), reach = self.reach:table(self.nodes.known),
     underlay = self.reach:underlay(own), gateway = self.reach:gateway(), ready = self.ready,
+    advertised = self.reach:advertised(own),
   }
 end
 

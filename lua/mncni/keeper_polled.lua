@@ -8,6 +8,7 @@
 --   send(host, args)     sends it; raises what is refused
 --   removal(want)        what has to be sent when it is no longer wanted, nil for nothing
 --   in_order             by the place of each in its policy's list, and nothing after one that failed; else by key
+--   after(want)          the keys that have to be as wanted before it is sent, nil for none
 
 local core = require "mncni.core"
 local reconcile = require "mncni.reconcile"
@@ -116,11 +117,49 @@ local function barrier(self)
   return first
 end
 
+-- What an operation has to wait for: the first key that is not yet as it has to be before it.
+local function awaited(self, key)
+  local after = self.spec.after
+  for _, other in ipairs(after and self.wants[key] and after(self.wants[key]) or {}) do
+    if self.differs[other] or not self.wants[other] then
+      return other
+    end
+  end
+end
+
+-- The operations in an order in which each comes behind those it has to wait for. What waits for one that cannot be
+-- sent now comes last, and is refused there.
+local function arranged(self, operations)
+  if not self.spec.after then
+    return operations
+  end
+  local list, left, sent = {}, operations, {}
+  repeat
+    local later, before = {}, #list
+    for _, operation in ipairs(left) do
+      local waits = false
+      for _, other in ipairs(self.wants[operation.key] and self.spec.after(self.wants[operation.key]) or {}) do
+        waits = waits or self.differs[other] ~= nil and not sent[other]
+      end
+      if waits then
+        later[#later + 1] = operation
+      else
+        list[#list + 1], sent[operation.key] = operation, true
+      end
+    end
+    left = later
+  until #left == 0 or #list == before
+  return table.move(left, 1, #left, #list + 1, list)
+end
+
 function Keeper:send(operations, now)
   local count, limit = 0, barrier(self)
-  for _, operation in ipairs(operations) do
+  for _, operation in ipairs(arranged(self, operations)) do
     local key = operation.key
-    if not self.spec.in_order or self.wants[key].place <= limit then
+    local other = awaited(self, key)
+    if other then
+      reconcile.fail(self, key, now, ("it is not set before %s is"):format(other))
+    elseif not self.spec.in_order or self.wants[key].place <= limit then
       local ok, err = pcall(self.spec.send, self.host, operation.args)
       if ok or self.gone[key] and core.is_error(err) and err.name == "ENOENT" then
         count, self.changed = count + 1, self.changed + 1

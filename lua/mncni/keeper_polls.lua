@@ -7,10 +7,14 @@ local ruleset = require "mncni.ruleset"
 local polls = {}
 
 -- What is no longer wanted stays as it is: nobody knows what it should be instead.
+-- A value, or { value, after = list of keys }: one that may only be set when those are as wanted.
 polls.sysctls = {
   object = "sysctl", verb = "set",
-  look = function(host, key, value)
-    local have = host.sysctl.get(key)
+  after = function(want)
+    return type(want) == "table" and want.after or nil
+  end,
+  look = function(host, key, want)
+    local have, value = host.sysctl.get(key), type(want) == "table" and want.value or want
     return (have or ""):gsub("%s+$", "") ~= value and { key = key, value = value } or nil
   end,
   send = function(host, args)

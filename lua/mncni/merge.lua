@@ -159,6 +159,26 @@ local function read_list(policy, kind, list, result, before)
   result.seen[kind] = { list = list, keys = keys, objects = objects }
 end
 
+-- Values, or { value, after = list of names in the same table that have to be set before }.
+local function read_sysctls(policy, sysctls, into)
+  for key, value in pairs(sysctls) do
+    if type(key) ~= "string" then
+      fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
+    elseif type(value) ~= "table" then
+      into[key] = tostring(value)
+    elseif value.value == nil or type(value.after) ~= "table" then
+      fail(policy, "sysctls: %s is a table without value or without after, as in { value = 1, after = { NAME } }", key)
+    else
+      for _, other in ipairs(value.after) do
+        if sysctls[other] == nil then
+          fail(policy, "sysctls: %s is to be set after %s, which is not among them", key, tostring(other))
+        end
+      end
+      into[key] = { value = tostring(value.value), after = value.after }
+    end
+  end
+end
+
 -- read(policy, desired, before) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
 -- -> key -> object, node = { conditions, annotations }, and the lines of warnings and notes. Raises (code 100), naming
 -- the policy and the key, what cannot be right. before is what it returned for the same policy the last time.
@@ -182,12 +202,7 @@ function merge.read(policy, desired, before)
       read_list(policy, kind, list, result, before)
     end
   end
-  for key, value in pairs(desired.sysctls or {}) do
-    if type(key) ~= "string" then
-      fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
-    end
-    result.sysctls[key] = tostring(value)
-  end
+  read_sysctls(policy, desired.sysctls or {}, result.sysctls)
   local node = desired.node or {}
   result.node.conditions, result.node.annotations = node.conditions or {}, node.annotations or {}
   result.warnings, result.notes = desired.warnings or {}, desired.notes or {}

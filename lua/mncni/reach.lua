@@ -29,7 +29,7 @@ end
 -- Forgets everything: the next look asks again.
 function Reach:forget()
   self.peers, self.of_dev, self.on_link, self.neighbours = {}, {}, {}, nil
-  self.gateways, self.underlays, self.looked = nil, nil, false
+  self.gateways, self.underlays, self.advertising, self.looked = nil, nil, nil, false
 end
 
 -- "dev address" -> MAC of the neighbours that the kernel knows.
@@ -141,6 +141,37 @@ function Reach:gateway()
     self.gateways = gateways
   end
   return self.gateways
+end
+
+-- An integer of net/ipv6/conf/DEV, or 0.
+local function ipv6_conf(self, dev, key)
+  local ok, value = pcall(self.host.sysctl.get, ("net/ipv6/conf/%s/%s"):format(dev, key))
+  return ok and math.tointeger(tonumber(value)) or 0
+end
+
+-- world.advertised: the links, sorted, on which the kernel itself follows router advertisements (RFC 4861), as far as
+-- they matter to the node: those with routes that came by one, and those with its IPv6 address or default route that
+-- listen. Where accept_ra is 0, somebody else follows them (systemd-networkd), or nobody.
+function Reach:advertised(node)
+  if not self.advertising then
+    local devs, found = {}, {}
+    for _, link in ipairs { self:underlay(node).inet6 or {}, self:gateway().inet6 or {} } do
+      devs[link.dev or ""] = "listens"
+    end
+    for route in self.host.route.list { family = "inet6", protocol = "ra" } do
+      devs[route.dev or ""] = "has routes"
+    end
+    for dev, why in pairs(devs) do
+      local accept = dev ~= "" and ipv6_conf(self, dev, "accept_ra") or 0
+      local listens = accept == 2 or accept == 1 and ipv6_conf(self, dev, "forwarding") == 0
+      if accept ~= 0 and (listens or why == "has routes") then
+        found[#found + 1], self.of_dev[dev] = dev, true
+      end
+    end
+    table.sort(found)
+    self.advertising = found
+  end
+  return self.advertising
 end
 
 local function covers(self, dst)

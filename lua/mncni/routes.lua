@@ -204,6 +204,22 @@ function routes.cluster(world, cidrs, warnings)
   return list
 end
 
+-- forwarding(world, family, sysctls) adds to sysctls what makes this node a router. A kernel that forwards IPv6 drops the
+-- default routes that router advertisements gave it, and hears no more of them, unless accept_ra is 2 on their links
+-- before (Documentation/networking/ip-sysctl.rst).
+function routes.forwarding(world, family, sysctls)
+  if family == "inet" then
+    sysctls["net.ipv4.ip_forward"] = "1"
+    return
+  end
+  local keys = {}
+  for i, dev in ipairs(world.advertised or {}) do
+    keys[i] = ("net/ipv6/conf/%s/accept_ra"):format(dev)
+    sysctls[keys[i]] = "2"
+  end
+  sysctls["net.ipv6.conf.all.forwarding"] = #keys > 0 and { value = "1", after = keys } or "1"
+end
+
 -- tunnels(world, device) returns the tunnels that this node takes part in, the better first: { family, dev, address,
 -- mac, mtu, vxlan }. A VXLAN device speaks one family on the outside and carries both. That over IPv6 is there only
 -- where this node, or a peer, has no IPv4.

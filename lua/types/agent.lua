@@ -35,6 +35,7 @@ function node:address(family) end
 ---@field underlay table<mncni.Family, { dev: string, address: string, mtu: integer, lladdr?: string }>
 ---the links with this node's own addresses
 ---@field gateway table<mncni.Family, { address: string, lladdr?: string }> the default gateway
+---@field advertised? string[] links on which the kernel follows router advertisements, sorted
 ---@field ready { ok: boolean, reasons: string[] } whether all but files and node stands in the kernel
 ---@field policies? table<string, string> the user's policies, name -> text
 ---@field desired? mncni.Desired what the policies listed before want
@@ -47,7 +48,7 @@ function node:address(family) end
 ---@field fdb? table[]
 ---@field rules? table[]
 ---@field nft? mncni.Ruleset[]
----@field sysctls? table<string, string>
+---@field sysctls? table<string, string|{ value: string, after: string[] }> after: of these keys, to be set before
 ---@field files? { path: string, content?: string, source?: string, mode?: integer }[] written in this order
 ---@field node? { conditions?: table[], annotations?: table<string, string> }
 ---@field warnings? string[] what an operator should know; told when it changes
@@ -159,6 +160,12 @@ function ways.pod_cidrs(world, warnings) end
 ---@param warnings mncni.Warnings
 ---@return mncni.Cidr[]
 function ways.cluster(world, cidrs, warnings) end
+
+---Adds what makes this node a router of a family, without losing the default routes of router advertisements.
+---@param world mncni.AgentWorld
+---@param family mncni.Family
+---@param sysctls table<string, string|{ value: string, after: string[] }>
+function ways.forwarding(world, family, sysctls) end
 
 ---@param world mncni.AgentWorld
 ---@param device string

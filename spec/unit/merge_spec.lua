@@ -34,6 +34,13 @@ describe("merging what policies want", function()
     assert.equal("1", merged.node.annotations.x)
   end)
 
+  it("refuses a sysctl that is to be set after what nobody sets", function()
+    assert.matches("sysctls: net.a is to be set after net.b, which is not among them",
+      refusal { "a", { sysctls = { ["net.a"] = { value = 1, after = { "net.b" } } } } }, 1, true)
+    assert.matches("sysctls: net.a is a table without value or without after",
+      refusal { "a", { sysctls = { ["net.a"] = { after = {} } } } }, 1, true)
+  end)
+
   it("names both policies that claim one object", function()
     local text = refusal(
       { "a", { routes = { { dst = "10.0.0.0/8", gateway = "192.0.2.1" } } } },

@@ -211,6 +211,13 @@ describe("the policy routes", function()
   it("has the families forwarded that there are pods of", function()
     assert.same({ ["net.ipv4.ip_forward"] = "1", ["net.ipv6.conf.all.forwarding"] = "1" }, desired(world()).sysctls)
     assert.same({ ["net.ipv4.ip_forward"] = "1" }, desired(world { pod_cidrs = { "10.244.2.0/24" } }).sysctls)
+    local given = world()
+    given.advertised = { "eth0.7" }
+    local accept = "net/ipv6/conf/eth0.7/accept_ra"
+    assert.same({
+      ["net.ipv4.ip_forward"] = "1", [accept] = "2",
+      ["net.ipv6.conf.all.forwarding"] = { value = "1", after = { accept } },
+    }, desired(given).sysctls)
   end)
 
   for what, case in pairs {
