@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What mncni.keeper_polled has to know of sysctls, nftables and files.
+-- What mncni.keeper_polled has to know of sysctls and files; of nftables, see mncni.keeper_nft.
 
 local core = require "mncni.core"
-local ruleset = require "mncni.ruleset"
 
 local polls = {}
 
@@ -22,36 +21,7 @@ polls.sysctls = {
   end,
 }
 
--- The transaction that removes what a declaration made. The table stays: it is everybody's.
-local function removal(declaration)
-  local batch = {}
-  local function add(verb, object, key, name)
-    batch[#batch + 1] = { verb, object, { family = declaration.family, table = declaration.table, [key] = name } }
-  end
-  for _, chain in ipairs(declaration.chains) do
-    add("flush", "rule", "chain", chain.name)
-    add("del", "chain", "name", chain.name)
-  end
-  for _, set in ipairs(declaration.sets) do
-    add("del", "set", "name", set.name)
-  end
-  return batch
-end
-
--- A declaration as mncni.ruleset takes it, replaced in one transaction when anything of it differs. One that shares its
--- objects with others says in `release` what alone is to go with it.
-polls.nft = {
-  object = "nft", verb = "batch",
-  look = function(host, _, declaration)
-    return ruleset.replace(host, declaration)
-  end,
-  send = function(host, batch)
-    host.nft.batch(batch)
-  end,
-  removal = function(declaration)
-    return declaration.release or removal(declaration)
-  end,
-}
+polls.nft = require "mncni.keeper_nft"
 
 local function read(path)
   local file <close> = io.open(path, "rb")

@@ -58,8 +58,9 @@ function node:address(family) end
 ---@field family string
 ---@field table string
 ---@field comment string of every rule; ends with a revision
----@field chains { name: string, type?: string, hook?: string, prio?: integer, policy?: string, comment?: string }[]
----@field sets { name: string, type: string, flags?: string[], elem?: string[], owned?: boolean }[]
+---@field chains { name: string, type?: string, hook?: string, prio?: integer, policy?: string, comment?: string, shared?: boolean }[]
+---shared: the plugin makes it, too, so that it stays when this is no longer wanted
+---@field sets { name: string, type: string, flags?: string[], elem?: string[], owned?: boolean, shared?: boolean }[]
 ---elem: what it has to hold; owned: and nothing else
 ---@field rules { chain: string, expr: table[] }[]
 
