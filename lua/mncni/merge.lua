@@ -2,6 +2,7 @@
 -- What agent policies return, checked and put together: two that claim one object are an error.
 
 local core = require "mncni.core"
+local is_nft_table = require("mncni.keeper_nft").is_table
 local kinds = require "mncni.keeper_kinds"
 local same = require "mncni.same"
 local suggestion = require("mncni.declaration").suggestion
@@ -90,6 +91,9 @@ local function check_object(policy, kind, index, object)
   end
   if kind == "files" then
     check_file(policy, index, object)
+  elseif kind == "nft" and not is_nft_table(object.table) then
+    fail(policy, "nft[%d]: the table %s %s is not the agent's, which keeps mncni and those named mncni-...: choose one",
+      index, object.family, tostring(object.table))
   end
 end
 

@@ -56,7 +56,7 @@ function node:address(family) end
 
 ---@class mncni.Ruleset Objects of one nftables table.
 ---@field family string
----@field table string
+---@field table string mncni, or one whose name begins with mncni-
 ---@field comment string of every rule; ends with a revision
 ---@field chains { name: string, type?: string, hook?: string, prio?: integer, policy?: string, comment?: string, shared?: boolean }[]
 ---shared: the plugin makes it, too, so that it stays when this is no longer wanted
