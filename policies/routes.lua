@@ -28,8 +28,9 @@ policy.options = {
 function policy.desired(world, conf)
   local links, addresses, list, neighbours, fdb, sysctls = {}, {}, {}, {}, {}, {}
   local warnings = routes.warnings()
+  local presumed = conf.mode == "direct"
   local fabric = conf.mode == "vxlan" and {} or {
-    inet = routes.fabric(world, "inet"), inet6 = routes.fabric(world, "inet6"),
+    inet = routes.fabric(world, "inet", presumed), inet6 = routes.fabric(world, "inet6", presumed),
   }
   local tunnels = conf.mode == "direct" and {} or routes.tunnels(world, conf.device)
   for _, tunnel in ipairs(tunnels) do

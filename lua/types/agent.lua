@@ -35,6 +35,8 @@ function node:address(family) end
 ---@field underlay table<mncni.Family, { dev: string, address: string, mtu: integer, lladdr?: string }>
 ---the links with this node's own addresses
 ---@field gateway table<mncni.Family, { address: string, lladdr?: string }> the default gateway
+---@field fabric? table<mncni.Family, { forwards: boolean, sure: boolean, unknown?: boolean, why?: string }> whether the
+---network between the nodes carries a packet to the next hop that a node chooses; nil where no peer is on the link
 ---@field advertised? string[] links on which the kernel follows router advertisements, sorted
 ---@field ready { ok: boolean, reasons: string[] } whether all but files and node stands in the kernel
 ---@field policies? table<string, string> the user's policies, name -> text
@@ -135,11 +137,12 @@ function ways.mac(address) end
 ---@return string
 function ways.link_local(mac) end
 
----Why the network will not carry a packet to the next hop that a node chose; nil when nothing speaks against it.
+---Why the network will not carry a packet to the next hop that a node chose, or that this is not known; nil when it will.
 ---@param world mncni.AgentWorld
 ---@param family mncni.Family
+---@param presumed? boolean that it will, where it is not known
 ---@return string?
-function ways.fabric(world, family) end
+function ways.fabric(world, family, presumed) end
 
 ---The same for people, one line for each family.
 ---@param fabric table<mncni.Family, string>

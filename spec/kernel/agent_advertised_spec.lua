@@ -31,7 +31,9 @@ describe("the agent, where routers advertise themselves,", function()
     end)
   end
 
-  local function learned() return node.space:must "ip -6 route show default proto ra" :find("via fe80", 1, true) ~= nil end
+  local function learned()
+    return node.space:must "ip -6 route show default proto ra" :find("via fe80", 1, true) ~= nil
+  end
 
   local function setting(key) return node.space:must("cat /proc/sys/net/ipv6/conf/" .. key) end
 
