@@ -47,10 +47,13 @@ end
 -- What policies see.
 function Agent:world()
   local own = self.nodes.known[self.conf.node]
-  return {
+  local world = {
     node = own, peers = self.nodes:peers(), reach = self.reach:table(self.nodes.known),
     underlay = self.reach:underlay(own), gateway = self.reach:gateway(), ready = self.ready,
+    advertised = self.reach:advertised(own),
   }
+  world.fabric = self.reach:fabric(world)
+  return world
 end
 
 -- Asks the policies and takes what they want. Raises as Policies:desired.

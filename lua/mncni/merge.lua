@@ -2,6 +2,7 @@
 -- What agent policies return, checked and put together: two that claim one object are an error.
 
 local core = require "mncni.core"
+local is_nft_table = require("mncni.keeper_nft").is_table
 local kinds = require "mncni.keeper_kinds"
 local same = require "mncni.same"
 local suggestion = require("mncni.declaration").suggestion
@@ -90,6 +91,9 @@ local function check_object(policy, kind, index, object)
   end
   if kind == "files" then
     check_file(policy, index, object)
+  elseif kind == "nft" and not is_nft_table(object.table) then
+    fail(policy, "nft[%d]: the table %s %s is not the agent's, which keeps mncni and those named mncni-...: choose one",
+      index, object.family, tostring(object.table))
   end
 end
 
@@ -161,6 +165,26 @@ local function read_list(policy, kind, list, result, before)
   result.seen[kind] = { list = list, keys = keys, objects = objects }
 end
 
+-- Values, or { value, after = list of names in the same table that have to be set before }.
+local function read_sysctls(policy, sysctls, into)
+  for key, value in pairs(sysctls) do
+    if type(key) ~= "string" then
+      fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
+    elseif type(value) ~= "table" then
+      into[key] = tostring(value)
+    elseif value.value == nil or type(value.after) ~= "table" then
+      fail(policy, "sysctls: %s is a table without value or without after, as in { value = 1, after = { NAME } }", key)
+    else
+      for _, other in ipairs(value.after) do
+        if sysctls[other] == nil then
+          fail(policy, "sysctls: %s is to be set after %s, which is not among them", key, tostring(other))
+        end
+      end
+      into[key] = { value = tostring(value.value), after = value.after }
+    end
+  end
+end
+
 -- read(policy, desired, before) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
 -- -> key -> object, node = { conditions, annotations }, and the lines of warnings, notes and unready (what a pod's
 -- traffic needs and the policy could not provide). Raises (code 100), naming
@@ -185,12 +209,7 @@ function merge.read(policy, desired, before)
       read_list(policy, kind, list, result, before)
     end
   end
-  for key, value in pairs(desired.sysctls or {}) do
-    if type(key) ~= "string" then
-      fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
-    end
-    result.sysctls[key] = tostring(value)
-  end
+  read_sysctls(policy, desired.sysctls or {}, result.sysctls)
   local node = desired.node or {}
   result.node.conditions, result.node.annotations = node.conditions or {}, node.annotations or {}
   for _, kind in ipairs { "warnings", "notes", "unready" } do

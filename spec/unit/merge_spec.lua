@@ -34,6 +34,26 @@ describe("merging what policies want", function()
     assert.equal("1", merged.node.annotations.x)
   end)
 
+  it("refuses a sysctl that is to be set after what nobody sets", function()
+    assert.matches("sysctls: net.a is to be set after net.b, which is not among them",
+      refusal { "a", { sysctls = { ["net.a"] = { value = 1, after = { "net.b" } } } } }, 1, true)
+    assert.matches("sysctls: net.a is a table without value or without after",
+      refusal { "a", { sysctls = { ["net.a"] = { after = {} } } } }, 1, true)
+  end)
+
+  it("refuses nftables objects in tables that are not the agent's", function()
+    local function of(name)
+      return { "a", { nft = {
+        { family = "ip", table = name, comment = "x 1", chains = { { name = "FORWARD" } }, sets = {}, rules = {} },
+      } } }
+    end
+    for _, name in ipairs { "filter", "mncnix", "x-mncni-x" } do
+      assert.matches(("nft[1]: the table ip %s is not the agent's"):format(name), refusal(of(name)), 1, true)
+    end
+    merged_of(of "mncni")
+    merged_of(of "mncni-x")
+  end)
+
   it("names both policies that claim one object", function()
     local text = refusal(
       { "a", { routes = { { dst = "10.0.0.0/8", gateway = "192.0.2.1" } } } },
