@@ -27,7 +27,9 @@ DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busyb
 PACKAGES = lua5.4 libmnl libcjson
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wundef -Werror
 CFLAGS ?= -O2 -g
-override CFLAGS += -std=c11 -fPIC -fvisibility=hidden $(WARNINGS) $(SANFLAGS) -DMNCNI_VERSION=\"$(VERSION)\"
+# Where the tree lies does not change what comes out.
+override CFLAGS += -std=c11 -fPIC -fvisibility=hidden $(WARNINGS) $(SANFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" \
+	-ffile-prefix-map=$(CURDIR)=.
 # Asked only when something is compiled: a fresh machine gets its packages from a target of this file.
 DEPS_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 DEPS_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
@@ -196,6 +198,46 @@ cni-bin: $(BUILD)/bin/mncni
 	$(Q)install -m 755 $(BUILD)/bin/mncni $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
 	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
 
+# The same, needing nothing of the host but its kernel: with the loader and the libraries in a directory of their own,
+# which comes first, because the binary of another version may be at work.
+PORTABLE := $(BUILD)/portable
+
+$(PORTABLE)/libraries: $(PLUGIN) deploy/portable-libraries.sh deploy/libraries.sh LICENSE
+	$(call say,COPY,$@)
+	$(if $(SANFLAGS),$(error a build with SAN=1 is not portable))
+	$(Q)mkdir -p $(@D)
+	$(Q)sh deploy/portable-libraries.sh $(PLUGIN) $(@D) >$@.new && mv $@.new $@
+
+# It runs before the loader does, so it is what no other file here is: free-standing, and not relocated.
+$(BUILD)/obj/plugin/portable.o: plugin/portable.c $(PORTABLE)/libraries
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fno-pic -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns \
+		-DLIBRARIES=\"$$(cat $(PORTABLE)/libraries)\" -c -o $@ $<
+
+$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--no-dynamic-linker,-e,mn_portable_start \
+		-Wl,--disable-new-dtags,-rpath,'$$ORIGIN/'$$(cat $(PORTABLE)/libraries) \
+		-o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+
+portable: $(PORTABLE)/mncni
+	@test -n "$(DIR)" || { echo "make portable DIR=directory" >&2; exit 2; }
+	$(Q)libraries=$$(cat $(PORTABLE)/libraries) && mkdir -p $(DIR)/$$libraries && \
+		for file in $(PORTABLE)/$$libraries/*; do \
+			cp -p $$file $(DIR)/$$libraries/.new && mv $(DIR)/$$libraries/.new $(DIR)/$$libraries/$${file##*/} || exit 1; done
+	$(Q)install -m 755 $(PORTABLE)/mncni $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
+	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
+.PHONY: portable
+
+# An archive of the image localhost/mncni:dev, for `ctr -n k8s.io images import`, podman load and the like. Neither an engine
+# nor a registry is asked; the same files give the same digest.
+image: deps-build $(AGENT) $(PORTABLE)/mncni
+	$(Q)rm -rf $(BUILD)/image && mkdir -p $(BUILD)/image
+	$(Q)$(MAKE) --no-print-directory portable DIR=$(BUILD)/image/cni
+	$(Q)sh deploy/image.sh $(AGENT) $(BUILD)/image/cni $(BUILD)/image/root $(BUILD)/image/mncni.tar
+.PHONY: image
+
 # Real containerd, runc and podman, real containers, on a node in namespaces of its own.
 check-containerd check-containerd-kill: all
 	$(Q)rm -rf $(BUILD)/cni
@@ -223,6 +265,7 @@ $(UNPRELOAD): spec/support/san/unpreload.c
 	$(Q)$(CC) -O2 -fPIC -shared -o $@ $<
 endif
 
+check-kernel: $(if $(SANFLAGS),,$(PORTABLE)/mncni)
 check-unit check-kernel: check-%: all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/ring $* $(ARGS)
 .PHONY: check-unit check-kernel

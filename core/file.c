@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define TEMPORARY ".mncni-new-" // a name that no reader of such directories takes for one of its files
 
@@ -85,4 +86,46 @@ int mn_file_replace(const char *path, const void *content, size_t size, mode_t m
 	}
 	(void)fsync(dir);
 	return 0;
+}
+
+int mn_file_link(const char *path, const char *target, struct mn_error *err)
+{
+	int result = strlen(path) < PATH_MAX ? make_directories(path, err)
+					     : failed(err, ENAMETOOLONG, "link", path);
+
+	if (result == 0 && symlink(target, path) < 0)
+		result = failed(err, errno, "link", path);
+	return result;
+}
+
+static int open_regular(const char *path, struct stat *st)
+{
+	int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
+
+	if (fd >= 0 && (fstat(fd, st) < 0 || !S_ISREG(st->st_mode))) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+bool mn_file_same(const char *path, const char *other)
+{
+	struct stat first = { 0 }, second = { 0 };
+	auto_close int fd = open_regular(path, &first);
+	auto_close int other_fd = open_regular(other, &second);
+	off_t at = 0;
+
+	if (fd < 0 || other_fd < 0 || first.st_size != second.st_size)
+		return false;
+	while (at < first.st_size) {
+		char bytes[16384], more[sizeof(bytes)];
+		ssize_t n = pread(fd, bytes, sizeof(bytes), at);
+
+		if (n <= 0 || pread(other_fd, more, (size_t)n, at) != n ||
+			memcmp(bytes, more, (size_t)n) != 0)
+			return false;
+		at += n;
+	}
+	return true;
 }

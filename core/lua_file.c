@@ -7,8 +7,10 @@
 #include "trust.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 // file.replace(path, content, mode): see mn_file_replace(); raises what stands in the way.
 static int file_replace(lua_State *L)
@@ -59,11 +61,52 @@ static int file_trusted(lua_State *L)
 	return 1;
 }
 
+// file.target(path): where a symbolic link leads, nil when there is none.
+static int file_target(lua_State *L)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlink(luaL_checkstring(L, 1), target, sizeof(target));
+
+	if (n < 0)
+		lua_pushnil(L);
+	else
+		lua_pushlstring(L, target, (size_t)n);
+	return 1;
+}
+
+// file.link(path, target): see mn_file_link(); raises what stands in the way.
+static int file_link(lua_State *L)
+{
+	struct mn_error err = { 0 };
+
+	if (mn_file_link(luaL_checkstring(L, 1), luaL_checkstring(L, 2), &err) < 0)
+		mn_lua_raise(L, &err);
+	return 0;
+}
+
+// file.same(path, other): whether both are regular files of the same content.
+static int file_same(lua_State *L)
+{
+	lua_pushboolean(L, mn_file_same(luaL_checkstring(L, 1), luaL_checkstring(L, 2)));
+	return 1;
+}
+
+// file.is_terminal(descriptor): whether a person is at the other end.
+static int file_is_terminal(lua_State *L)
+{
+	lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+	return 1;
+}
+
 int mn_open_file(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{ "replace", file_replace },
 		{ "mode", file_mode },
+		{ "target", file_target },
+		{ "link", file_link },
+		{ "same", file_same },
+		{ "is_terminal", file_is_terminal },
 		{ "trusted", file_trusted },
 		{ NULL, NULL },
 	};

@@ -274,10 +274,9 @@ static int open_state(lua_State *L)
 }
 
 // require finds what is preloaded and what is built in; mncni.policy adds the files beside the user's
-// policies.
+// policies. package is on top.
 static void restrict_package(lua_State *L)
 {
-	lua_getglobal(L, LUA_LOADLIBNAME);
 	lua_pushliteral(L, "");
 	lua_setfield(L, -2, "path");
 	lua_pushliteral(L, "");
@@ -291,6 +290,24 @@ static void restrict_package(lua_State *L)
 	lua_pushcfunction(L, search_embedded);
 	lua_seti(L, -2, 2);
 	lua_setfield(L, -2, "searchers");
+}
+
+// At a prompt it finds Lua's files and modules too, after what is built in. package is on top.
+static void extend_package(lua_State *L)
+{
+	lua_getfield(L, -1, "searchers");
+	for (lua_Integer i = (lua_Integer)lua_rawlen(L, -1); i >= 2; i--) {
+		lua_geti(L, -1, i);
+		lua_seti(L, -2, i + 1);
+	}
+	lua_pushcfunction(L, search_embedded);
+	lua_seti(L, -2, 2);
+	lua_pop(L, 1);
+}
+
+// What is part of the program in C. package is on top.
+static void preload(lua_State *L)
+{
 	lua_getfield(L, -1, "preload");
 	lua_pushcfunction(L, luaopen_mncni_core);
 	lua_setfield(L, -2, "mncni.core");
@@ -304,19 +321,28 @@ static void restrict_package(lua_State *L)
 		lua_pushcfunction(L, luaopen_mncni_httpd);
 		lua_setfield(L, -2, "mncni.httpd");
 	}
-	lua_pop(L, 2);
+	lua_pop(L, 1);
 }
 
-void mn_state_open_libraries(lua_State *L, const char *policy_path)
+void mn_state_open_libraries(lua_State *L, const char *policy_path, bool prompt)
 {
-	lua_pushboolean(L, 1);
-	lua_setfield(
-		L, LUA_REGISTRYINDEX, "LUA_NOENV"); // LUA_PATH of whoever started the host means nothing here
+	if (!prompt) { // LUA_PATH of whoever started the host means nothing here
+		lua_pushboolean(L, 1);
+		lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV");
+	}
 	luaL_openlibs(L);
-	restrict_base(L);
-	restrict_io(L);
-	restrict_debug(L);
-	restrict_package(L);
+	if (!prompt) {
+		restrict_base(L);
+		restrict_io(L);
+		restrict_debug(L);
+	}
+	lua_getglobal(L, LUA_LOADLIBNAME);
+	if (prompt)
+		extend_package(L);
+	else
+		restrict_package(L);
+	preload(L);
+	lua_pop(L, 1);
 	lua_pushlightuserdata(L, (void *)mn_embedded);
 	lua_setfield(L, LUA_REGISTRYINDEX, MN_EMBEDDED_KEY);
 	if (policy_path) {

@@ -85,6 +85,10 @@ struct mn_options {
 	// Directories, separated by colons, in which policies are looked for before the built-in ones.
 	// NULL means $MNCNI_POLICY_PATH or, where that is unset, /etc/mncni/policies. Copied.
 	const char *policy_path;
+
+	// For a person's own code, as a stock lua5.4 runs it: Lua's libraries whole, standard output
+	// included, and no limits.
+	bool prompt;
 };
 
 struct mn_state;

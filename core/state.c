@@ -208,6 +208,8 @@ static void set_limits(struct mn_state *state, const struct mn_options *options)
 		limits->instructions = MN_DEFAULT_INSTRUCTIONS;
 	limits->wall_ms = at_most(limits->wall_ms ? limits->wall_ms : MN_DEFAULT_WALL_MS, MAX_WALL_MS);
 	state->grace_ms = at_most(options->grace_ms ? options->grace_ms : MN_DEFAULT_GRACE_MS, MAX_WALL_MS);
+	if (options->prompt)
+		limits->memory = SIZE_MAX - MN_REPORT_MEMORY;
 	state->cap = limits->memory;
 }
 
@@ -224,7 +226,9 @@ static int open_libraries(lua_State *L)
 {
 	const struct mn_options *options = lua_touserdata(L, 1);
 
-	mn_state_open_libraries(L, options->policy_path);
+	mn_state_open_libraries(L, options->policy_path, options->prompt);
+	if (options->prompt)
+		return 0;
 	if (!options->alarm_signal)
 		return guard(L);
 	lua_pushcfunction(L, guard);

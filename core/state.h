@@ -59,8 +59,8 @@ void mn_state_charge(lua_State *L, uint64_t instructions);
 // Returns whether it is outside.
 bool mn_state_locate(lua_State *L, struct mn_report *report);
 
-// Opens the libraries in the form that policies get (called protected).
-void mn_state_open_libraries(lua_State *L, const char *policy_path);
+// Opens the libraries in the form that policies get, or whole for a prompt (called protected).
+void mn_state_open_libraries(lua_State *L, const char *policy_path, bool prompt);
 
 void mn_report_clear(struct mn_report *report);
 

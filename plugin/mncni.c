@@ -379,6 +379,29 @@ static int command_main(int argc, char **argv)
 	return status;
 }
 
+// mncni repl: a person's own Lua, with standard output as it is, and signals as a shell expects them.
+static int repl_main(int argc, char **argv)
+{
+	cJSON *words = cJSON_CreateStringArray((const char *const *)argv + 2, argc - 2);
+	char *request = cJSON_PrintUnformatted(words), *reply = NULL;
+	struct mn_options options = { .prompt = true };
+	struct mn_state *state = NULL;
+	struct mn_error err = { 0 };
+	int module = 0, status = 1;
+
+	cJSON_Delete(words);
+	if (request && mn_state_new(&state, &options, &err) == 0)
+		module = mn_require(state, "mncni.cmd.repl", &err);
+	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
+		status = print_reply(reply);
+	else
+		fprintf(stderr, "mncni: %s\n", err.message);
+	free(request);
+	free(reply);
+	mn_state_free(state);
+	return status;
+}
+
 // Descriptors 0 to 2 exist, whatever the caller closed; and what a policy or a program it runs prints goes to
 // standard error, because standard output carries the document alone.
 static int prepare_descriptors(void)
@@ -408,6 +431,8 @@ int main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "mncni";
 	sigset_t none;
 
+	if (argc > 1 && strcmp(argv[1], "repl") == 0)
+		return repl_main(argc, argv);
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&none);

@@ -27,7 +27,7 @@ policy.options = {
   ip_masq = { type = "boolean", doc = "the plugin masquerades; unless set, it does where no policy of the agent does" },
   portmap = { type = "boolean", default = true, doc = "host ports, by the reference plugin portmap" },
   bandwidth = { type = "boolean", default = false, doc = "traffic shaping, by the reference plugin bandwidth" },
-  install = { type = "string", doc = "the plugin's binary in the agent's own image, to be installed; none unless set" },
+  install = { type = "string", doc = "a directory of plugins (make portable), to be installed; none unless set" },
   bin_dir = { type = "string", default = "/opt/cni/bin", doc = "where to" },
   policy_dir = { type = "string", default = "/etc/mncni/policies", doc = "where the user's policies are installed" },
 }
@@ -38,8 +38,11 @@ end
 
 function policy.desired(world, conf)
   local files = {}
-  for _, name in ipairs(conf.install and { "mncni", conf.type ~= "mncni" and conf.type or nil } or {}) do
-    table.insert(files, { path = conf.bin_dir .. "/" .. name, source = conf.install, mode = mode "755" })
+  if conf.install then
+    table.insert(files, { path = conf.bin_dir, tree = conf.install })
+    if conf.type ~= "mncni" then
+      table.insert(files, { path = conf.bin_dir .. "/" .. conf.type, link = "mncni" })
+    end
   end
   for name, text in pairs(world.policies or {}) do
     table.insert(files, { path = ("%s/%s.lua"):format(conf.policy_dir, name), content = text, mode = mode "644" })

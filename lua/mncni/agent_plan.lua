@@ -29,7 +29,10 @@ function agent_plan.text(plan, node)
   local lines = {}
   for _, step in ipairs(plan) do
     if step.kind == "files" then
-      lines[#lines + 1] = ("# write %s: %d bytes, mode %04o"):format(step.args.path, #step.args.content, step.args.mode)
+      for _, item in ipairs(step.args) do
+        lines[#lines + 1] = item.link and ("# link %s to %s"):format(item.path, item.link)
+          or ("# write %s: %d bytes, mode %04o"):format(item.path, #item.content, item.mode)
+      end
     elseif step.object == "nft" then
       for _, item in ipairs(step.args) do
         add(lines, print_lines.commands(item[1], "nft_" .. item[2]:gsub("^nft_", ""), item[3]))

@@ -5,9 +5,11 @@ local core = require "mncni.core"
 
 local command = {}
 
--- In the order in which they are told: name, and what it does. All but version are modules mncni.cmd.NAME.
+-- In the order in which they are told: name, and what it does. All but version are modules mncni.cmd.NAME; the host
+-- starts repl itself, in a state without limits.
 local subcommands = {
   { "gc", "removes attachments that are proven dead; mncni gc --help" },
+  { "repl", "a Lua prompt with mncni in it; mncni repl --help" },
   { "version", "prints the version" },
 }
 

@@ -23,7 +23,9 @@ local members = {
   sysctls = true, files = true, node = true, warnings = true, notes = true, unready = true,
 }
 
-local file_keys = { path = "string", content = "string", source = "string", mode = "number" }
+local file_keys = {
+  path = "string", content = "string", source = "string", tree = "string", link = "string", mode = "number",
+}
 
 local function fail(policy, message, ...)
   error(core.error {
@@ -73,8 +75,13 @@ local function check_file(policy, index, file)
   end
   if not file.path:find "^/" then
     fail(policy, "files[%d]: %q is no absolute path", index, file.path)
-  elseif (file.content == nil) == (file.source == nil) then
-    fail(policy, "files[%d] has to have either content or source", index)
+  end
+  local origins = 0
+  for _, key in ipairs { "content", "source", "tree", "link" } do
+    origins = origins + (file[key] and 1 or 0)
+  end
+  if origins ~= 1 then
+    fail(policy, "files[%d] has to have one of content, source, tree and link", index)
   end
 end
 
@@ -236,7 +243,8 @@ local function number_files(list, merged)
     for _, file in ipairs(seen and seen.objects or {}) do
       place = place + 1
       files[file.path] = {
-        path = file.path, content = file.content, source = file.source, mode = file.mode, place = place,
+        path = file.path, content = file.content, source = file.source, tree = file.tree, link = file.link,
+        mode = file.mode, place = place,
       }
     end
   end

@@ -51,10 +51,11 @@ function node:address(family) end
 ---@field rules? table[]
 ---@field nft? mncni.Ruleset[]
 ---@field sysctls? table<string, string|{ value: string, after: string[] }> after: of these keys, to be set before
----@field files? { path: string, content?: string, source?: string, mode?: integer }[] written in this order
+---@field files? { path: string, content?: string, source?: string, tree?: string, link?: string, mode?: integer }[] in order
 ---@field node? { conditions?: table[], annotations?: table<string, string> }
 ---@field warnings? string[] what an operator should know; told when it changes
 ---@field notes? string[] the same, where nothing is wrong
+---@field unready? string[] what pods need and the policy could not provide: keeps the node from being ready
 
 ---@class mncni.Ruleset Objects of one nftables table.
 ---@field family string

@@ -126,6 +126,12 @@ local directory = {}
 ---@param path string
 function directory.usable(path) end
 
+--- The names of what is in a directory, in no order, without those that begin with a dot; nil when there is no such
+--- directory. Raises code 5.
+---@param path string
+---@return string[]?
+function directory.list(path) end
+
 ---@class mncni.ExecArguments
 ---@field argv string[] complete; the program first, looked for in PATH of its environment when it has no "/"
 ---@field env? table<string, string> complete; the caller's when not given

@@ -286,6 +286,44 @@ describe("reconciling a node", function()
     spaces.must("rm -r %s", scratch)
   end)
 
+  it("copies a tree beside what is there, programs after what they load, and heals it", function()
+    local scratch = spaces.must "mktemp -d"
+    spaces.must([[cd %s && mkdir -p from/lib to && echo 1 >from/lib/a && echo 1 >from/program &&
+      chmod 755 from/program && ln -s program from/one && ln -s program from/two &&
+      echo theirs >to/two && echo theirs >to/x]], scratch)
+    local wanted = { files = {
+      { path = scratch .. "/to", tree = scratch .. "/from" }, { path = scratch .. "/to/three", link = "program" },
+    } }
+    want(wanted)
+    local order = {}
+    for _, step in ipairs(reconciler:plan(clock)) do
+      for _, item in ipairs(step.args) do
+        order[#order + 1] = item.path:sub(#scratch + 5)
+      end
+    end
+    assert.same({ "lib/a", "program", "one", "three" }, order)
+    assert.equal(2, apply())
+    local function there()
+      return spaces.must("cd %s/to && stat -c '%%N %%a' * lib/a | tr -d '\\047' && cat two", scratch)
+    end
+    local whole = "lib 755\none -> program 777\nprogram 755\nthree -> program 777\ntwo 644\nx 644\nlib/a 644\ntheirs"
+    assert.equal(whole, there())
+    spaces.must("cd %s && rm to/lib/a to/one && echo 2 >from/program", scratch)
+    clock = clock + reconcile.POLL
+    assert.equal(1, apply())
+    assert.equal(whole, there())
+    assert.equal("2", spaces.must("cat %s/to/program", scratch))
+    clock = clock + reconcile.POLL
+    assert.equal(0, apply())
+    spaces.must("cd %s && rm -r from to/three && echo theirs >to/three", scratch)
+    clock = clock + reconcile.POLL
+    apply()
+    local said = table.concat(problems(), "\n")
+    assert.matches("there is no such directory", said, 1, true)
+    assert.matches("something else stands in the way", said, 1, true)
+    spaces.must("rm -r %s", scratch)
+  end)
+
   it("makes, repairs and removes a policy's own nftables objects", function()
     local function nft(dst)
       return { nft = { {

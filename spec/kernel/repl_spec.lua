@@ -1,5 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Runs examples/repl.md: each "> " line at a prompt, and what it prints compared with what the text shows.
+-- Runs examples/repl.md: each "> " line at a prompt, and what it prints compared with what the text shows; in this
+-- interpreter, which is a stock lua5.4, and in mncni repl.
+
+local core = require "mncni.core"
+
+local BIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 
 local function transcript(path)
   local steps, inside = {}, false
@@ -52,5 +57,23 @@ describe("examples/repl.md", function()
       local text, expected = table.concat(printed, "\n"), table.concat(step.expected, "\n")
       assert(matches(expected, text), ("> %s\nshown:\n%s\nprinted:\n%s"):format(step.code, expected, text))
     end
+  end)
+
+  it("prints at the prompt of mncni repl what it shows", function()
+    local steps, lines = transcript "examples/repl.md", {}
+    for _, step in ipairs(steps) do
+      table.insert(lines, step.code .. '\nprint "@@@"\n')
+    end
+    local outcome = core.exec {
+      argv = { "unshare", "--net", "/bin/sh", "-c", 'exec "$0" repl -i 2>&1', BIN }, stdin = table.concat(lines),
+      env = { PATH = os.getenv "PATH" }, max_output = 1 << 20,
+    }
+    local i = 0
+    for said in outcome.stdout:gsub("^[^\n]*\n", ""):gmatch "(.-)> @@@\n" do
+      i = i + 1
+      local text, expected = said:gsub("^> ", ""):gsub("\n$", ""), table.concat(steps[i].expected, "\n")
+      assert(matches(expected, text), ("> %s\nshown:\n%s\nprinted:\n%s"):format(steps[i].code, expected, text))
+    end
+    assert.equal(#steps, i)
   end)
 end)

@@ -151,28 +151,29 @@ describe("the policy cniconfig", function()
 
   it("installs the plugin and the user's policies, the configuration last", function()
     local list = files(world { policies = { mynet = "return {}", b = "return { }" } },
-      { install = "/opt/mncni/mncni", type = "naivebridge" })
+      { install = "/opt/mncni/cni", type = "naivebridge" })
     local paths = {}
     for i, file in ipairs(list) do
       paths[i] = file.path
     end
     assert.same({
-      "/etc/mncni/policies/b.lua", "/etc/mncni/policies/mynet.lua", "/opt/cni/bin/mncni", "/opt/cni/bin/naivebridge",
+      "/etc/mncni/policies/b.lua", "/etc/mncni/policies/mynet.lua", "/opt/cni/bin", "/opt/cni/bin/naivebridge",
       CONFLIST,
     }, paths)
     assert.same({ path = paths[2], content = "return {}", mode = 420 }, list[2]) -- rw-r--r--
-    assert.same({ path = paths[3], source = "/opt/mncni/mncni", mode = 493 }, list[3]) -- rwxr-xr-x
+    assert.same({ path = paths[3], tree = "/opt/mncni/cni" }, list[3])
+    assert.same({ path = paths[4], link = "mncni" }, list[4])
   end)
 
   it("installs them before the routes stand, for pods of an older configuration", function()
     assert.equal(2, #files(world { ready = { ok = false, reasons = {} }, policies = { mynet = "return {}" } },
-      { install = "/opt/mncni/mncni" }))
+      { install = "/opt/mncni/cni" }))
   end)
 
   it("installs elsewhere where it is told", function()
     local list = files(world { policies = { mynet = "return {}" } },
       { install = "/x", bin_dir = "/host/bin", policy_dir = "/host/policies", path = "/host/net.d/00-x.conflist" })
-    assert.same({ "/host/bin/mncni", "/host/policies/mynet.lua", "/host/net.d/00-x.conflist" },
+    assert.same({ "/host/bin", "/host/policies/mynet.lua", "/host/net.d/00-x.conflist" },
       { list[1].path, list[2].path, list[3].path })
   end)
 end)

@@ -116,7 +116,8 @@ describe("merging what policies want", function()
       'routes[1]: unknown key "gatway"; did you mean "gateway"?' },
     { "an object without identity", { neighbours = { { dst = "10.0.0.1" } } }, "neighbours[1] has no dev" },
     { "a relative path", { files = { { path = "x", content = "" } } }, 'files[1]: "x" is no absolute path' },
-    { "a file without content", { files = { { path = "/x" } } }, "files[1] has to have either content or source" },
+    { "a file without content", { files = { { path = "/x" } } },
+      "files[1] has to have one of content, source, tree and link" },
     { "a mode in quotes", { files = { { path = "/x", content = "", mode = "0644" } } },
       "files[1]: mode is a string and not a number" },
   } do
