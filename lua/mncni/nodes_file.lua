@@ -7,6 +7,9 @@ local node = require "mncni.node"
 
 local nodes_file = {}
 
+-- Bytes of a list: some ten thousand nodes of a cloud.
+local LARGEST = 256 << 20
+
 local Source = {}
 Source.__index = Source
 
@@ -30,11 +33,7 @@ end
 
 -- Returns name -> node and the malformed ones. Raises what is wrong with the file.
 function nodes_file.read(path)
-  local file <close>, message = io.open(path, "rb")
-  if not file then
-    error(core.error { op = "read", object = path, code = 7, message = message:match ": (.*)$" or message }, 0)
-  end
-  local ok, list = pcall(core.json.decode, file:read "a")
+  local ok, list = pcall(core.json.decode, core.file.read(path, LARGEST))
   if not ok then
     error(core.error { op = "read", object = path, code = 7, message = tostring(list) }, 0)
   elseif type(list) ~= "table" or type(list.items) ~= "table" then
