@@ -121,6 +121,37 @@ current-context: x
         ("GET /x: HTTP 401: Unauthorized; are the credentials in %s/token still good?"):format(directory), 1, true))
     end)
 
+    it("does so for every request that went with the old one", function()
+      ask { path = "/x" }
+      ask { path = "/y" }
+      runner.write(directory .. "/token", "two")
+      for i = 1, 2 do
+        api.requests[i].status, api.requests[i].text, api.requests[i].done = 401, "{}", true
+        api:step()
+      end
+      assert.equal(4, #api.requests)
+      for i = 3, 4 do
+        assert.equal("Bearer two", api.requests[i].args.headers.Authorization)
+      end
+    end)
+
+    it("does not wait any longer with a watch either, when something else has used the new token before", function()
+      api:watch()
+      api:step()
+      for _ = 1, 6 do
+        api:refuse(401, "Unauthorized")
+        api:pass(tonumber(api:said():match "failed (%d+)"))
+      end
+      api:refuse(401, "Unauthorized")
+      api:pass(5000)
+      runner.write(directory .. "/token", "two")
+      ask { path = "/x" }
+      local count = #api.requests
+      api:pass(1000)
+      assert.equal(count + 1, #api.requests)
+      assert.same({ "/api/v1/nodes", "Bearer two" }, { api.last.path, api.last.args.headers.Authorization })
+    end)
+
     it("does not wait any longer with a watch when the token is a new one", function()
       api:watch()
       api:step()

@@ -223,7 +223,8 @@ describe("credentials", function()
 
   local function applied(credentials)
     local request = { headers = {} }
-    return request, credentials:apply(request)
+    local sent, problem = credentials:apply(request)
+    return request, problem, sent
   end
 
   it("go into every request", function()
@@ -237,14 +238,16 @@ describe("credentials", function()
 
   it("are read again for the next one, and tell whether they have changed", function()
     local credentials = kube_auth.new(endpoint)
-    applied(credentials)
-    assert.is_false((credentials:refresh()))
+    local _, _, first = applied(credentials)
+    assert.is_false((credentials:refresh(first)))
     runner.write(directory .. "/token", "second")
-    assert.is_true((credentials:refresh()))
-    assert.equal("Bearer second", applied(credentials).headers.Authorization)
-    assert.is_false((credentials:refresh()))
+    assert.is_true((credentials:refresh(first)))
+    local request, _, second = applied(credentials)
+    assert.equal("Bearer second", request.headers.Authorization)
+    assert.is_true((credentials:refresh(first)))
+    assert.is_false((credentials:refresh(second)))
     runner.write(directory .. "/ca", pem("CERTIFICATE", "new"))
-    assert.is_true((credentials:refresh()))
+    assert.is_true((credentials:refresh(second)))
     assert.equal(pem("CERTIFICATE", "new"), applied(credentials).ca)
   end)
 
