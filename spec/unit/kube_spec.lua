@@ -284,6 +284,21 @@ current-context: x
       assert.equal("error: an Event was given up: POST /api/v1/namespaces/default/events: refused", api:said())
     end)
 
+    it("with the count of one that came through although its answer was lost", function()
+      event "x"
+      api:finish { name = "CLOSED", message = "reset" }
+      event "x"
+      api:pass(30000)
+      local _, _, first = written(409)
+      api:pass(10000)
+      local method, path, body = written(200)
+      assert.same({ "PATCH", "/api/v1/namespaces/default/events/" .. first.metadata.name, 2 },
+        { method, path, body.count })
+      api:pass(100000)
+      assert.equal(3, #api.requests)
+      assert.equal("", api:said())
+    end)
+
     it("and reports one that is refused", function()
       event "x"
       written(403)
