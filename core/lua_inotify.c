@@ -73,8 +73,8 @@ static int inotify_remove(lua_State *L)
 }
 
 // inotify:read() returns a list of { watch = number, name = file } of what has changed, without waiting:
-// empty when nothing has. name is nil where it is the directory itself, which may have been moved or removed; { overflow = true } says that some
-// were lost.
+// empty when nothing has. name is nil where it is the directory itself, which may have been moved or removed;
+// { overflow = true } says that some were lost.
 static int inotify_read(lua_State *L)
 {
 	char buf[sizeof(struct inotify_event) + NAME_MAX + 1] __attribute__((aligned(8)));

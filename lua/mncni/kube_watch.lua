@@ -102,7 +102,8 @@ end
 function Watch:recovered()
   local status = self.request.status
   local another = self.ill and self.ill ~= self.request and self.state == "watch"
-  return another and status and status >= 200 and status < 300 and (self.documents > 0 and self.began or self.began + WELL) or math.huge
+  return another and status and status >= 200 and status < 300
+    and (self.documents > 0 and self.began or self.began + WELL) or math.huge
 end
 
 -- Calls a handler; returns whether it did not raise, and what it returned.

@@ -35,7 +35,8 @@ describe("the nodes that an agent knows", function()
 
   it("stay what they were when they become malformed in a list, this one too", function()
     handler.list(named("n1", "n2", "n3"), {})
-    assert.is_true((handler.list(named "n4", { { name = "n1", reason = "bad one" }, { name = "n2", reason = "bad two" } })))
+    local malformed = { { name = "n1", reason = "bad one" }, { name = "n2", reason = "bad two" } }
+    assert.is_true((handler.list(named "n4", malformed)))
     assert.equal("n1 n2 n4", names())
     assert.equal("nodes n1: bad one; it stays what it was\nnodes n2: bad two; it stays what it was", said())
     assert.is_true((nodes:believed()))
