@@ -156,7 +156,7 @@ function Nodes:problems()
   return list
 end
 
--- The nodes as data, for another state: see take_over.
+-- The nodes and what is malformed as data, for another state: see take_over.
 function Nodes:hand_over()
   local json = core.json
   local list = json.array {}
@@ -170,17 +170,18 @@ function Nodes:hand_over()
       annotations = one.annotations, provider_id = one.provider_id,
     }
   end
-  return self.known and list or nil
+  return self.known and { list = list, malformed = self.malformed } or nil
 end
 
 -- Takes what hand_over of another state has returned, nil being nothing.
-function Nodes:take_over(list)
-  if list then
+function Nodes:take_over(before)
+  if before then
     local nodes = {}
-    for _, fields in ipairs(list) do
+    for _, fields in ipairs(before.list) do
       nodes[fields.name] = node.new(fields)
     end
     self:replace(nodes, {})
+    self.malformed = before.malformed
   end
 end
 

@@ -55,7 +55,8 @@ local function escape(text)
   end))
 end
 
--- Starts a request of mncni.http with what every request has; raises what that raises.
+-- Starts a request of mncni.http with what every request has, and returns it and the credentials that it was sent with;
+-- raises what that raises.
 function Client:open(args)
   local query = {}
   for _, key in ipairs(sorted_keys(args.query or {})) do
@@ -67,8 +68,9 @@ function Client:open(args)
     headers = { Accept = "application/json", ["Content-Type"] = args.content_type, ["User-Agent"] = self.user_agent },
     connect_timeout = CONNECT, timeout = args.timeout or 0,
   }
-  self.problem = self.credentials:apply(request)
-  return self.multi:request(request)
+  local sent
+  sent, self.problem = self.credentials:apply(request)
+  return self.multi:request(request), sent
 end
 
 -- What a refusal says: "HTTP 403: nodes is forbidden: ...". status_object is the API's Status, when it sent one.
@@ -102,7 +104,7 @@ end
 
 local function send(client, call)
   local args = call.args
-  call.http = client:open {
+  call.http, call.sent = client:open {
     path = args.path, method = args.method, query = args.query, timeout = ANSWER, body = call.body,
     content_type = call.body and (args.content_type or "application/json"),
   }
@@ -144,7 +146,7 @@ end
 local function finish(client, call)
   if call.state == "closed" or not call.http.done then
     return
-  elseif call.http.status == 401 and not call.again and client.credentials:refresh() then
+  elseif call.http.status == 401 and not call.again and client.credentials:refresh(call.sent) then
     call.again = true
     call.http:close()
     send(client, call)

@@ -131,6 +131,10 @@ function Events:written(event, count, status, err)
   elseif status == 404 and event.there then
     event.there, event.dirty = false, true -- it is kept for an hour only
     return
+  elseif status == 409 and not event.there then
+    -- An earlier attempt came through, and its answer did not.
+    event.there, event.dirty, event.failed, event.wait = true, true, 0, nil
+    return
   elseif status and status < 500 and status ~= 429 then
     self.client:report("an Event was refused: " .. err.message)
     return

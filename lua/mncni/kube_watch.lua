@@ -102,7 +102,8 @@ end
 function Watch:recovered()
   local status = self.request.status
   local another = self.ill and self.ill ~= self.request and self.state == "watch"
-  return another and status and status >= 200 and status < 300 and (self.documents > 0 and self.began or self.began + WELL) or math.huge
+  return another and status and status >= 200 and status < 300
+    and (self.documents > 0 and self.began or self.began + WELL) or math.huge
 end
 
 -- Calls a handler; returns whether it did not raise, and what it returned.
@@ -152,13 +153,13 @@ function Watch:open(now, state, query, pick)
   self.state, self.began, self.heard, self.bytes, self.head = state, now, now, 0, nil
   self.documents, self.bookmarks = 0, false
   self.request = nil
-  local ok, request = pcall(self.client.open, self.client, {
+  local ok, request, sent = pcall(self.client.open, self.client, {
     path = self.path, query = query, pick = core.picker(pick),
   })
   if not ok then
     return failure("dear", tostring(request))
   end
-  self.request = request
+  self.request, self.sent = request, sent
 end
 
 function Watch:list_page(now, continue)
@@ -400,7 +401,7 @@ end
 function Watch:rested(now)
   if self.looking and now >= self.looking + CREDENTIALS then
     self.looking = now
-    if self.client.credentials:refresh() then
+    if self.client.credentials:refresh(self.sent) then
       self.at = now
     end
   end

@@ -373,6 +373,21 @@ describe("mncni.http", function()
       assert.is_true(request.bytes > 40000000)
     end)
 
+    it("tells at once of what it held back, when there is room again", function()
+      local request = multi:request { url = server:url "/late", pick = core.picker { max = 2 << 20 } }
+      wait(multi, function() return request.bytes > 1 << 20 end)
+      for _ = 1, 10 do multi:poll({}, 50) end
+      assert.equal(1, #request:take())
+      local started = web.now()
+      multi:poll({}, 5000)
+      assert.is_true(web.now() - started < 500)
+      assert.same({ '{"n":"late"}' }, (request:take()))
+      -- And only once.
+      started = web.now()
+      multi:poll({}, 200)
+      assert.is_true(web.now() - started >= 180)
+    end)
+
     it("lends the picker to one request at a time", function()
       local picker = core.picker {}
       local request = multi:request { url = server:url "/stuck", pick = picker }

@@ -16,7 +16,8 @@ describe("an agent's word about its node", function()
     api, now = apiserver.new(), 0
     local handler = setmetatable({}, { __index = function() return function() end end })
     source = nodes_kube.new {
-      multi = api.client.multi, node = "n1", kubernetes = { kubeconfig = api.directory .. "/config" }, handler = handler,
+      multi = api.client.multi, node = "n1", kubernetes = { kubeconfig = api.directory .. "/config" },
+      handler = handler,
     }
     source:step(now)
   end)
