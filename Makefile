@@ -309,7 +309,8 @@ TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" 2>$@.log \
+	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" \
+		-DLIBRARIES=\"\" 2>$@.log \
 		|| { cat $@.log; exit 1; }
 	$(Q)touch $@
 
