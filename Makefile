@@ -232,13 +232,19 @@ portable: $(PORTABLE)/mncni
 
 # An archive of the image localhost/mncni:dev, for `ctr -n k8s.io images import`, podman load and the like. Neither an engine
 # nor a registry is asked; the same files give the same digest.
-image: deps-build $(AGENT) $(PORTABLE)/mncni
-	$(Q)rm -rf $(BUILD)/image && mkdir -p $(BUILD)/image
-	$(Q)$(MAKE) --no-print-directory portable DIR=$(BUILD)/image/cni
-	$(Q)sh deploy/image.sh $(AGENT) $(BUILD)/image/cni $(BUILD)/image/root $(BUILD)/image/mncni.tar
+image: deps-build $(BUILD)/image/mncni.tar
+	@echo "$(BUILD)/image/mncni.tar is localhost/mncni:dev," \
+		"$$(du -h $(BUILD)/image/mncni.tar | cut -f 1), unpacked $$(du -sh $(BUILD)/image/root | cut -f 1)"
 .PHONY: image
 
+$(BUILD)/image/mncni.tar: $(AGENT) $(PORTABLE)/mncni deploy/image.sh deploy/libraries.sh deploy/archive.sh LICENSE
+	$(call say,IMAGE,$@)
+	$(Q)rm -rf $(@D) && mkdir -p $(@D)
+	$(Q)$(MAKE) --no-print-directory portable DIR=$(@D)/cni
+	$(Q)sh deploy/image.sh $(AGENT) $(@D)/cni $(@D)/root $@.new && mv $@.new $@
+
 # Real containerd, runc and podman, real containers, on a node in namespaces of its own.
+check-containerd: $(if $(SANFLAGS),,$(BUILD)/image/mncni.tar)
 check-containerd check-containerd-kill: all
 	$(Q)rm -rf $(BUILD)/cni
 	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/cni
@@ -303,7 +309,8 @@ TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" 2>$@.log \
+	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" \
+		-DLIBRARIES=\"\" 2>$@.log \
 		|| { cat $@.log; exit 1; }
 	$(Q)touch $@
 
