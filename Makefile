@@ -21,7 +21,9 @@ TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iputils-ping util-
 	containernetworking-plugins valgrind
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
-KUBERNETES_PACKAGES := lua-busted iproute2 nftables util-linux etcd-server curl openssl python3
+LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
+	busybox-static containernetworking-plugins
+KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -177,6 +179,8 @@ deps-test: deps-build
 	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(CONTAINERD_PACKAGES))
 deps-kubernetes: deps-build
 	$(call need,$(KUBERNETES_PACKAGES))
+deps-lab:
+	$(call need,$(LAB_PACKAGES))
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
@@ -288,9 +292,19 @@ check-faults check-faults-short: all $(UNPRELOAD)
 		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
 .PHONY: check-faults check-faults-short
 
-# A real kube-apiserver, made once from Debian's source package, and nodes as large as a cloud's; not a part of `make test`.
+# A Kubernetes cluster on this machine, its nodes without a CNI: deploy/lab/README.md.
+lab-up: deps-lab
+	$(Q)NODES="$(NODES)" LAYOUT="$(LAYOUT)" FAMILIES="$(FAMILIES)" deploy/lab/up
+lab-down:
+	$(Q)deploy/lab/down
+lab-kubectl:
+	$(Q)deploy/lab/kubectl $(ARGS)
+.PHONY: deps-lab lab-up lab-down lab-kubectl
+
+# A real kube-apiserver, made once from Debian's source package, with nodes as large as a cloud's, and whole clusters in
+# labs; not a part of `make test`.
 check-kubernetes: deps-kubernetes all $(UNPRELOAD)
-	$(Q)MNCNI_KUBERNETES=$$(deploy/lab/build kube-apiserver) && export MNCNI_KUBERNETES && \
+	$(Q)MNCNI_KUBERNETES=$$(deploy/lab/build) && export MNCNI_KUBERNETES && \
 		$(SPEC_ENV) spec/support/ring kubernetes $(ARGS)
 .PHONY: check-kubernetes
 
