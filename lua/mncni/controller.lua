@@ -84,7 +84,7 @@ local function evaluate(self, at)
     self.policy_problems = { { kind = "policy", key = "result", message = tostring(err) } }
   end
   self.memorized = nil
-  self.ask_at = at + ((not ok or next(self.writer.events)) and AGAIN or self.conf.resync)
+  self.ask_at = at + ((not ok or #self.writer:problems() > 0) and AGAIN or self.conf.resync)
 end
 
 -- What the last leader left for this one.
@@ -161,13 +161,13 @@ local function on_change(self, leads, text)
   end
 end
 
-local function new_election(self, before)
+local function new_election(self, who, before)
   local lease = self.conf.leader
   self.lease = {
     kind = "Lease", apiVersion = "coordination.k8s.io/v1", namespace = lease.namespace, name = lease.name,
   }
   return require("mncni.leader").new {
-    client = self.client, namespace = lease.namespace, name = lease.name, identity = identity(), before = before,
+    client = self.client, namespace = lease.namespace, name = lease.name, identity = who, before = before,
     lease_duration = lease.lease_duration, renew_deadline = lease.renew_deadline, retry_period = lease.retry_period,
     memo = function() return self.writer and memo(self) end,
     on_change = function(leads, text) on_change(self, leads, text) end,
@@ -191,7 +191,8 @@ local function new_controller(conf, handover)
   if conf.nodes_file then
     return self
   end
-  local api = { component = "mncni-agent" }
+  local who = handover.election and handover.election.identity or identity()
+  local api = { component = "mncni-agent", instance = who }
   for key, value in pairs(conf.kubernetes) do
     api[key] = value
   end
@@ -208,8 +209,7 @@ local function new_controller(conf, handover)
     })
   end
   if not conf.dry_run then
-    self.election = new_election(self, handover.election)
-    self.client.events.instance = self.election.identity
+    self.election = new_election(self, who, handover.election)
     if self.election.leads then
       begin(self, handover)
     end
