@@ -60,7 +60,8 @@ describe("the command line of mncni-agent", function()
   end)
 
   for _, case in ipairs {
-    { "a controller of a node", { "--controller", "--node", "n1" }, "a controller belongs to no node; leave out --node" },
+    { "a controller of a node", { "--controller", "--node", "n1" },
+      "a controller belongs to no node; leave out --node" },
     { "a Lease without a controller", { "--node", "n1", "--lease", "a/b" }, "--lease is for --controller" },
     { "a Lease without a namespace", { "--controller", "--lease", "x" }, 'expected NAMESPACE/NAME, got "x"' },
     { "a controller that would write to a file", { "--controller", "--nodes", "file:/n.json" },

@@ -145,8 +145,8 @@ describe("merging what policies want", function()
   end)
 
   it("refuses what is for a controller", function()
-    assert.matches("nodes is for a controller; run it with mncni-agent --controller", refusal { "a", { nodes = {} } }, 1,
-      true)
+    assert.matches("nodes is for a controller; run it with mncni-agent --controller",
+      refusal { "a", { nodes = {} } }, 1, true)
   end)
 
   for _, case in ipairs {
