@@ -302,6 +302,12 @@ static int run(struct agent *agent)
 			reload(agent);
 	}
 	notify("STOPPING=1");
+	if (agent->state) {
+		struct mn_error err = { 0 };
+
+		(void)mn_state_renew(agent->state);
+		(void)call(agent, "stop", NULL, NULL, &err);
+	}
 	return 0;
 }
 

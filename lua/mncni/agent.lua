@@ -5,8 +5,11 @@
 -- A turn waits for whatever comes first (events of the kernel, of the node source, a timer), takes all of it in, and
 -- then, if policies may see something new, asks them and applies the difference. All state but the nodes is found anew
 -- in the kernel at each start, so that nothing depends on how the last one ended.
+--
+-- With --controller it is another agent (mncni.controller), with the same functions for the host.
 
 local core = require "mncni.core"
+local agent_files = require "mncni.agent_files"
 local agent_log = require "mncni.agent_log"
 local config = require "mncni.agent_config"
 local raised = require "mncni.raised"
@@ -22,9 +25,6 @@ local LONGEST = 5000
 -- How long --once and --dry-run wait for a list of nodes, milliseconds.
 local PATIENCE = 30000
 
--- The longest wait for another try, milliseconds, after policies failed or a port was taken.
-local RETRY = 30000
-
 local Agent = {}
 Agent.__index = Agent
 
@@ -32,16 +32,6 @@ local running -- the one agent of this state
 
 local function now()
   return core.record.clock() // 1000
-end
-
--- What identifies the policies that run and their options.
-local function version_of(conf, texts)
-  local parts = {}
-  for i, policy in ipairs(conf.policies) do
-    local text = texts and texts[policy.name] or core.policy.read(policy.name) or ""
-    parts[i] = { policy.name, text, policy.given, policy.sets or {} }
-  end
-  return ("%016x"):format(core.journal.hash(core.json.encode(parts)))
 end
 
 -- What policies see.
@@ -85,7 +75,7 @@ end
 -- Loads the policies. Raises what is wrong with one.
 function Agent:load(texts)
   self.policies = require("mncni.agent_policies").load(self.conf.policies, texts)
-  self.texts, self.version, self.changed = texts, version_of(self.conf, texts), true
+  self.texts, self.version, self.changed = texts, agent_files.version(self.conf.policies, texts), true
 end
 
 -- Notes that a reload was refused, and the texts that will not be tried again until they change once more.
@@ -134,7 +124,7 @@ end
 function Agent:tell()
   local problems = self.nodes:problems()
   for _, list in ipairs {
-    self.own_problems, self.policy_problems, self.reconciler:problems(), self.source:problems(),
+    self.port:problems(), self.policy_problems, self.reconciler:problems(), self.source:problems(),
   } do
     table.move(list, 1, #list, #problems + 1, problems)
   end
@@ -156,37 +146,6 @@ local function open_source(self, handover)
   }
 end
 
--- Follows the files that a reload reads: the configuration, and the directories of policies.
-local function follow_files(self)
-  self.inotify, self.followed = core.inotify(), {}
-  local function follow(directory, matches)
-    local watch = self.inotify:add(directory)
-    if watch then
-      self.followed[watch] = self.followed[watch] or {}
-      table.insert(self.followed[watch], matches)
-    end
-  end
-  for _, path in ipairs(self.conf.files) do
-    local directory, file = path:match "^(.*)/([^/]*)$"
-    follow(directory == "" and "/" or directory or ".", function(name) return name == (file or path) end)
-  end
-  for _, directory in ipairs(core.policy.directories()) do
-    follow(directory, function(name) return name:find "^[^.].*%.lua$" ~= nil end)
-  end
-end
-
--- Whether one of them was changed.
-local function files_changed(self)
-  local any = false
-  for _, event in ipairs(self.inotify:read()) do
-    any = any or event.overflow or false
-    for _, matches in ipairs(event.name and self.followed[event.watch] or {}) do
-      any = any or matches(event.name)
-    end
-  end
-  return any
-end
-
 -- What is not fatal, and nobody would look for.
 local function look_around(self)
   if not self.host.sysctl.get "net/bridge/bridge-nf-call-iptables" then
@@ -200,7 +159,7 @@ local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
     conf = conf, host = host, applied = false, changed = true, dirty = false, tries = 0, policy_problems = {},
-    own_problems = {}, ready = ready.NOT_YET, unready = {}, refusals = handover.refusals or 0,
+    ready = ready.NOT_YET, unready = {}, version = "none", refusals = handover.refusals or 0,
   }, Agent)
   if handover.texts or not conf.configmap then
     self:load(handover.texts)
@@ -224,11 +183,9 @@ local function new_agent(conf, handover)
     end
   end)
   self.metrics = require("mncni.agent_metrics").new(os.getenv "MNCNI_STATE_DIR" or "/run/mncni", handover.metrics)
-  -- The address of the state before this one is free when that is closed.
-  if conf.metrics and not (conf.once or conf.dry_run) and not same(conf.metrics, handover.listens) then
-    self.server = require("mncni.httpd").listen(conf.metrics)
-  end
-  follow_files(self)
+  local lasts = not (conf.once or conf.dry_run)
+  self.port = require("mncni.agent_port").open(lasts and conf.metrics or nil, handover.listens)
+  self.files = agent_files.follow(conf.files)
   return self
 end
 
@@ -248,7 +205,7 @@ end
 local function wait_time(self)
   local at = now()
   local due = math.min(self.source_due or at, self.resynced + self.conf.resync, self.reach:probe(at),
-    self.retry_at or math.huge, self.listen_at or math.huge)
+    self.retry_at or math.huge, self.port:step(at))
   if self.applied then
     due = math.min(due, self.reconciler:due(at))
   end
@@ -305,6 +262,12 @@ function agent.start(request)
   end
   -- What is dropped is little beside what is kept, so collect early rather than let memory grow to twice its size.
   collectgarbage("incremental", 130, 200)
+  if conf.controller then
+    for name, fn in pairs(require "mncni.controller") do
+      agent[name] = fn
+    end
+    return agent.start(conf, request.handover or {})
+  end
   running = new_agent(conf, request.handover or {})
   if conf.once or conf.dry_run then
     return run_once(running)
@@ -318,24 +281,6 @@ function agent.start(request)
   end
   running:settle(true)
   return { running = true }
-end
-
--- Listens where the state before this one did, now that it is closed.
-local function listen(self, at)
-  if self.conf.metrics and not self.server and at >= (self.listen_at or at) then
-    local ok, server = raised.catch(require("mncni.httpd").listen, self.conf.metrics)
-    self.server, self.listen_at = ok and server or nil, not ok and at + RETRY or nil
-    self.own_problems = not ok and { { kind = "metrics", key = "port", message = tostring(server) } } or {}
-  end
-end
-
-local function answer(self, path)
-  local ok, status, kind, body = raised.catch(require("mncni.agent_health").answer, self, path)
-  if not ok then
-    self.own_problems = { { kind = "metrics", key = path, message = tostring(status) } }
-    return 500, "text/plain; charset=utf-8", ("%s\n"):format(status)
-  end
-  return status, kind, body
 end
 
 -- Looks at everything anew when it is time to.
@@ -353,16 +298,14 @@ end
 -- status }: whether the host is to start another state, and a line on how things stand.
 function agent.turn(request)
   local self = running
-  listen(self, now())
-  local fds = self.source:fds()
-  table.move(request.fds, 1, #request.fds, #fds + 1, fds)
-  for _, source in ipairs { self.monitor, self.inotify, self.server } do
-    fds[#fds + 1] = source:fd()
+  local fds = { self.monitor:fd(), self.files:fd() }
+  for _, list in ipairs { request.fds, self.source:fds(), self.port:fds() } do
+    table.move(list, 1, #list, #fds + 1, fds)
   end
   self.multi:poll(fds, wait_time(self))
   local began = core.record.clock()
   take_in(self)
-  if files_changed(self) or self.policies and self.next_texts then
+  if self.files:changed() or self.policies and self.next_texts then
     return { reload = true }
   end
   local at = now()
@@ -370,12 +313,12 @@ function agent.turn(request)
   if self.dirty or self.next_texts or self.reconciler:due(at) <= at then
     self:settle()
     self.metrics:applied((core.record.clock() - began) / 1e6)
-  elseif self.log:any() or #self.nodes:problems() > 0 or #self.own_problems > 0 then
+  elseif self.log:any() or #self.nodes:problems() > 0 or #self.port:problems() > 0 then
     self:tell()
   end
-  if self.server then
-    self.server:run(function(_, path) return answer(self, path) end)
-  end
+  self.port:serve(function(path)
+    return require("mncni.agent_health").answer(self, path)
+  end)
   return { status = self.ready.ok and "everything stands" or self.ready.reasons[1] }
 end
 
@@ -385,7 +328,7 @@ function agent.handover()
   return {
     nodes = running.nodes:hand_over(), texts = running.next_texts or running.texts, refusals = running.refusals,
     resource_version = running.source.resource_version, metrics = running.metrics:hand_over(),
-    listens = running.server and running.conf.metrics or nil,
+    listens = running.port:hand_over(),
   }
 end
 
@@ -394,9 +337,13 @@ function agent.refused(request)
   running:refuse(running.next_texts or running.refused, request.message)
 end
 
+-- The program was told to end. What a node has stays as it is.
+function agent.stop()
+end
+
 -- Closes what is open; the kernel stays as it is.
 function agent.close()
-  for _, name in ipairs { "server", "source", "multi", "host", "monitor", "inotify" } do
+  for _, name in ipairs { "port", "source", "multi", "host", "monitor", "files" } do
     if running[name] then
       running[name]:close()
     end

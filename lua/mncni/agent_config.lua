@@ -27,8 +27,10 @@ CNI configuration of this node as policies say, following the nodes of the clust
   --kubeconfig FILE         how to reach the API outside of a pod
   --server URL              the API's address, whatever the kubeconfig or the pod's environment say
   --metrics ADDRESS:PORT    serve /healthz, /readyz and /metrics
+  --controller              belong to no node: give nodes what policies (nodeipam) say, as the leader of all that run
+  --lease NAMESPACE/NAME    of a controller: what they elect the leader by
   --once                    make it so once, and end: 0 when everything stands
-  --dry-run                 print what would be changed, as lines of ip and nft, and change nothing
+  --dry-run                 print what would be changed, as lines of ip, nft and kubectl, and change nothing
   --help, --version
 
 SIGHUP, a change of the configuration file or of a policy: reads all of them anew, and goes on as before if anything is
@@ -49,6 +51,17 @@ config.options = {
   },
   configmap = { type = "string", doc = "NAMESPACE/NAME of a ConfigMap with policies, which the agent follows" },
   metrics = { type = "string", doc = "ADDRESS:PORT to serve /healthz, /readyz and /metrics on" },
+  controller = { type = "boolean", default = false, doc = "belong to no node, and give nodes what policies say" },
+  leader = {
+    type = "table", doc = "of a controller: how the one that leads is found",
+    fields = {
+      namespace = { type = "string", min = 1, doc = "of the Lease; the pod's, else kube-system" },
+      name = { type = "string", min = 1, doc = "of the Lease; mncni- and the first policy's name" },
+      lease_duration = { type = "integer", min = 1, max = 3600, doc = "seconds until a silent leader is replaced, 15" },
+      renew_deadline = { type = "number", min = 0.1, max = 3600, doc = "seconds without renewal until it stops, 10" },
+      retry_period = { type = "number", min = 0.1, max = 3600, doc = "seconds between two tries, 2" },
+    },
+  },
   resync = { type = "integer", default = 300, min = 5, max = 86400, doc = "seconds between two looks at everything" },
 }
 
@@ -61,7 +74,8 @@ end
 -- Word -> "value", "list" or "flag".
 local words_known = {
   config = "value", node = "value", nodes = "value", policy = "list", set = "list", kubeconfig = "value",
-  server = "value", metrics = "value", once = "flag", ["dry-run"] = "flag", help = "flag", version = "flag",
+  server = "value", metrics = "value", controller = "flag", lease = "value", once = "flag", ["dry-run"] = "flag",
+  help = "flag", version = "flag",
 }
 
 local function read_words(words)
@@ -169,8 +183,58 @@ local function check_nodes(where, text)
   return path
 end
 
+-- Which node this is.
+local function node_of(where, given, conf)
+  local node = given.node or conf.node or os.getenv "NODE_NAME"
+  if (node or "") == "" then
+    fail(where, "which node is this? give --node NAME, or set NODE_NAME (in a pod: spec.nodeName)")
+  end
+  return node
+end
+
+-- The namespace of the pod that this runs in, if it does.
+local function own_namespace()
+  local file <close> = io.open "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+  return file and file:read "l"
+end
+
+-- How a controller's leader is found, in ms.
+local function leader_of(where, given, conf, policies)
+  local lease = conf.leader or {}
+  local namespace, name = lease.namespace, lease.name
+  if given.lease then
+    namespace, name = given.lease:match "^([^/]+)/([^/]+)$"
+    if not name then
+      fail("--lease", "expected NAMESPACE/NAME, got %q", given.lease)
+    end
+  end
+  local duration, deadline, retry = lease.lease_duration or 15, lease.renew_deadline or 10, lease.retry_period or 2
+  if duration <= deadline or deadline * 10 <= retry * 12 then
+    fail(where, "leader: lease_duration (%s s) has to be more than renew_deadline (%s s), and that more than 1.2 times "
+      .. "retry_period (%s s)", duration, deadline, retry)
+  end
+  return {
+    namespace = namespace or own_namespace() or "kube-system", name = name or "mncni-" .. policies[1].name,
+    lease_duration = duration * 1000, renew_deadline = deadline * 1000 // 1 | 0, retry_period = retry * 1000 // 1 | 0,
+  }
+end
+
+-- What a controller cannot be given, and the agent of a node neither.
+local function check_mode(where, result, given, conf)
+  if not result.controller and (given.lease or conf.leader) then
+    fail(where, "%s is for --controller", given.lease and "--lease" or "leader")
+  elseif result.controller and (given.node or conf.node) then
+    fail(where, "a controller belongs to no node; leave out %s", given.node and "--node" or "node")
+  elseif result.controller and result.nodes_file and not result.dry_run then
+    fail(where, "a controller writes to the API, so nodes from a file are for --dry-run alone")
+  elseif result.controller and result.configmap and (result.once or result.dry_run) then
+    fail(where, "--once and --dry-run of a controller know nothing of a configmap; leave it out")
+  end
+end
+
 -- read(words) returns what is to be done: { node, nodes_file = path or nil, kubernetes, policies = { { name, given, sets }
--- }, metrics = { address, port } or nil, resync, once, dry_run, files = paths to follow } or { help = true },
+-- }, metrics = { address, port } or nil, resync, once, dry_run, files = paths to follow, controller, leader = { namespace,
+-- name, lease_duration, renew_deadline, retry_period in ms } or nil: a controller has no node } or { help = true },
 -- { version = true }. Raises (code 7) what is wrong, and where.
 function config.read(words)
   local given = read_words(words)
@@ -182,16 +246,17 @@ function config.read(words)
   local conf = options.check(config.options, file, { what = path or "mncni-agent" })
   local where = path or "command line"
   local result = {
-    node = given.node or conf.node or os.getenv "NODE_NAME", kubernetes = conf.kubernetes or {},
+    controller = given.controller or conf.controller, kubernetes = conf.kubernetes or {},
     configmap = conf.configmap, resync = conf.resync * 1000, once = given.once, dry_run = given["dry-run"],
     policies = listed(where, conf.policies or {}), files = { path },
   }
-  if (result.node or "") == "" then
-    fail(where, "which node is this? give --node NAME, or set NODE_NAME (in a pod: spec.nodeName)")
-  end
   result.nodes_file = check_nodes(where, given.nodes or conf.nodes)
   if result.configmap and result.nodes_file then
     fail(where, "configmap: it comes from the API, and nodes from a file here; leave one of the two out")
+  end
+  check_mode(where, result, given, conf)
+  if not result.controller then
+    result.node = node_of(where, given, conf)
   end
   if #given.policy > 0 then
     local before = result.policies
@@ -208,6 +273,7 @@ function config.read(words)
     fail(where, "no policies to run; give --policy routes, say, or policies = { \"routes\" } in the file")
   end
   note_sets(result.policies, given.set)
+  result.leader = result.controller and leader_of(where, given, conf, result.policies) or nil
   result.kubernetes.kubeconfig = given.kubeconfig or result.kubernetes.kubeconfig
   result.kubernetes.server = given.server or result.kubernetes.server
   local metrics = given.metrics or conf.metrics

@@ -26,7 +26,8 @@ end
 
 local say = agent_log.say
 
--- Takes all problems that there are, { { kind, key, message } }, and says what is new of them.
+-- Takes all problems that there are, { { kind, key, message } }, and says what is new of them; to the cluster unless it
+-- is a quiet one.
 function Log:problems(problems)
   local told, now, fresh, over = self.told, {}, {}, 0
   for _, problem in ipairs(problems) do
@@ -36,7 +37,8 @@ function Log:problems(problems)
       fresh[problem.kind] = (fresh[problem.kind] or 0) + 1
       if fresh[problem.kind] <= PRINTED then
         say("%s: %s", id, problem.message)
-        self.event("Warning", problem.conflict and "Conflict" or reasons[problem.kind] or "NotApplied",
+        local event = problem.quiet and function() end or self.event
+        event("Warning", problem.conflict and "Conflict" or reasons[problem.kind] or "NotApplied",
           ("%s: %s"):format(id, problem.message))
       end
     end

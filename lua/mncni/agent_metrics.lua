@@ -100,10 +100,33 @@ function Text:histogram(name, labels, values)
   self:sample(name .. "_count", labels, values.count)
 end
 
+-- A text to be written: family(name, kind, help), sample(name, labels, value), histogram(name, labels, values).
+function metrics.text()
+  return setmetatable({}, Text)
+end
+
+-- What is told of the policies that run.
+function metrics.add_policies(text, version, refusals)
+  text:family("mncni_policy_info", "gauge", "The policies that run: a hash of their text and options.")
+  text:sample("mncni_policy_info", { "version", version }, 1)
+  text:family("mncni_policy_refused_total", "counter", "Reloads that were refused.")
+  text:sample("mncni_policy_refused_total", {}, refusals)
+end
+
+-- What is told of a watch: see mncni.kube.
+function metrics.add_watch(text, watch)
+  text:family("mncni_watch_restarts_total", "counter", "Watches that were begun anew.")
+  text:sample("mncni_watch_restarts_total", {}, watch.restarts)
+  text:family("mncni_watch_failures_total", "counter", "Lists and watches that failed.")
+  text:sample("mncni_watch_failures_total", {}, watch.failures)
+  text:family("mncni_watch_lists_total", "counter", "Complete lists that were read.")
+  text:sample("mncni_watch_lists_total", {}, watch.lists)
+end
+
 -- The text of /metrics. facts: counts (mncni.reconcile's counts()), nodes, malformed, policy_version, policy_errors,
 -- ready, watch (with restarts, failures, lists) or nil, addresses (list of { cidr, reserved, free }).
 function Metrics:text(facts)
-  local text = setmetatable({}, Text)
+  local text = metrics.text()
   text:family("mncni_build_info", "gauge", "The version that runs.")
   text:sample("mncni_build_info", { "version", core.version }, 1)
   text:family("mncni_nodes", "gauge", "Nodes of the cluster that are known, this one included.")
@@ -127,17 +150,9 @@ function Metrics:text(facts)
   end
   text:family("mncni_event_to_kernel_seconds", "histogram", "From when an event was received to when it was applied.")
   text:histogram("mncni_event_to_kernel_seconds", {}, self.latency)
-  text:family("mncni_policy_info", "gauge", "The policies that run: a hash of their text and options.")
-  text:sample("mncni_policy_info", { "version", facts.policy_version }, 1)
-  text:family("mncni_policy_refused_total", "counter", "Reloads that were refused.")
-  text:sample("mncni_policy_refused_total", {}, facts.policy_errors)
+  metrics.add_policies(text, facts.policy_version, facts.policy_errors)
   if facts.watch then
-    text:family("mncni_watch_restarts_total", "counter", "Watches that were begun anew.")
-    text:sample("mncni_watch_restarts_total", {}, facts.watch.restarts)
-    text:family("mncni_watch_failures_total", "counter", "Lists and watches that failed.")
-    text:sample("mncni_watch_failures_total", {}, facts.watch.failures)
-    text:family("mncni_watch_lists_total", "counter", "Complete lists that were read.")
-    text:sample("mncni_watch_lists_total", {}, facts.watch.lists)
+    metrics.add_watch(text, facts.watch)
   end
   text:family("mncni_cni_errors_total", "counter", "Calls of the plugin on this node that failed.")
   local verbs = require("mncni.keys")(self.calls)

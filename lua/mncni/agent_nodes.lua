@@ -12,8 +12,8 @@ local PATIENCE = 10000000
 local Nodes = {}
 Nodes.__index = Nodes
 
--- new(own, on_change): own is this node's name; on_change(name) is told of every node that policies may see otherwise
--- than before.
+-- new(own, on_change): own is this node's name, nil for a controller, which has none; on_change(name) is told of every node
+-- that policies may see otherwise than before.
 function agent_nodes.new(own, on_change)
   return setmetatable({
     own = own, on_change = on_change,
@@ -78,7 +78,7 @@ function Nodes:replace(list, malformed)
       self:drop(name)
     end
   end
-  if first then
+  if first and self.own then
     self.on_change(self.own)
   end
   return true
@@ -89,9 +89,9 @@ end
 function Nodes:believed()
   if not self.known then
     return false, "there has been no complete list of nodes yet"
-  elseif not self.known[self.own] and self.malformed[self.own] then
+  elseif self.own and not self.known[self.own] and self.malformed[self.own] then
     return false, self.malformed[self.own] .. ", and without this node nothing is done"
-  elseif not self.known[self.own] then
+  elseif self.own and not self.known[self.own] then
     return false, ("there is no node %q in the list of nodes, so it is not believed; is that this node's name?"):format(
       self.own)
   end
@@ -149,8 +149,8 @@ function Nodes:problems()
     end
   end
   local ok, why = self:believed()
-  if not ok and not self.malformed[self.own] and (self.known or core.record.clock() > self.since + PATIENCE) then
-    list[#list + 1] = { kind = "nodes", key = self.own, message = why }
+  if not ok and not self.malformed[self.own or ""] and (self.known or core.record.clock() > self.since + PATIENCE) then
+    list[#list + 1] = { kind = "nodes", key = self.own or "list", message = why }
   end
   table.sort(list, function(a, b) return a.key < b.key end)
   return list

@@ -23,9 +23,10 @@ local function load_hooks(name, texts)
   return require("mncni.policy").load(name)
 end
 
--- load(list, texts) loads the policies of { { name, given, sets } }. Raises what is wrong with one, and where.
-function agent_policies.load(list, texts)
-  local self = setmetatable({ list = {}, texts = texts }, Policies)
+-- load(list, texts, states) loads the policies of { { name, given, sets } }. Raises what is wrong with one, and where.
+-- states makes them those of a controller: what their `state` was, name -> value.
+function agent_policies.load(list, texts, states)
+  local self = setmetatable({ list = {}, texts = texts, states = states }, Policies)
   for i, item in ipairs(list) do
     local hooks = load_hooks(item.name, texts)
     if not hooks.desired then
@@ -60,8 +61,21 @@ local function add_lists(desired, answer)
   end
 end
 
-local function answer_of(policy, world)
-  return merge.read(policy.name, policy.desired(world, policy.conf), policy.last)
+-- A policy for the other sort of agent is told so where it looks for what only that one has.
+local function absent(keys, message)
+  return { __index = function(_, key)
+    if keys[key] then
+      error(core.error { object = "world." .. key, code = 7, message = message }, 0)
+    end
+  end }
+end
+local of_node = absent({ nodes = true, promised = true, released = true },
+  "it is there for a controller alone; run the policy with mncni-agent --controller")
+local of_controller = absent({ node = true, peers = true, reach = true, underlay = true, gateway = true },
+  "it is there for the agent of a node alone, and --controller has none")
+
+local function answer_of(policy, world, controller)
+  return merge.read(policy.name, policy.desired(world, policy.conf), policy.last, controller)
 end
 
 -- Puts the place in a policy's file before the message, for people who see nothing else.
@@ -75,14 +89,20 @@ end
 -- Asks every policy about the world and puts the answers together: see mncni.merge. One that fails keeps its last answer
 -- as long as there is one. Returns what is wanted, and the list of { kind = "policy", key, message } that went wrong.
 -- Raises when there is an answer missing, or when two claim the same. A policy sees in world.desired what those before
--- it want, and in world.policies the texts that the cluster gave.
+-- it want, and in world.policies the texts that the cluster gave; of a controller, in world.state what it returned as
+-- state the last time.
 function Policies:desired(world)
   local answers, problems = {}, {}
   world.desired, world.policies = {}, self.texts
+  setmetatable(world, self.states and of_controller or of_node)
   for i, policy in ipairs(self.list) do
-    local ok, answer = raised.catch(answer_of, policy, world)
+    world.state = (self.states or {})[policy.name]
+    local ok, answer = raised.catch(answer_of, policy, world, self.states ~= nil)
     if ok then
       policy.last = answer
+      if self.states then
+        self.states[policy.name] = answer.state
+      end
     elseif not policy.last then
       answer.object = answer.object or ('policy "%s"'):format(policy.name)
       error(placed(answer), 0)

@@ -111,6 +111,27 @@ local topics = {
     "policies     name -> text of the user's policies",
     "desired      what the policies listed before want",
   },
+  controller = { "what mncni-agent --controller asks of a policy",
+    [[return { nodes = { n1 = { pod_cidrs = { "10.244.1.0/24" } } } }]],
+    "desired(world, conf) returns nodes = { [name] = { pod_cidrs, events = { { type,",
+    "reason, message } } } }, ranges for metrics, state to see again, and warnings and",
+    "notes: lists of texts. In world:",
+    "nodes      all of the cluster, by name: help \"node\"",
+    "now        seconds since 1970",
+    "promised   [name] = ranges that are being written; they are taken",
+    "released   { cidr, at } of nodes that are gone",
+    "state      what this policy returned the last time, or nil",
+    "policies   name -> text of the user's policies",
+    "What most of them need: help \"node_ranges\"",
+  },
+  node_ranges = { "which ranges nodes have, and which are free",
+    [[local pool = mncni.node_ranges.new(world, {}):pool("10.244.0.0/16", 24)]],
+    "new(world, {reserved, rest})  what is taken, and for rest seconds what was",
+    "pool(cidr, mask)   of the result: what nodes get ranges of, in turn",
+    "waiting()          the nodes without a range",
+    "give(node, pools)  a range of each, or an Event that there is none",
+    "result()           what desired returns",
+  },
   node = { "nodes of the cluster", [[mncni.node.new { name = "n1", addresses = { "10.0.0.2" } }]],
     "Fields: name uid provider_id addresses pod_cidrs labels annotations",
     "address(family)  of \"inet\" or \"inet6\": its InternalIP, else its ExternalIP",
@@ -153,8 +174,8 @@ local topics = {
 
 -- In the order in which they are told.
 local order = {
-  "policy", "options", "pod", "bridge", "masquerade", "localnet", "ipam", "store", "collect", "agent", "node", "routes",
-  "conflist", "recorded", "route_mtu", "error",
+  "policy", "options", "pod", "bridge", "masquerade", "localnet", "ipam", "store", "collect", "agent", "controller",
+  "node", "node_ranges", "routes", "conflist", "recorded", "route_mtu", "error",
 }
 
 return { topics = topics, order = order }

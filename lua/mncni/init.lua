@@ -21,6 +21,7 @@ local parts = {
   masquerade = { "mncni.masquerade" },
   netns = { "mncni.netns" },
   node = { "mncni.node" },
+  node_ranges = { "mncni.node_ranges" },
   open = { "mncni.net", "open" },
   pod = { "mncni.pod" },
   recorded = { "mncni.recorded" },

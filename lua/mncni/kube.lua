@@ -105,15 +105,17 @@ end
 local function send(client, call)
   local args = call.args
   call.http, call.sent = client:open {
-    path = args.path, method = args.method, query = args.query, timeout = ANSWER, body = call.body,
+    path = args.path, method = args.method, query = args.query, timeout = args.timeout or ANSWER, body = call.body,
     content_type = call.body and (args.content_type or "application/json"),
   }
 end
 
--- client:request{ method, path, query, body = table, content_type, on_done } sends a request; see above. Returns
--- something to close, which ends it without an answer.
+-- client:request{ method, path, query, body = table, content_type, timeout (ms, 30000), on_done } sends a request; see
+-- above. Returns something to close, which ends it without an answer.
 function Client:request(args)
-  arguments.check("client:request", args, { "method", "path", "query", "body", "content_type", "on_done" })
+  arguments.check("client:request", args, {
+    "method", "path", "query", "body", "content_type", "timeout", "on_done",
+  })
   local call = setmetatable({ args = args, body = args.body and json.encode(args.body) }, Call)
   send(self, call)
   self.calls[#self.calls + 1] = call

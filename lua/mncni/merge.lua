@@ -23,6 +23,9 @@ local members = {
   sysctls = true, files = true, node = true, warnings = true, notes = true, unready = true,
 }
 
+-- What it may return under --controller.
+local of_controller = { nodes = true, ranges = true, state = true, warnings = true, notes = true }
+
 local file_keys = {
   path = "string", content = "string", source = "string", tree = "string", link = "string", mode = "number",
 }
@@ -119,6 +122,7 @@ end
 local function new()
   local result = {
     sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {}, unready = {}, seen = {},
+    nodes = {}, ranges = {},
   }
   for kind in pairs(needed) do
     result[kind] = {}
@@ -192,22 +196,36 @@ local function read_sysctls(policy, sysctls, into)
   end
 end
 
--- read(policy, desired, before) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
--- -> key -> object, node = { conditions, annotations }, and the lines of warnings, notes and unready (what a pod's
--- traffic needs and the policy could not provide). Raises (code 100), naming
--- the policy and the key, what cannot be right. before is what it returned for the same policy the last time.
-function merge.read(policy, desired, before)
+-- Why a key is none that the policy may return.
+local function refuse_key(policy, key, known)
+  local other = known == members and of_controller or members
+  if other[key] then
+    fail(policy, known == members and "%s is for a controller; run it with mncni-agent --controller"
+      or "%s is for the agent of a node, and --controller keeps none", key)
+  end
+  fail(policy, 'unknown key "%s" in what it returned%s', tostring(key), suggestion(tostring(key), sorted_keys(known)))
+end
+
+-- read(policy, desired, before, controller) checks what the policy of that name returned: kind -> list. Returns it as
+-- keepers take it, kind -> key -> object, node = { conditions, annotations }, and the lines of warnings, notes and unready
+-- (what pods need and the policy could not provide). Raises (code 100), naming the policy and the key, what cannot be
+-- right. before is what it returned for the same policy the last time. For a controller, nodes, ranges and state are
+-- there as mncni.merge_nodes reads them.
+function merge.read(policy, desired, before, controller)
   local result = new()
   if desired == nil then
     return result
   elseif type(desired) ~= "table" then
     fail(policy, "it returned a %s and not a table", type(desired))
   end
+  local known = controller and of_controller or members
   for key in pairs(desired) do
-    if not members[key] then
-      fail(policy, 'unknown key "%s" in what it returned%s', tostring(key),
-        suggestion(tostring(key), sorted_keys(members)))
+    if not known[key] then
+      refuse_key(policy, key, known)
     end
+  end
+  if controller then
+    require("mncni.merge_nodes").read(desired, result, function(...) fail(policy, ...) end)
   end
   for kind in pairs(needed) do
     local list = desired[kind]
@@ -230,6 +248,16 @@ end
 local function owner_of(list, kind, key)
   for _, item in ipairs(list) do
     if item[2][kind][key] then
+      return item[1]
+    end
+  end
+end
+
+-- The policy of the list that has a range for a node.
+local function ranger_of(list, name)
+  for _, item in ipairs(list) do
+    local entry = item[2].nodes[name]
+    if entry and entry.pod_cidrs then
       return item[1]
     end
   end
@@ -274,6 +302,12 @@ function merge.merge(list)
     end
     for _, kind in ipairs { "notes", "unready" } do
       table.move(result[kind], 1, #result[kind], #merged[kind] + 1, merged[kind])
+    end
+    table.move(result.ranges, 1, #result.ranges, #merged.ranges + 1, merged.ranges)
+    if next(result.nodes) then
+      require("mncni.merge_nodes").add(merged.nodes, result.nodes, function(name)
+        fail(policy, 'nodes: a range for %s is also wanted by policy "%s"', name, ranger_of(list, name))
+      end)
     end
     for key, value in pairs(result.node.annotations) do
       merged.node.annotations[key] = value

@@ -30,12 +30,17 @@ local function convert(object)
   return one or { name = name, malformed = reason }
 end
 
-local function watch_nodes(self, handler, resource_version)
-  self.watch = self.client:watch {
+-- Follows nodes; see new. keep: other members of a Node than those that policies of a node see; on_object is told of each
+-- as it comes, before anything else.
+function nodes_kube.watch(client, handler, args)
+  return client:watch {
     -- In one piece: it is read as it comes, and a server that makes pages makes them one after the other.
-    path = "/api/v1/nodes", keep = KEEP, resource_version = resource_version, page = 0,
+    path = "/api/v1/nodes", keep = args.keep or KEEP, resource_version = args.resource_version, page = 0,
     handler = {
-      convert = convert,
+      convert = args.on_object and function(object)
+        args.on_object(object)
+        return convert(object)
+      end or convert,
       synced = function(list)
         local nodes, malformed = {}, {}
         for _, one in ipairs(list) do
@@ -79,12 +84,13 @@ local function texts_of(object)
   return texts
 end
 
-local function watch_policies(self, name, handler)
+-- Follows the ConfigMap that has policies, NAMESPACE/NAME; see new.
+function nodes_kube.watch_policies(client, name, handler)
   local namespace, object = name:match "^([^/]+)/([^/]+)$"
   if not namespace then
     error(core.error { object = "configmap", code = 7, message = ("expected NAMESPACE/NAME, got %q"):format(name) }, 0)
   end
-  self.policies = self.client:watch {
+  return client:watch {
     path = ("/api/v1/namespaces/%s/configmaps"):format(namespace), field_selector = "metadata.name=" .. object,
     handler = {
       synced = function(list)
@@ -117,9 +123,9 @@ function nodes_kube.new(args)
     client = kube.client(conf, args.multi), node = args.node, conditions = {}, annotations = {}, publish_at = 0,
     retry = RETRY,
   }, Source)
-  watch_nodes(self, args.handler, args.resource_version)
+  self.watch = nodes_kube.watch(self.client, args.handler, { resource_version = args.resource_version })
   if args.configmap then
-    watch_policies(self, args.configmap, args.handler)
+    nodes_kube.watch_policies(self.client, args.configmap, args.handler)
   end
   return self
 end

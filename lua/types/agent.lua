@@ -42,6 +42,60 @@ function node:address(family) end
 ---@field policies? table<string, string> the user's policies, name -> text
 ---@field desired? mncni.Desired what the policies listed before want
 
+---@class mncni.ControllerWorld What a policy sees under --controller.
+---@field nodes mncni.Node[] all of the cluster, by name; without addresses
+---@field now integer seconds since 1970
+---@field promised table<string, string[]> what is being written: node's name -> ranges. They are taken, and stay promised
+---@field released { cidr: string, at: integer }[] ranges of nodes that are gone, and since when; the oldest first
+---@field state? table what this policy returned as state the last time, maybe in another process
+---@field policies? table<string, string> the user's policies, name -> text
+
+---@class mncni.ControllerDesired What desired returns under --controller.
+---@field nodes? table<string, { pod_cidrs?: (string|mncni.Cidr)[], events?: mncni.NodeEvent[] }> by the node's name;
+---pod_cidrs is what a node without a range gets, one of a family
+---@field ranges? { cidr: string, family: mncni.Family, used: integer, resting: integer, free: integer }[] for metrics
+---@field state? table data to be seen again as world.state, at most 16 KiB as JSON
+---@field warnings? string[]
+---@field notes? string[]
+
+---@class mncni.NodeEvent Said once, until it was gone for a while.
+---@field type "Normal"|"Warning"
+---@field reason string CamelCase
+---@field message string
+
+---@class mncni.NodeRangesModule
+local noderanges = {}
+
+---Notes what is taken: by nodes, by what is reserved, and for rest seconds by what became free.
+---@param world mncni.ControllerWorld
+---@param conf { reserved?: mncni.Cidr[], rest?: integer }
+---@return mncni.NodeRanges
+function noderanges.new(world, conf) end
+
+---@class mncni.Pool
+
+---@class mncni.NodeRanges
+local ranges = {}
+
+---A range of addresses to be given away in ranges of mask bits, in turn. Raises code 7 when it overlaps another one.
+---@param cidr mncni.Cidr|string
+---@param mask integer
+---@return mncni.Pool
+function ranges:pool(cidr, mask) end
+
+---The nodes that have no range, by name.
+---@return mncni.Node[]
+function ranges:waiting() end
+
+---Gives a node a range of each of the pools, of all or, with an Event, of none. What was promised stays.
+---@param one mncni.Node
+---@param pools mncni.Pool[]
+function ranges:give(one, pools) end
+
+---With an Event for each range that is outside of all pools, reserved, or another node's too.
+---@return mncni.ControllerDesired
+function ranges:result() end
+
 ---@class mncni.Desired What desired returns: everything is optional, and takes the keys of the verb `ensure`.
 ---@field links? mncni.Link[]
 ---@field addresses? mncni.Addr[]

@@ -65,6 +65,7 @@ function client:watch(args) end
 ---@field query? table<string, any>
 ---@field body? any sent as JSON
 ---@field content_type? string of the body, "application/json" by default
+---@field timeout? integer ms, 30000 by default
 ---@field on_done? fun(status: integer?, body: any, err: mncni.Error?) err unless all is well; no status without an answer
 
 ---Sends a request.

@@ -13,6 +13,7 @@
 ---@field store mncni.StoreModule
 ---@field collect mncni.CollectModule
 ---@field node mncni.NodeModule
+---@field node_ranges mncni.NodeRangesModule
 ---@field routes mncni.RoutesModule
 ---@field conflist mncni.ConflistModule
 ---@field pod mncni.PodModule

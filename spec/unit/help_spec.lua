@@ -67,7 +67,8 @@ describe("help", function()
     end
     for topic, hidden in pairs {
       bridge = "", masquerade = "check", localnet = "check", ipam = "", store = "", collect = "remove log",
-      recorded = "", node = "", routes = "", conflist = "", cidr = "", json = "", netns = "", policy = "",
+      recorded = "", node = "", node_ranges = "", routes = "", conflist = "", cidr = "", json = "", netns = "",
+      policy = "",
     } do
       local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }
       for name in pairs(mncni[topic]) do

@@ -126,6 +126,7 @@ describe("the types for editors", function()
   for class, module in pairs {
     ["mncni.BridgeModule"] = { mncni.bridge },
     ["mncni.NodeModule"] = { mncni.node },
+    ["mncni.NodeRangesModule"] = { mncni.node_ranges },
     ["mncni.RoutesModule"] = { mncni.routes },
     ["mncni.ConflistModule"] = { mncni.conflist },
     ["mncni.MasqueradeModule"] = { mncni.masquerade, "check" },
@@ -197,6 +198,9 @@ describe("the types for editors", function()
     check_parameters("mncni.Node", index_of(one))
     local tunnel = mncni.routes.tunnels({ node = one, peers = {}, underlay = { inet = { mtu = 1500 } } }, "x")[1]
     assert.same(sorted(tunnel), sorted(classes["mncni.Tunnel"].fields))
+    local ranges = index_of(mncni.node_ranges.new({ nodes = {} }, {}))
+    assert.same(public(ranges), sorted(classes["mncni.NodeRanges"].functions))
+    check_parameters("mncni.NodeRanges", ranges)
     local warnings = index_of(mncni.routes.warnings())
     assert.same(public(warnings), sorted(classes["mncni.Warnings"].functions))
     check_parameters("mncni.Warnings", warnings)
