@@ -99,11 +99,12 @@ $(LUA_MODULE): $(MODULE_OBJ)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(MODULE_LIBS)
 
+# It stays loaded when its state ends: a thread of libcurl may still be looking up a name.
 $(BUILD)/lib/lua/5.4/mncni/http.so: $(filter-out $(HTTPD_OBJ),$(HTTP_OBJ)) $(HTTP_SHARED) \
 		$(BUILD)/obj/core/pick.o $(BUILD)/obj/core/pick_tree.o
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl)
 
 $(BUILD)/lib/lua/5.4/mncni/httpd.so: $(HTTPD_OBJ) $(HTTP_SHARED)
 	$(call say,LD,$@)
@@ -235,13 +236,19 @@ portable: $(PORTABLE)/mncni
 
 # An archive of the image localhost/mncni:dev, for `ctr -n k8s.io images import`, podman load and the like. Neither an engine
 # nor a registry is asked; the same files give the same digest.
-image: deps-build $(AGENT) $(PORTABLE)/mncni
-	$(Q)rm -rf $(BUILD)/image && mkdir -p $(BUILD)/image
-	$(Q)$(MAKE) --no-print-directory portable DIR=$(BUILD)/image/cni
-	$(Q)sh deploy/image.sh $(AGENT) $(BUILD)/image/cni $(BUILD)/image/root $(BUILD)/image/mncni.tar
+image: deps-build $(BUILD)/image/mncni.tar
+	@echo "$(BUILD)/image/mncni.tar is localhost/mncni:dev," \
+		"$$(du -h $(BUILD)/image/mncni.tar | cut -f 1), unpacked $$(du -sh $(BUILD)/image/root | cut -f 1)"
 .PHONY: image
 
+$(BUILD)/image/mncni.tar: $(AGENT) $(PORTABLE)/mncni deploy/image.sh deploy/libraries.sh deploy/archive.sh LICENSE
+	$(call say,IMAGE,$@)
+	$(Q)rm -rf $(@D) && mkdir -p $(@D)
+	$(Q)$(MAKE) --no-print-directory portable DIR=$(@D)/cni
+	$(Q)sh deploy/image.sh $(AGENT) $(@D)/cni $(@D)/root $@.new && mv $@.new $@
+
 # Real containerd, runc and podman, real containers, on a node in namespaces of its own.
+check-containerd: $(if $(SANFLAGS),,$(BUILD)/image/mncni.tar)
 check-containerd check-containerd-kill: all
 	$(Q)rm -rf $(BUILD)/cni
 	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/cni
@@ -316,7 +323,8 @@ TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" 2>$@.log \
+	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" \
+		-DLIBRARIES=\"\" 2>$@.log \
 		|| { cat $@.log; exit 1; }
 	$(Q)touch $@
 

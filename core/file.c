@@ -41,21 +41,6 @@ static int make_directories(const char *path, struct mn_error *err)
 	return 0;
 }
 
-static int write_all(int fd, const char *content, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, content, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		content += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 // Writes a new file beside the old one, whole and on the disk.
 static int write_new(int dir, const char *name, const char *content, size_t size, mode_t mode)
 {
@@ -64,7 +49,7 @@ static int write_new(int dir, const char *name, const char *content, size_t size
 
 	if (fd < 0)
 		return -errno;
-	result = write_all(fd, content, size);
+	result = mn_write_whole(fd, content, size);
 	if (result == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
 		result = -errno;
 	return result;
@@ -143,4 +128,95 @@ bool mn_file_same(const char *path, const char *other)
 		at += n;
 	}
 	return true;
+}
+
+static int unreadable(struct mn_error *err, int errnum, const char *path, const char *remedy)
+{
+	mn_fail(err, errnum, "read", path, "%s", remedy);
+	if (err)
+		err->code = MN_CODE_CONFIG;
+	return -errnum;
+}
+
+static int cannot_read(struct mn_error *err, int errnum, const char *path)
+{
+	return unreadable(err, errnum, path,
+		errnum == ENOENT || errnum == ENOTDIR ? "is the path right?"
+			: errnum == EACCES	      ? "check its owner and mode"
+						      : "");
+}
+
+static int irregular(struct mn_error *err, const char *path)
+{
+	return unreadable(err, EINVAL, path, "it is a pipe, a socket or a device; name a regular file");
+}
+
+static int check_regular(int fd, const char *path, size_t max, size_t *size, struct mn_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return cannot_read(err, errno, path);
+	if (S_ISDIR(st.st_mode))
+		return unreadable(err, EISDIR, path, "name a file in it");
+	if (!S_ISREG(st.st_mode))
+		return irregular(err, path);
+	*size = st.st_size < 0 || (size_t)st.st_size > max ? max : (size_t)st.st_size;
+	return 0;
+}
+
+static int too_large(struct mn_error *err, const char *path, size_t max)
+{
+	char remedy[80];
+
+	snprintf(remedy, sizeof(remedy), "at most %zu bytes are read; is it the right file?", max);
+	return unreadable(err, EFBIG, path, remedy);
+}
+
+static ssize_t read_some(int fd, char *buf, size_t size)
+{
+	ssize_t got;
+
+	do
+		got = read(fd, buf, size);
+	while (got < 0 && errno == EINTR);
+	return got;
+}
+
+int mn_file_read(const char *path, size_t max, char **text, size_t *size, struct mn_error *err)
+{
+	auto_close int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+	auto_free char *buf = NULL;
+	size_t room = 0;
+	ssize_t got;
+	int ret;
+
+	if (fd < 0)
+		return errno == ENXIO ? irregular(err, path) : cannot_read(err, errno, path); // a socket
+	ret = check_regular(fd, path, max, &room, err);
+	if (ret < 0)
+		return ret;
+	room += 2; // one byte for what is too much, one for the NUL
+	buf = malloc(room);
+	if (!buf)
+		return cannot_read(err, ENOMEM, path);
+	*size = 0;
+	while ((got = read_some(fd, buf + *size, room - 1 - *size)) > 0) {
+		*size += (size_t)got;
+		if (*size > max)
+			return too_large(err, path, max);
+		if (*size + 1 == room) { // it has grown, or tells no size
+			char *larger = realloc(buf, room *= 2);
+
+			if (!larger)
+				return cannot_read(err, ENOMEM, path);
+			buf = larger;
+		}
+	}
+	if (got < 0)
+		return cannot_read(err, errno, path);
+	buf[*size] = '\0';
+	*text = buf;
+	buf = NULL;
+	return 0;
 }

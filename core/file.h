@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files that others read while we write them.
+// Files that others read while we write them, and that others write while we read them.
 #ifndef MNCNI_FILE_H
 #define MNCNI_FILE_H
 
@@ -20,5 +20,10 @@ int mn_file_link(const char *path, const char *target, struct mn_error *err);
 
 // Tells whether both are regular files of the same content; one that cannot be read is not.
 bool mn_file_same(const char *path, const char *other);
+
+// Reads a regular file whole, with a terminating NUL that is not counted: *text is the caller's to free.
+// Never waits: what is no regular file (a FIFO, a device) is refused, and so is one of more than max bytes.
+// Returns 0 or -errno.
+int mn_file_read(const char *path, size_t max, char **text, size_t *size, struct mn_error *err);
 
 #endif

@@ -151,7 +151,6 @@ static void release(struct mn_http_request *request)
 		*request->link = request->next;
 		if (request->next)
 			request->next->link = request->link;
-		request->http->progress++;
 		request->http = NULL;
 	}
 	request->done = true;
@@ -163,6 +162,7 @@ static void end(struct mn_http_request *request, CURLcode code)
 	struct mn_error err;
 	int ret;
 
+	request->http->progress++;
 	if (code != CURLE_OK && !request->failure)
 		mn_http_explain(request, code);
 	if (!request->failure && mn_http_is_picked(request)) {
@@ -318,15 +318,16 @@ static int look(struct curl_waitfd *fds, unsigned int count, struct mn_error *er
 int mn_http_poll(
 	struct mn_http *http, struct curl_waitfd *fds, unsigned int count, int timeout, struct mn_error *err)
 {
-	uint64_t before = http->progress;
 	CURLMcode code = CURLM_OK;
 	int ret = perform(http, err);
 
-	if (ret == 0 && http->progress == before) {
+	// What came in between two polls, when a pause ended, nobody has looked at.
+	if (ret == 0 && http->progress == http->told) {
 		code = curl_multi_poll(http->curl, fds, count, timeout, NULL);
 		if (code != CURLM_OK && !(code == CURLM_UNRECOVERABLE_POLL && errno == EINTR))
 			return mn_fail(err, EIO, "poll", "HTTP", "%s", curl_multi_strerror(code));
 		ret = perform(http, err);
 	}
+	http->told = http->progress;
 	return ret < 0 ? ret : look(fds, count, err);
 }

@@ -44,6 +44,7 @@ struct mn_http {
 	CURLM *curl; // NULL: closed
 	struct mn_http_request *requests;
 	uint64_t progress; // grows with every answer, piece of a body and end
+	uint64_t told;	   // what it was when the last poll returned
 };
 
 // One request, all zero at first. Owned by the caller, who closes it.
@@ -93,8 +94,9 @@ bool mn_http_next_document(const struct mn_http_request *request, size_t *at, co
 // Forgets the picked documents; more may come in at once.
 void mn_http_taken(struct mn_http_request *request);
 
-// Works on all requests, and waits until one has got further, a descriptor can be read, a signal comes or the
-// time (ms) is over; returns early now and then. Returns 0, with revents filled in.
+// Works on all requests, and waits until one has got further than when the last poll returned, a descriptor
+// can be read, a signal comes or the time (ms) is over; returns early now and then. Returns 0, with revents
+// filled in.
 int mn_http_poll(
 	struct mn_http *http, struct curl_waitfd *fds, unsigned int count, int timeout, struct mn_error *err);
 

@@ -214,6 +214,9 @@ int mn_http_setup(
 	curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, BUFFER);
 	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, options->connect_timeout);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, options->timeout);
+	// A thread looks up names. One that waits for a name server is left behind when the request ends:
+	// joining it would take as long as the resolver is patient, 20 s and more.
+	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
 	if (options->proxy)
 		curl_easy_setopt(curl, CURLOPT_PROXY, options->proxy);
 	if (options->gzip)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -98,6 +99,24 @@ static int file_is_terminal(lua_State *L)
 	return 1;
 }
 
+// file.read(path, max): the text of a regular file, without ever waiting; raises (code 7) what is wrong with
+// it, or that it has more than max bytes.
+static int file_read(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	lua_Integer max = luaL_checkinteger(L, 2);
+	struct mn_error err = { 0 };
+	char *text;
+	size_t size;
+
+	luaL_argcheck(L, max >= 0 && max <= INT32_MAX, 2, "a number of bytes is 0 to 2147483647");
+	if (mn_file_read(path, (size_t)max, &text, &size, &err) < 0)
+		mn_lua_raise(L, &err);
+	lua_pushlstring(L, text, size);
+	free(text);
+	return 1;
+}
+
 int mn_open_file(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
@@ -108,6 +127,7 @@ int mn_open_file(lua_State *L)
 		{ "same", file_same },
 		{ "is_terminal", file_is_terminal },
 		{ "trusted", file_trusted },
+		{ "read", file_read },
 		{ NULL, NULL },
 	};
 

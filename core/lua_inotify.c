@@ -12,9 +12,10 @@
 
 #define INOTIFY_META "mncni.core.inotify"
 
-// What ends a change of a file in a directory; it is looked at again then.
+// What ends a change of a file in a directory, and what ends the directory; it is looked at again then.
 #define CHANGES \
-	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB | IN_ONLYDIR)
+	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB | IN_MOVE_SELF | \
+		IN_DELETE_SELF | IN_ONLYDIR)
 
 static int inotify_drop(lua_State *L)
 {
@@ -60,9 +61,20 @@ static int inotify_watch(lua_State *L)
 	return 1;
 }
 
+// inotify:remove(number) ends what add() began. What read() still says of it is to be passed over.
+static int inotify_remove(lua_State *L)
+{
+	lua_Integer number = luaL_checkinteger(L, 2);
+
+	// EINVAL: the directory is gone, and the watch with it.
+	if (inotify_rm_watch(check_open(L), (int)number) < 0 && errno != EINVAL)
+		fail(L, errno, "unwatch", "inotify", "");
+	return 0;
+}
+
 // inotify:read() returns a list of { watch = number, name = file } of what has changed, without waiting:
-// empty when nothing has. name is nil where it is the directory itself; { overflow = true } says that some
-// were lost.
+// empty when nothing has. name is nil where it is the directory itself, which may have been moved or removed;
+// { overflow = true } says that some were lost.
 static int inotify_read(lua_State *L)
 {
 	char buf[sizeof(struct inotify_event) + NAME_MAX + 1] __attribute__((aligned(8)));
@@ -106,7 +118,7 @@ static int inotify_fd(lua_State *L)
 	return 1;
 }
 
-// core.inotify() opens a handle with add, read, fd and close.
+// core.inotify() opens a handle with add, remove, read, fd and close.
 static int inotify_open(lua_State *L)
 {
 	int *fd = lua_newuserdatauv(L, sizeof(*fd), 0);
@@ -124,6 +136,7 @@ int mn_open_inotify(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
 		{ "add", inotify_watch },
+		{ "remove", inotify_remove },
 		{ "read", inotify_read },
 		{ "fd", inotify_fd },
 		{ "close", inotify_drop },

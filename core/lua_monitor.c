@@ -147,8 +147,9 @@ static int wait_any(const struct monitor *mon, int64_t deadline)
 	for (int i = 0; i < SOCKETS; i++)
 		ready[i] = (struct pollfd){ .fd = mn_nl_fd(&mon->nl[i]), .events = POLLIN };
 	for (;;) {
-		int64_t left = deadline < 0 ? -1 : deadline - now();
-		int n = poll(ready, SOCKETS, left < -1 ? 0 : (int)(left > INT32_MAX ? INT32_MAX : left));
+		int64_t left = deadline - now();
+		int timeout = left < 0 ? 0 : (int)(left > INT32_MAX ? INT32_MAX : left);
+		int n = poll(ready, SOCKETS, deadline < 0 ? -1 : timeout);
 
 		if (n < 0 && errno != EINTR)
 			return -errno - 1;

@@ -192,28 +192,12 @@ int mn_store_read(const struct mn_store *store, const char *name, struct mn_file
 	return 1;
 }
 
-static int write_whole(int fd, const char *text, size_t size)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t put = pwrite(fd, text + done, size - done, (off_t)done);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put < 0 ? -errno : -EIO;
-		done += (size_t)put;
-	}
-	return 0;
-}
-
 // Writes content, mode and mark into a file that has no name yet, or not its final one.
 static int fill(
 	struct mn_store *store, int fd, const char *text, size_t size, uint32_t mark, struct mn_error *err)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { 0 } };
-	int rc = write_whole(fd, text, size);
+	int rc = mn_write_whole(fd, text, size);
 
 	if (rc < 0)
 		return mn_store_fail(store, -rc, "write", NULL, err);
@@ -279,7 +263,7 @@ int mn_store_write(struct mn_store *store, const char *name, const char *text, s
 	int rc;
 
 	if (fd >= 0) {
-		rc = write_whole(fd, text, size);
+		rc = mn_write_whole(fd, text, size);
 		if (rc < 0)
 			return mn_store_fail(store, -rc, "write", name, err);
 		if (fstat(fd, &st) < 0 || ((size_t)st.st_size > size && ftruncate(fd, (off_t)size) < 0))

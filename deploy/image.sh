@@ -48,4 +48,3 @@ done
 chmod -R u=rwX,go=rX "$root"
 
 image_archive "$name" "$root" "$file" '{"Entrypoint":["/usr/sbin/mncni-agent"],"WorkingDir":"/"}'
-echo "$file: $name, $(du -h "$file" | cut -f 1), unpacked $(du -sh "$root" | cut -f 1)"

@@ -20,6 +20,7 @@
 
 #define MODULE "mncni.agent"
 #define LONGEST_PAUSE 30 // seconds between two tries to start a state anew
+#define SETTLED 120	 // seconds after which a state that died is not taken for one that always will
 #define PATIENCE 90	 // seconds after which a call that no limit has stopped is stuck in a C function
 
 // A state and the module in it that runs the agent.
@@ -31,10 +32,29 @@ struct agent {
 static cJSON *words; // the command line
 static char **arguments;
 static int signals = -1;
+static int alone = -1; // nobody else has this while it is open
 
 static void say(const char *what, const char *message)
 {
 	fprintf(stderr, "mncni-agent: %s%s%s\n", what, *what ? ": " : "", message);
+}
+
+// Two agents in one network namespace would undo each other's work for ever. An abstract name belongs to a
+// network namespace, as routes do, and is free again when its holder ends, however that ends (unix(7)).
+static void claim(void)
+{
+	static const char name[] = "\0mncni-agent";
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+	memcpy(at.sun_path, name, sizeof(name) - 1);
+	alone = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (alone >= 0 &&
+		(bind(alone, (struct sockaddr *)&at,
+			 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1)) < 0 ||
+			listen(alone, 1) < 0)) {
+		close(alone);
+		alone = -1;
+	}
 }
 
 // Tells systemd, where it is asked for (sd_notify(3)'s protocol).
@@ -131,6 +151,7 @@ static cJSON *start(struct agent *agent, const char *handover, char **why)
 	char *text, *reply = NULL;
 
 	cJSON_AddItemReferenceToObject(request, "words", words);
+	cJSON_AddBoolToObject(request, "rival", alone < 0);
 	if (handover)
 		cJSON_AddRawToObject(request, "handover", handover);
 	text = cJSON_PrintUnformatted(request);
@@ -193,9 +214,15 @@ static int next_signal(void)
 }
 
 // Starts the agent again after its state has died, for as long as it takes. Returns false when told to end.
+// One that dies again and again waits longer and longer: it reads all nodes each time.
 static bool revive(struct agent *agent)
 {
-	for (unsigned int pause = 1;; pause = pause * 2 > LONGEST_PAUSE ? LONGEST_PAUSE : pause * 2) {
+	static unsigned int pause = 1;
+	static time_t last;
+
+	if (time(NULL) - last > SETTLED)
+		pause = 1;
+	for (;;) {
 		sigset_t set;
 		siginfo_t info;
 		char *why = NULL;
@@ -208,9 +235,11 @@ static bool revive(struct agent *agent)
 		signum = sigtimedwait(&set, &info, &(struct timespec){ .tv_sec = pause });
 		if (signum > 0)
 			return false;
+		pause = pause * 2 > LONGEST_PAUSE ? LONGEST_PAUSE : pause * 2;
 		answer = start(agent, NULL, &why);
 		if (answer) {
 			cJSON_Delete(answer);
+			last = time(NULL);
 			return true;
 		}
 		say("cannot start again", why ? why : "no memory");
@@ -218,11 +247,26 @@ static bool revive(struct agent *agent)
 	}
 }
 
+// Says to systemd that the agent runs, and how things stand, when that has changed.
+static void notify_status(const char *status)
+{
+	static char told[512];
+	char text[sizeof(told)];
+
+	snprintf(text, sizeof(text), "READY=1\nSTATUS=%.*s", (int)strcspn(status, "\n"), status);
+	if (strcmp(text, told) != 0) {
+		notify(text);
+		memcpy(told, text, strlen(text) + 1);
+	}
+	notify("WATCHDOG=1");
+}
+
 // One turn of the agent. Returns false when its state died.
-static bool turn(struct agent *agent, bool *wants_reload, bool *ready)
+static bool turn(struct agent *agent, bool *wants_reload)
 {
 	struct mn_error err = { 0 };
 	char request[40], *reply = NULL, *why;
+	const char *status;
 	cJSON *answer;
 
 	snprintf(request, sizeof(request), "{\"fds\":[%d]}", signals);
@@ -236,7 +280,8 @@ static bool turn(struct agent *agent, bool *wants_reload, bool *ready)
 	}
 	answer = cJSON_Parse(reply);
 	*wants_reload = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "reload"));
-	*ready = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ready"));
+	status = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "status"));
+	notify_status(status ? status : "");
 	cJSON_Delete(answer);
 	free(reply);
 	return true;
@@ -244,19 +289,12 @@ static bool turn(struct agent *agent, bool *wants_reload, bool *ready)
 
 static int run(struct agent *agent)
 {
-	bool told = false;
-
 	for (;;) {
-		bool wants_reload = false, ready = false;
+		bool wants_reload = false;
 		int signum;
 
-		if (!turn(agent, &wants_reload, &ready) && !revive(agent))
+		if (!turn(agent, &wants_reload) && !revive(agent))
 			break;
-		if (ready && !told) {
-			notify("READY=1");
-			told = true;
-		}
-		notify("WATCHDOG=1");
 		signum = next_signal();
 		if (signum == SIGTERM || signum == SIGINT)
 			break;
@@ -317,6 +355,7 @@ int main(int argc, char **argv)
 		say("signals", strerror(errno));
 		return 1;
 	}
+	claim();
 	answer = start(&agent, NULL, &why);
 	if (!answer) {
 		say("", why ? why : "no memory");

@@ -156,7 +156,7 @@ static void tell(Elf64_auxv_t *vector, uintptr_t base)
 // Maps the loader and returns where it begins. The stack has the words of main(), then the auxiliary vector.
 uintptr_t mn_portable_load(uintptr_t *stack)
 {
-	struct {
+	static struct {
 		Elf64_Ehdr header;
 		Elf64_Phdr segments[HEADERS];
 	} file;

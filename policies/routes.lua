@@ -28,8 +28,9 @@ policy.options = {
 function policy.desired(world, conf)
   local links, addresses, list, neighbours, fdb, sysctls = {}, {}, {}, {}, {}, {}
   local warnings = routes.warnings()
+  local presumed = conf.mode == "direct"
   local fabric = conf.mode == "vxlan" and {} or {
-    inet = routes.fabric(world, "inet"), inet6 = routes.fabric(world, "inet6"),
+    inet = routes.fabric(world, "inet", presumed), inet6 = routes.fabric(world, "inet6", presumed),
   }
   local tunnels = conf.mode == "direct" and {} or routes.tunnels(world, conf.device)
   for _, tunnel in ipairs(tunnels) do
@@ -43,7 +44,7 @@ function policy.desired(world, conf)
   for _, cidr in ipairs(world.node.pod_cidrs) do
     local v4 = cidr.family == "inet"
     has[cidr.family] = true
-    sysctls[v4 and "net.ipv4.ip_forward" or "net.ipv6.conf.all.forwarding"] = "1"
+    routes.forwarding(world, cidr.family, sysctls)
     table.insert(list, { type = "blackhole", dst = tostring(cidr), metric = conf.metric })
     -- What the node itself sends through a tunnel needs a source that is answered through it.
     for _, tunnel in ipairs(tunnels) do

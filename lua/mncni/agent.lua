@@ -11,8 +11,11 @@
 local core = require "mncni.core"
 local agent_files = require "mncni.agent_files"
 local agent_log = require "mncni.agent_log"
-local agent_port = require "mncni.agent_port"
 local config = require "mncni.agent_config"
+local raised = require "mncni.raised"
+local ready = require "mncni.agent_ready"
+local reconcile = require "mncni.reconcile"
+local same = require "mncni.same"
 
 local agent = {}
 
@@ -22,68 +25,25 @@ local LONGEST = 5000
 -- How long --once and --dry-run wait for a list of nodes, milliseconds.
 local PATIENCE = 30000
 
--- Reasons that policies are told for not being ready.
-local REASONS = 10
-
 local Agent = {}
 Agent.__index = Agent
 
 local running -- the one agent of this state
-local controller -- mncni.controller, where that is what runs
 
 local function now()
   return core.record.clock() // 1000
 end
 
--- Why pods are not to be wired yet as far as the cluster's policies go, or nil: on a new node they would be wired by the
--- policies that are built in, and not by those that the cluster has.
-local function policies_missing(self)
-  if not self.source.policies or self.texts_known or self.conf.once or self.conf.dry_run then
-    return nil
-  elseif self.refused then
-    return ("the policies of ConfigMap %s are refused"):format(self.conf.configmap)
-  end
-  return ("ConfigMap %s has not been read yet"):format(self.conf.configmap)
-end
-
--- Whether everything that a pod's traffic needs stands: all that concerns the whole node, and of the rest something.
-local node_wide = { links = true, addresses = true, nft = true, sysctls = true }
-
-local function readiness(self)
-  local reasons, ok, failed = {}, self.applied, {}
-  if not self.applied then
-    reasons[1] = "nothing has been applied yet"
-  end
-  local missing = policies_missing(self)
-  if missing then
-    ok, reasons[#reasons + 1] = false, missing
-  end
-  for _, problem in ipairs(self.reconciler:problems()) do
-    if problem.kind ~= "files" then
-      failed[problem.kind] = (failed[problem.kind] or 0) + 1
-      ok = ok and not node_wide[problem.kind]
-      if #reasons < REASONS then
-        reasons[#reasons + 1] = ("%s %s: %s"):format(problem.kind, problem.key, problem.message)
-      end
-    end
-  end
-  for kind, count in pairs(failed) do
-    ok = ok and count < self.reconciler.keepers[kind]:wanted()
-  end
-  return { ok = ok, reasons = reasons }
-end
-
-local function same_ready(a, b)
-  return a.ok == b.ok and table.concat(a.reasons, "\n") == table.concat(b.reasons, "\n")
-end
-
 -- What policies see.
 function Agent:world()
   local own = self.nodes.known[self.conf.node]
-  return {
+  local world = {
     node = own, peers = self.nodes:peers(), reach = self.reach:table(self.nodes.known),
     underlay = self.reach:underlay(own), gateway = self.reach:gateway(), ready = self.ready,
+    advertised = self.reach:advertised(own),
   }
+  world.fabric = self.reach:fabric(world)
+  return world
 end
 
 -- Asks the policies and takes what they want. Raises as Policies:desired.
@@ -91,12 +51,13 @@ function Agent:evaluate()
   local wanted, problems = self.policies:desired(self:world())
   self.policy_problems = problems
   self.reconciler:want(wanted)
-  self.wanted_node = wanted.node
+  self.wanted_node, self.unready = wanted.node, wanted.unready
   self.log:notes(wanted.notes)
-  self.changed = false
+  self.changed, self.tries, self.retry_at = false, 0, nil
 end
 
--- Asks the policies if they may see something new; with strict, raises when there is not even a first answer.
+-- Asks the policies if they may see something new; with strict, raises when there is not even a first answer. What
+-- failed is asked again: the reason may have been a dump that was cut short.
 local function ask(self, strict)
   if self.changed then
     local ok, err = pcall(self.evaluate, self)
@@ -104,35 +65,68 @@ local function ask(self, strict)
       error(err, 0)
     elseif not ok then
       self.policy_problems, self.changed = { { kind = "policy", key = "result", message = tostring(err) } }, false
+      self.tries = self.tries + 1
+      self.retry_at = now() + reconcile.backoff(self.tries)
     end
   end
   return self.wanted_node ~= nil
 end
 
+-- Loads the policies. Raises what is wrong with one.
+function Agent:load(texts)
+  self.policies = require("mncni.agent_policies").load(self.conf.policies, texts)
+  self.texts, self.version, self.changed = texts, agent_files.version(self.conf.policies, texts), true
+end
+
+-- Notes that a reload was refused, and the texts that will not be tried again until they change once more.
+function Agent:refuse(texts, message)
+  self.refused, self.next_texts, self.refusals = texts, nil, self.refusals + 1
+  agent_log.say("reload refused, going on as before: %s", message)
+  self.log.event("Warning", "ReloadRefused", message)
+end
+
+-- The ConfigMap was read for the first time: before that, nobody knows what its policies want, and what they wanted the
+-- last time stays. Returns whether there are policies now.
+local function first_texts(self)
+  local texts = self.next_texts
+  if texts and not self.policies then
+    self.next_texts = nil
+    local ok, err = raised.catch(self.load, self, texts)
+    if not ok then
+      self:refuse(texts, tostring(err))
+      self.ready = ready.not_yet("the policies of ConfigMap %s are refused", self.conf.configmap)
+    end
+  end
+  return self.policies ~= nil
+end
+
 -- Brings the node up to date with what is known. What policies see includes whether it stands, so it may take more than
 -- one round.
 function Agent:settle(strict)
-  if self.nodes:believed() then
+  if first_texts(self) and self.nodes:believed() then
     for _ = 1, 3 do
       if not ask(self, strict) then
         break
       end
       self.reconciler:apply(now())
       self.applied = true
-      local ready = readiness(self)
-      if same_ready(ready, self.ready) then
+      local found = ready.judge(self.reconciler, self.unready)
+      if same(found, self.ready) then
         break
       end
-      self.ready, self.changed = ready, true
+      self.ready, self.changed = found, true
     end
     self.source:publish(self.wanted_node or { conditions = {}, annotations = {} })
   end
+  self.dirty = false
   self:tell()
 end
 
 function Agent:tell()
   local problems = self.nodes:problems()
-  for _, list in ipairs { self.policy_problems, self.reconciler:problems(), self.source:problems() } do
+  for _, list in ipairs {
+    self.port:problems(), self.policy_problems, self.reconciler:problems(), self.source:problems(),
+  } do
     table.move(list, 1, #list, #problems + 1, problems)
   end
   self.log:problems(problems)
@@ -140,13 +134,12 @@ end
 
 local function open_source(self, handover)
   local handler = self.nodes:handler()
-  -- nil says that there is no such ConfigMap, which changes nothing.
   function handler.policies(texts)
-    local same = require "mncni.same"
-    if not texts or same(texts, self.texts) then
-      self.texts_known, self.refused, self.next_texts, self.changed = true, nil, nil, true
-    elseif not same(texts, self.refused) then
-      self.next_texts = texts
+    texts = texts or self.texts or {} -- none: there is no such ConfigMap, which changes nothing
+    if self.policies and same(texts, self.texts) then
+      self.refused, self.next_texts = nil, nil
+    else
+      self.next_texts = not same(texts, self.refused) and texts or nil
     end
   end
   if self.conf.nodes_file then
@@ -170,12 +163,14 @@ end
 local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
-    conf = conf, host = host, applied = false, changed = true, policy_problems = {}, texts = handover.texts,
-    texts_known = handover.texts ~= nil or handover.texts_known,
-    ready = { ok = false, reasons = { "nothing has been applied yet" } }, refusals = handover.refusals or 0,
+    conf = conf, host = host, applied = false, changed = true, dirty = false, tries = 0, policy_problems = {},
+    ready = ready.not_yet "nothing has been applied yet", unready = {}, version = "none", refusals = handover.refusals or 0,
   }, Agent)
-  self.policies = require("mncni.agent_policies").load(conf.policies, handover.texts)
-  self.version = agent_files.version(conf.policies, handover.texts)
+  if handover.texts or not conf.configmap then
+    self:load(handover.texts)
+  else
+    self.ready = ready.not_yet("ConfigMap %s has not been read yet", conf.configmap)
+  end
   self.multi = require("mncni.http").multi()
   self.monitor = host:monitor { "link", "addr", "route", "rule", "neigh", "fdb" }
   self.monitor:leave_out(host:socket("route"):portid())
@@ -195,28 +190,29 @@ local function new_agent(conf, handover)
     end
   end)
   self.metrics = require("mncni.agent_metrics").new(os.getenv "MNCNI_STATE_DIR" or "/run/mncni", handover.metrics)
-  agent_port.open(self, handover.listening)
+  local lasts = not (conf.once or conf.dry_run)
+  self.port = require("mncni.agent_port").open(lasts and conf.metrics or nil, handover.listens)
   self.files = agent_files.follow(conf.files)
   return self
 end
 
--- Takes in everything that has come. Returns whether something is to be done.
+-- Takes in everything that has come.
 local function take_in(self)
-  local dirty = false
   for event in function() return self.monitor:next(0) end do
     if event.object ~= "fdb" and self.reach:event(event) then
       self.changed = true
     end
-    dirty = self.reconciler:event(event) or dirty
+    self.dirty = self.reconciler:event(event) or self.dirty
   end
   self.source_due = self.source:step(now())
-  return dirty or self.changed
+  self.dirty = self.dirty or self.changed
 end
 
 -- Milliseconds until something is to be done even if nothing comes.
 local function wait_time(self)
   local at = now()
-  local due = math.min(self.source_due or at, self.resynced + self.conf.resync, self.reach:probe(at))
+  local due = math.min(self.source_due or at, self.resynced + self.conf.resync, self.reach:probe(at),
+    self.retry_at or math.huge, self.port:step(at))
   if self.applied then
     due = math.min(due, self.reconciler:due(at))
   end
@@ -228,13 +224,22 @@ local function run_once(self)
   local deadline = now() + PATIENCE
   repeat
     take_in(self)
-    local over = self.nodes.known or self.conf.nodes_file or now() > deadline
+    if not self.policies and self.next_texts then
+      self:load(self.next_texts)
+      self.next_texts = nil
+    end
+    local over = self.policies and (self.nodes.known or self.conf.nodes_file) or now() > deadline
     if not over then
       self.multi:poll(self.source:fds(), 200)
     end
   until over
   local believed, why = self.nodes:believed()
-  if not believed then
+  if not self.policies then
+    return {
+      status = 1, stderr = ("mncni-agent: the ConfigMap %s could not be read: %s"):format(self.conf.configmap,
+        self.nodes.failed.policies or "there was no answer"),
+    }
+  elseif not believed then
     return { status = 1, stderr = "mncni-agent: " .. (self.nodes.failed.list or why) }
   elseif not self.conf.dry_run then
     self:settle(true)
@@ -250,19 +255,25 @@ end
 
 -- start{ words, handover } reads the configuration, loads the policies and looks at the kernel; where nodes are known at
 -- once it also applies what is wanted. Returns { running = true }, or { status, stdout, stderr } when that was all.
--- Raises what is wrong.
+-- Raises what is wrong. request.rival: somebody else in this network namespace does this already.
 function agent.start(request)
   local conf = config.read(request.words)
   if conf.help then
     return { status = 0, stdout = config.HELP }
   elseif conf.version then
     return { status = 0, stdout = core.version }
+  elseif request.rival and not conf.dry_run then
+    error(core.error {
+      code = 11, message = "another mncni-agent is at work in this network namespace (ss -lxp shows it); stop it first",
+    }, 0)
   end
   -- What is dropped is little beside what is kept, so collect early rather than let memory grow to twice its size.
   collectgarbage("incremental", 130, 200)
   if conf.controller then
-    controller = require "mncni.controller"
-    return controller.start(conf, request.handover or {})
+    for name, fn in pairs(require "mncni.controller") do
+      agent[name] = fn
+    end
+    return agent.start(conf, request.handover or {})
   end
   running = new_agent(conf, request.handover or {})
   if conf.once or conf.dry_run then
@@ -279,82 +290,67 @@ function agent.start(request)
   return { running = true }
 end
 
-local function serve(self)
-  if self.server then
-    self.server:run(function(_, path)
-      return require("mncni.agent_health").answer(self, path)
-    end)
+-- Looks at everything anew when it is time to.
+local function look_anew(self, at)
+  if at - self.resynced >= self.conf.resync then
+    self.reconciler.stale, self.resynced, self.changed, self.dirty = true, at, true, true
+    self.reach:forget()
+  end
+  if self.retry_at and at >= self.retry_at then
+    self.retry_at, self.changed, self.dirty = nil, true, true
   end
 end
 
 -- turn{ fds } waits for something to happen, on those descriptors of the host too, and deals with it. Returns { reload,
--- ready }: whether the host is to start another state, and whether everything stands.
+-- status }: whether the host is to start another state, and a line on how things stand.
 function agent.turn(request)
-  if controller then
-    return controller.turn(request)
-  end
   local self = running
-  agent_port.open(self)
-  local fds = self.source:fds()
-  table.move(request.fds, 1, #request.fds, #fds + 1, fds)
-  for _, source in ipairs { self.monitor, self.files, self.server } do
-    fds[#fds + 1] = source:fd()
+  local fds = { self.monitor:fd(), self.files:fd() }
+  for _, list in ipairs { request.fds, self.source:fds(), self.port:fds() } do
+    table.move(list, 1, #list, #fds + 1, fds)
   end
   self.multi:poll(fds, wait_time(self))
   local began = core.record.clock()
-  local dirty = take_in(self)
-  if self.files:changed() or self.next_texts then
+  take_in(self)
+  if self.files:changed() or self.policies and self.next_texts then
     return { reload = true }
   end
   local at = now()
-  if at - self.resynced >= self.conf.resync then
-    self.reconciler.stale, self.resynced, self.changed, dirty = true, at, true, true
-    self.reach:forget()
-  end
-  if dirty or self.reconciler:due(at) <= at then
+  look_anew(self, at)
+  if self.dirty or self.next_texts or self.reconciler:due(at) <= at then
     self:settle()
     self.metrics:applied((core.record.clock() - began) / 1e6)
-  elseif self.log:any() or #self.nodes:problems() > 0 then
+  elseif self.log:any() or #self.nodes:problems() > 0 or #self.port:problems() > 0 then
     self:tell()
   end
-  serve(self)
-  return { ready = self.ready.ok }
+  self.port:serve(function(path)
+    return require("mncni.agent_health").answer(self, path)
+  end)
+  return { status = self.ready.ok and "everything stands" or self.ready.reasons[1] }
 end
 
--- What another state needs to go on where this one is: the nodes, the policies that the cluster gave, figures.
+-- What another state needs to go on where this one is: the nodes, the policies that the cluster gave, figures, and what
+-- this one listens on until it is closed.
 function agent.handover()
-  return controller and controller.handover() or {
+  return {
     nodes = running.nodes:hand_over(), texts = running.next_texts or running.texts, refusals = running.refusals,
-    texts_known = running.texts_known, resource_version = running.source.resource_version,
-    metrics = running.metrics:hand_over(), listening = running.server and running.conf.metrics,
+    resource_version = running.source.resource_version, metrics = running.metrics:hand_over(),
+    listens = running.port:hand_over(),
   }
 end
 
 -- The host could not start another state for a reload, and this one goes on.
 function agent.refused(request)
-  if controller then
-    return controller.refused(request)
-  end
-  -- Texts that were refused are not tried again until they change once more.
-  running.refused, running.next_texts = running.next_texts or running.refused, nil
-  running.refusals, running.changed = running.refusals + 1, true
-  agent_log.say("reload refused, going on as before: %s", request.message)
-  running.log.event("Warning", "ReloadRefused", request.message)
+  running:refuse(running.next_texts or running.refused, request.message)
 end
 
 -- The program was told to end. What a node has stays as it is.
 function agent.stop()
-  if controller then
-    controller.stop()
-  end
 end
 
 -- Closes what is open; the kernel stays as it is.
 function agent.close()
-  if controller then
-    return controller.close()
-  end
-  for _, name in ipairs { "server", "source", "multi", "host", "monitor", "files" } do
+  for _, name in ipairs { "port", "source", "multi", "host", "monitor", "files" } do
     if running[name] then
       running[name]:close()
     end

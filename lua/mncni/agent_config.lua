@@ -137,7 +137,9 @@ local function listed(path, list)
     if type(item) == "table" then
       name = item.name
       for key, value in pairs(item) do
-        given[key] = key ~= "name" and value or nil
+        if key ~= "name" then
+          given[key] = value
+        end
       end
     end
     if type(name) ~= "string" then
@@ -226,6 +228,8 @@ local function check_mode(where, result, given, conf)
     fail(where, "a controller belongs to no node; leave out %s", given.node and "--node" or "node")
   elseif result.controller and result.nodes_file and not result.dry_run then
     fail(where, "a controller writes to the API, so nodes from a file are for --dry-run alone")
+  elseif result.controller and result.configmap and (result.once or result.dry_run) then
+    fail(where, "--once and --dry-run of a controller know nothing of a configmap; leave it out")
   end
 end
 
@@ -249,6 +253,9 @@ function config.read(words)
     policies = listed(where, conf.policies or {}), files = { path },
   }
   result.nodes_file = check_nodes(where, given.nodes or conf.nodes)
+  if result.configmap and result.nodes_file then
+    fail(where, "configmap: it comes from the API, and nodes from a file here; leave one of the two out")
+  end
   check_mode(where, result, given, conf)
   if not result.controller then
     result.node = node_of(where, given, conf)
@@ -274,10 +281,11 @@ function config.read(words)
   local metrics = given.metrics or conf.metrics
   if metrics then
     local address, port = metrics:match "^(.*):(%d+)$"
-    if not address then
-      fail(where, "metrics: expected ADDRESS:PORT, got %q", metrics)
+    port = math.tointeger(tonumber(port or ""))
+    if not port or port < 1 or port > 65535 then
+      fail(where, "metrics: expected ADDRESS:PORT with a port from 1 to 65535, got %q", metrics)
     end
-    result.metrics = { address = address:match "^%[(.*)%]$" or address, port = math.tointeger(tonumber(port)) }
+    result.metrics = { address = address:match "^%[(.*)%]$" or address, port = port }
   end
   return result
 end

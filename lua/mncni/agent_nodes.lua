@@ -53,15 +53,17 @@ end
 -- when it is not believed, because this node is not in it.
 function Nodes:replace(list, malformed)
   local before = self.known or {}
+  for _, bad in ipairs(malformed) do
+    if bad.name and not list[bad.name] then
+      list[bad.name] = before[bad.name]
+    end
+  end
   if before[self.own] and not list[self.own] then
     return false, ("there is no node %q in it"):format(self.own)
   end
   local first = not self.known
   self.known, self.malformed = before, {}
   for i, bad in ipairs(malformed) do
-    if bad.name and not list[bad.name] then
-      list[bad.name] = before[bad.name]
-    end
     self:skip(bad.name or ("item %d"):format(i), bad.reason)
   end
   for _, one in pairs(list) do
@@ -87,6 +89,8 @@ end
 function Nodes:believed()
   if not self.known then
     return false, "there has been no complete list of nodes yet"
+  elseif self.own and not self.known[self.own] and self.malformed[self.own] then
+    return false, self.malformed[self.own] .. ", and without this node nothing is done"
   elseif self.own and not self.known[self.own] then
     return false, ("there is no node %q in the list of nodes, so it is not believed; is that this node's name?"):format(
       self.own)
@@ -130,6 +134,9 @@ function Nodes:handler()
     failed = function(message, _, what)
       self.failed[what or "list"] = message .. "; what was known before stays"
     end,
+    well = function(what)
+      self.failed[what or "list"] = nil
+    end,
   }
 end
 
@@ -142,14 +149,14 @@ function Nodes:problems()
     end
   end
   local ok, why = self:believed()
-  if not ok and (self.known or core.record.clock() > self.since + PATIENCE) then
+  if not ok and not self.malformed[self.own or ""] and (self.known or core.record.clock() > self.since + PATIENCE) then
     list[#list + 1] = { kind = "nodes", key = self.own or "list", message = why }
   end
   table.sort(list, function(a, b) return a.key < b.key end)
   return list
 end
 
--- The nodes as data, for another state: see take_over.
+-- The nodes and what is malformed as data, for another state: see take_over.
 function Nodes:hand_over()
   local json = core.json
   local list = json.array {}
@@ -163,17 +170,18 @@ function Nodes:hand_over()
       annotations = one.annotations, provider_id = one.provider_id,
     }
   end
-  return self.known and list or nil
+  return self.known and { list = list, malformed = self.malformed } or nil
 end
 
 -- Takes what hand_over of another state has returned, nil being nothing.
-function Nodes:take_over(list)
-  if list then
+function Nodes:take_over(before)
+  if before then
     local nodes = {}
-    for _, fields in ipairs(list) do
+    for _, fields in ipairs(before.list) do
       nodes[fields.name] = node.new(fields)
     end
     self:replace(nodes, {})
+    self.malformed = before.malformed
   end
 end
 

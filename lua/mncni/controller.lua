@@ -12,7 +12,6 @@ local core = require "mncni.core"
 local agent_files = require "mncni.agent_files"
 local agent_log = require "mncni.agent_log"
 local agent_policies = require "mncni.agent_policies"
-local agent_port = require "mncni.agent_port"
 local node_writer = require "mncni.node_writer"
 local nodes_kube = require "mncni.nodes_kube"
 local same = require "mncni.same"
@@ -85,7 +84,7 @@ local function evaluate(self, at)
     self.policy_problems = { { kind = "policy", key = "result", message = tostring(err) } }
   end
   self.memorized = nil
-  self.ask_at = at + ((not ok or next(self.writer.events)) and AGAIN or self.conf.resync)
+  self.ask_at = at + ((not ok or #self.writer:problems() > 0) and AGAIN or self.conf.resync)
 end
 
 -- What the last leader left for this one.
@@ -162,13 +161,10 @@ local function on_change(self, leads, text)
   end
 end
 
-local function new_election(self, before)
+local function new_election(self, who, before)
   local lease = self.conf.leader
-  self.lease = {
-    kind = "Lease", apiVersion = "coordination.k8s.io/v1", namespace = lease.namespace, name = lease.name,
-  }
   return require("mncni.leader").new {
-    client = self.client, namespace = lease.namespace, name = lease.name, identity = identity(), before = before,
+    client = self.client, namespace = lease.namespace, name = lease.name, identity = who, before = before,
     lease_duration = lease.lease_duration, renew_deadline = lease.renew_deadline, retry_period = lease.retry_period,
     memo = function() return self.writer and memo(self) end,
     on_change = function(leads, text) on_change(self, leads, text) end,
@@ -182,17 +178,26 @@ end
 local function new_controller(conf, handover)
   local self = setmetatable({
     conf = conf, texts = handover.texts, refusals = handover.refusals or 0, policy_problems = {}, touched = {},
-    versions = {}, ask_at = math.huge,
+    versions = {}, ask_at = math.huge, version = "none",
   }, Controller)
-  -- What a policy finds wrong with its options comes out here, and not when it is this one's turn to lead.
-  agent_policies.load(conf.policies, handover.texts, {}):desired(empty_world())
-  self.policies = agent_policies.load(conf.policies, handover.texts, handover.states or {})
-  self.version = agent_files.version(conf.policies, handover.texts)
+  -- What the policies of a ConfigMap are is known once it was read: then another state is started with them.
+  self.waits = conf.configmap ~= nil and not handover.texts
+  if not self.waits then
+    -- What a policy finds wrong with its options comes out here, and not when it is this one's turn to lead.
+    agent_policies.load(conf.policies, handover.texts, {}):desired(empty_world())
+    self.policies = agent_policies.load(conf.policies, handover.texts, handover.states or {})
+    self.version = agent_files.version(conf.policies, handover.texts)
+  end
   self.multi = require("mncni.http").multi()
   if conf.nodes_file then
     return self
   end
-  local api = { component = "mncni-agent" }
+  local lease = conf.leader
+  self.lease = {
+    kind = "Lease", apiVersion = "coordination.k8s.io/v1", namespace = lease.namespace, name = lease.name,
+  }
+  local who = handover.election and handover.election.identity or identity()
+  local api = { component = "mncni-agent", instance = who }
   for key, value in pairs(conf.kubernetes) do
     api[key] = value
   end
@@ -203,19 +208,20 @@ local function new_controller(conf, handover)
   if conf.configmap then
     self.texts_watch = nodes_kube.watch_policies(self.client, conf.configmap, {
       policies = function(texts)
-        self.next_texts = not same(texts, self.texts or {}) and not same(texts, self.refused or {}) and texts or nil
+        local known = same(texts, self.refused) or not self.waits and same(texts or self.texts, self.texts)
+        self.next_texts = not known and (texts or {}) or nil
       end,
       failed = function(message) self.texts_problem = message end,
     })
   end
-  if not conf.dry_run then
-    self.election = new_election(self, handover.election)
-    self.client.events.instance = self.election.identity
+  if not (conf.dry_run or self.waits) then
+    self.election = new_election(self, who, handover.election)
     if self.election.leads then
       begin(self, handover)
     end
   end
-  agent_port.open(self, handover.listening)
+  local lasts = not (conf.once or conf.dry_run)
+  self.port = require("mncni.agent_port").open(lasts and conf.metrics or nil, handover.listens)
   self.files = agent_files.follow(conf.files)
   return self
 end
@@ -229,12 +235,14 @@ end
 local function problems_of(self)
   local problems = {}
   for _, list in ipairs {
-    self.policy_problems, self.nodes and self.nodes:problems() or {}, self.writer and self.writer:problems() or {},
+    self.port:problems(), self.policy_problems, self.nodes and self.nodes:problems() or {},
+    self.writer and self.writer:problems() or {},
   } do
     table.move(list, 1, #list, #problems + 1, problems)
   end
   -- In the words of the first time: those of others differ by milliseconds.
-  self.lease_problem = self.election.problem and (self.lease_problem or self.election.problem)
+  local found = self.election and self.election.problem
+  self.lease_problem = found and (self.lease_problem or found)
   if self.lease_problem then
     table.insert(problems, { kind = "lease", key = self.lease.name, message = self.lease_problem, quiet = true })
   end
@@ -247,8 +255,9 @@ end
 -- Does what there is to do. Returns how many ms later there is more, at the latest.
 local function work(self)
   local at = now()
-  local due = math.min(self.client:step(at), self.election:step(at), LONGEST)
-  if informed(self) and self.election:fresh(at) then
+  local due = math.min(self.client:step(at), self.election and self.election:step(at) or math.huge,
+    self.port:step(at) - at, LONGEST)
+  if self.election and informed(self) and self.election:fresh(at) then
     if self.changed or at >= self.ask_at then
       evaluate(self, at)
     end
@@ -261,7 +270,7 @@ end
 
 local function poll(self, fds)
   -- One that was stopped for a while sends nothing of what waits to be sent.
-  if not self.election:fresh(now()) then
+  if self.election and not self.election:fresh(now()) then
     self.election:step(now())
   end
   self.multi:poll(fds, self.due or 0)
@@ -336,6 +345,9 @@ end
 
 -- Whether this one does what it is there for; else why not.
 function Controller:readiness()
+  if self.waits then
+    return false, ("the ConfigMap %s has not been read yet, or what it has was refused"):format(self.conf.configmap)
+  end
   local ok, why = self.election:well(now())
   if ok and self.election.leads and not self.wanted then
     ok, why = false, "the nodes are not known yet"
@@ -345,30 +357,29 @@ end
 
 function controller.turn(request)
   local self = running
-  agent_port.open(self)
-  local fds = request.fds
-  for _, source in ipairs { self.files, self.server } do
-    fds[#fds + 1] = source:fd()
+  local fds = { self.files:fd() }
+  for _, list in ipairs { request.fds, self.port:fds() } do
+    table.move(list, 1, #list, #fds + 1, fds)
   end
   poll(self, fds)
   self.due = work(self)
   if self.files:changed() or self.next_texts then
     return { reload = true }
   end
-  if self.server then
-    self.server:run(function(_, path)
-      return require("mncni.controller_health").answer(self, path)
-    end)
-  end
-  return { ready = (self:readiness()) }
+  self.port:serve(function(path)
+    return require("mncni.controller_health").answer(self, path)
+  end)
+  local ok, why = self:readiness()
+  return { status = ok and (self.election.leads and "it leads" or "another one leads") or why }
 end
 
 function controller.handover()
   local self = running
   return {
-    election = self.election:hand_over(), states = self.policies.states, texts = self.next_texts or self.texts,
+    election = self.election and self.election:hand_over(), states = self.policies and self.policies.states,
+    texts = self.next_texts or self.texts,
     refusals = self.refusals, writer = self.writer and self.writer:hand_over(),
-    nodes = self.nodes and self.nodes:hand_over(), listening = self.server and self.conf.metrics,
+    nodes = self.nodes and self.nodes:hand_over(), listens = self.port:hand_over(),
   }
 end
 
@@ -402,7 +413,7 @@ function controller.stop()
 end
 
 function controller.close()
-  for _, name in ipairs { "server", "client", "multi", "files" } do
+  for _, name in ipairs { "port", "client", "multi", "files" } do
     if running[name] then
       running[name]:close()
     end

@@ -50,7 +50,7 @@ local function metrics(self)
   text:sample("mncni_build_info", { "version", core.version }, 1)
   text:family("mncni_leader", "gauge", "Whether this one leads.")
   local lease = self.lease.namespace .. "/" .. self.lease.name
-  text:sample("mncni_leader", { "lease", lease }, self.election.leads and 1 or 0)
+  text:sample("mncni_leader", { "lease", lease }, self.election and self.election.leads and 1 or 0)
   text:family("mncni_ready", "gauge", "Whether this one leads and knows the nodes, or could lead.")
   text:sample("mncni_ready", {}, ready and 1 or 0)
   require("mncni.agent_metrics").add_policies(text, self.version, self.refusals)

@@ -1,16 +1,19 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What mncni.keeper_polled has to know of sysctls, nftables and files.
+-- What mncni.keeper_polled has to know of sysctls and files; of nftables, see mncni.keeper_nft.
 
 local core = require "mncni.core"
-local ruleset = require "mncni.ruleset"
 
 local polls = {}
 
 -- What is no longer wanted stays as it is: nobody knows what it should be instead.
+-- A value, or { value, after = list of keys }: one that may only be set when those are as wanted.
 polls.sysctls = {
   object = "sysctl", verb = "set",
-  look = function(host, key, value)
-    local have = host.sysctl.get(key)
+  after = function(want)
+    return type(want) == "table" and want.after or nil
+  end,
+  look = function(host, key, want)
+    local have, value = host.sysctl.get(key), type(want) == "table" and want.value or want
     return (have or ""):gsub("%s+$", "") ~= value and { key = key, value = value } or nil
   end,
   send = function(host, args)
@@ -18,36 +21,7 @@ polls.sysctls = {
   end,
 }
 
--- The transaction that removes what a declaration made. The table stays: it is everybody's.
-local function removal(declaration)
-  local batch = {}
-  local function add(verb, object, key, name)
-    batch[#batch + 1] = { verb, object, { family = declaration.family, table = declaration.table, [key] = name } }
-  end
-  for _, chain in ipairs(declaration.chains) do
-    add("flush", "rule", "chain", chain.name)
-    add("del", "chain", "name", chain.name)
-  end
-  for _, set in ipairs(declaration.sets) do
-    add("del", "set", "name", set.name)
-  end
-  return batch
-end
-
--- A declaration as mncni.ruleset takes it, replaced in one transaction when anything of it differs. One that shares its
--- objects with others says in `release` what alone is to go with it.
-polls.nft = {
-  object = "nft", verb = "batch",
-  look = function(host, _, declaration)
-    return ruleset.replace(host, declaration)
-  end,
-  send = function(host, batch)
-    host.nft.batch(batch)
-  end,
-  removal = function(declaration)
-    return declaration.release or removal(declaration)
-  end,
-}
+polls.nft = require "mncni.keeper_nft"
 
 local function read(path)
   local file <close> = io.open(path, "rb")

@@ -21,6 +21,7 @@
 --     changed(object)   an object is new, or is other than it was
 --     deleted(object)   its last state, as it came
 --     failed(message, retry_ms)  for the log: what is wrong, and in how many ms it is tried again (nil: not at all)
+--     well()            once after failed: a list was taken, or the stream of changes goes on
 --     convert(object)   if given, what synced and changed get in an object's place, nil to leave it out. Objects of a list
 --                       are read, converted and forgotten one by one, so that a list of thousands costs what convert
 --                       keeps of them
@@ -54,7 +55,8 @@ local function escape(text)
   end))
 end
 
--- Starts a request of mncni.http with what every request has; raises what that raises.
+-- Starts a request of mncni.http with what every request has, and returns it and the credentials that it was sent with;
+-- raises what that raises.
 function Client:open(args)
   local query = {}
   for _, key in ipairs(sorted_keys(args.query or {})) do
@@ -66,8 +68,9 @@ function Client:open(args)
     headers = { Accept = "application/json", ["Content-Type"] = args.content_type, ["User-Agent"] = self.user_agent },
     connect_timeout = CONNECT, timeout = args.timeout or 0,
   }
-  self.problem = self.credentials:apply(request)
-  return self.multi:request(request)
+  local sent
+  sent, self.problem = self.credentials:apply(request)
+  return self.multi:request(request), sent
 end
 
 -- What a refusal says: "HTTP 403: nodes is forbidden: ...". status_object is the API's Status, when it sent one.
@@ -101,7 +104,7 @@ end
 
 local function send(client, call)
   local args = call.args
-  call.http = client:open {
+  call.http, call.sent = client:open {
     path = args.path, method = args.method, query = args.query, timeout = args.timeout or ANSWER, body = call.body,
     content_type = call.body and (args.content_type or "application/json"),
   }
@@ -145,7 +148,7 @@ end
 local function finish(client, call)
   if call.state == "closed" or not call.http.done then
     return
-  elseif call.http.status == 401 and not call.again and client.credentials:refresh() then
+  elseif call.http.status == 401 and not call.again and client.credentials:refresh(call.sent) then
     call.again = true
     call.http:close()
     send(client, call)
@@ -207,7 +210,10 @@ end
 
 -- client:event{ regarding, type, reason, message, action }: see mncni.kube_event.
 function Client:event(args)
-  self.events:add(args)
+  local ok, problem = raised.catch(self.events.add, self.events, args)
+  if not ok then
+    self:report(tostring(problem))
+  end
 end
 
 -- client:patch_node_condition{ node, type, status, reason, message, transition, on_done }: see mncni.kube_event.

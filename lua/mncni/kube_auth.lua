@@ -37,7 +37,7 @@ local NAMES = { "ca", "cert", "key", "token" }
 
 -- Makes the credentials and reads them for the first time; raises when a file cannot be read or holds something else.
 function kube_auth.new(endpoint)
-  local self = setmetatable({ endpoint = endpoint, now = {}, used = {} }, Credentials)
+  local self = setmetatable({ endpoint = endpoint, now = {} }, Credentials)
   for _, name in ipairs(NAMES) do
     local source = endpoint[name]
     if source then
@@ -48,9 +48,10 @@ function kube_auth.new(endpoint)
   return self
 end
 
--- Reads the files again. Returns whether something is other than what the last request went with, and what is wrong
--- with the files, nil when they are good. A certificate and its key are taken together or not at all.
-function Credentials:refresh()
+-- Reads the files again. Returns whether something is other than what a request went with (sent: what apply returned for
+-- it; without it, no), and what is wrong with the files, nil when they are good. A certificate and its key are taken
+-- together or not at all.
+function Credentials:refresh(sent)
   local read, problem = {}, nil
   for _, name in ipairs(NAMES) do
     local source = self.endpoint[name]
@@ -72,17 +73,18 @@ function Credentials:refresh()
   local changed = false
   for _, name in ipairs(NAMES) do
     self.now[name] = read[name] or self.now[name]
-    changed = changed or self.now[name] ~= self.used[name]
+    changed = changed or sent ~= nil and self.now[name] ~= sent[name]
   end
   return changed, problem
 end
 
--- Puts what is good now into the arguments of a request. Returns what is wrong with the files, or nil.
+-- Puts what is good now into the arguments of a request. Returns what that is, by name, and what is wrong with the files,
+-- or nil.
 function Credentials:apply(request)
   local _, problem = self:refresh()
-  local now, endpoint = self.now, self.endpoint
+  local now, endpoint, sent = self.now, self.endpoint, {}
   for _, name in ipairs(NAMES) do
-    self.used[name] = now[name]
+    sent[name] = now[name]
   end
   if now.token then
     request.headers.Authorization = "Bearer " .. now.token
@@ -93,7 +95,7 @@ function Credentials:apply(request)
     request.server_name = endpoint.server_name
   end
   request.proxy = endpoint.proxy
-  return problem
+  return sent, problem
 end
 
 return kube_auth

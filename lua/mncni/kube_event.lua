@@ -5,6 +5,8 @@
 -- something once: what was said before with the same words raises the count of the Event that stands there. It is
 -- written at once, a raised count after 10 s at the earliest; an object gets 25 Events, then one in 5 minutes, and what
 -- is beyond that is dropped, as client-go does it. It is a core/v1 Event, in the namespace of the object or "default".
+-- It raises nothing, for whoever tells something has other work to do: what is wrong is reported as on_error. What is not
+-- UTF-8 is replaced.
 -- Without a uid, that of a Node is its name: what kubelet does, and `kubectl describe node` looks for.
 --
 -- client:patch_node_condition{ node, type, status = "True" | "False" | "Unknown", reason, message, transition, on_done }
@@ -14,6 +16,8 @@
 
 local core = require "mncni.core"
 local arguments = require "mncni.arguments"
+local raised = require "mncni.raised"
+local text = require "mncni.text"
 
 local kube_event = {}
 
@@ -28,15 +32,6 @@ Events.__index = Events
 
 local function timestamp()
   return os.date "!%Y-%m-%dT%H:%M:%SZ"
-end
-
--- The text in at most a number of bytes, in whole characters.
-local function cut(text, bytes)
-  if #text <= bytes then
-    return text
-  end
-  local stop = utf8.offset(text, 0, bytes - 2) or bytes - 2
-  return text:sub(1, stop - 1) .. "..."
 end
 
 -- Puts something under a key, and forgets what was put there first when it gets too many.
@@ -94,7 +89,8 @@ function Events:add(args)
       kind = to.kind, name = to.name, namespace = to.namespace, apiVersion = to.apiVersion or "v1",
       uid = to.uid or to.kind == "Node" and to.name or nil,
     },
-    reason = args.reason, message = cut(args.message, MESSAGE), type = kind, action = args.action,
+    reason = text.valid(args.reason), message = text.cut(text.valid(args.message), MESSAGE), type = kind,
+    action = args.action,
   }
   event.first = event.last
   remember(self.known, key, event)
@@ -120,7 +116,11 @@ function Events:write(event, now)
       reportingInstance = self.instance,
     }
   end
-  self.client:request(request)
+  local ok, problem = raised.catch(self.client.request, self.client, request)
+  if not ok then
+    event.sending = false
+    self.client:report("an Event could not be sent: " .. tostring(problem))
+  end
 end
 
 function Events:written(event, count, status, err)
@@ -130,6 +130,10 @@ function Events:written(event, count, status, err)
     return
   elseif status == 404 and event.there then
     event.there, event.dirty = false, true -- it is kept for an hour only
+    return
+  elseif status == 409 and not event.there then
+    -- An earlier attempt came through, and its answer did not.
+    event.there, event.dirty, event.failed, event.wait = true, true, 0, nil
     return
   elseif status and status < 500 and status ~= 429 then
     self.client:report("an Event was refused: " .. err.message)
@@ -170,7 +174,7 @@ function kube_event.patch_node_condition(client, args)
     -- Strategic: conditions are merged by their type. A merge patch would replace those of everybody else.
     content_type = "application/strategic-merge-patch+json",
     body = { status = { conditions = core.json.array { {
-      type = args.type, status = args.status, reason = args.reason, message = args.message,
+      type = args.type, status = args.status, reason = args.reason, message = args.message and text.valid(args.message),
       lastHeartbeatTime = now, lastTransitionTime = args.transition ~= false and now or nil,
     } } } },
   }

@@ -20,6 +20,7 @@ local json = core.json
 local kube_watch = {}
 
 local FIRST, MOST = 800, { cheap = 4000, dear = 30000 } -- ms of back-off
+local WELL = 1000 -- ms after which a watch that goes on has begun, if no event says so before
 local SETTLED = 10000 -- ms after which a watch is a good one, and a list an old one
 -- A server that has just come back refuses everybody (403) until it knows its rules.
 local cheap = { [403] = true, [502] = true, [503] = true }
@@ -51,7 +52,7 @@ local function with(keep, more)
 end
 
 local known = { "path", "selector", "field_selector", "keep", "page", "resource_version", "handler" }
-local handlers = { "synced", "changed", "deleted", "failed", "convert" }
+local handlers = { "synced", "changed", "deleted", "failed", "well", "convert" }
 
 function kube_watch.new(client, args)
   arguments.check("client:watch", args, known)
@@ -80,12 +81,29 @@ local function failure(sort, message, fields)
 end
 
 function Watch:report(message, milliseconds)
+  self.ill = self.request or true -- the request with which something is wrong
   if self.handler.failed then
     local ok, problem = raised.catch(self.handler.failed, message, milliseconds)
     if not ok then
       self.client:report(("failed of %s: %s"):format(self.path, tostring(problem)))
     end
   end
+end
+
+-- Says that what was reported is over: a list was taken, or a watch is under way.
+function Watch:recover()
+  self.ill = false
+  if self.handler.well then
+    self:handle "well"
+  end
+end
+
+-- When a watch is under way after one that was reported to have failed; never, when all is well.
+function Watch:recovered()
+  local status = self.request.status
+  local another = self.ill and self.ill ~= self.request and self.state == "watch"
+  return another and status and status >= 200 and status < 300
+    and (self.documents > 0 and self.began or self.began + WELL) or math.huge
 end
 
 -- Calls a handler; returns whether it did not raise, and what it returned.
@@ -135,13 +153,13 @@ function Watch:open(now, state, query, pick)
   self.state, self.began, self.heard, self.bytes, self.head = state, now, now, 0, nil
   self.documents, self.bookmarks = 0, false
   self.request = nil
-  local ok, request = pcall(self.client.open, self.client, {
+  local ok, request, sent = pcall(self.client.open, self.client, {
     path = self.path, query = query, pick = core.picker(pick),
   })
   if not ok then
     return failure("dear", tostring(request))
   end
-  self.request = request
+  self.request, self.sent = request, sent
 end
 
 function Watch:list_page(now, continue)
@@ -303,6 +321,9 @@ function Watch:list_ended(now)
       or ("the list is not believed: %s"):format(why or "no reason given"))
   end
   self.resource_version, self.synced, self.next = version, true, nil
+  if self.ill then
+    self:recover()
+  end
   self.request:close()
   return self:follow(now)
 end
@@ -380,7 +401,7 @@ end
 function Watch:rested(now)
   if self.looking and now >= self.looking + CREDENTIALS then
     self.looking = now
-    if self.client.credentials:refresh() then
+    if self.client.credentials:refresh(self.sent) then
       self.at = now
     end
   end
@@ -390,7 +411,7 @@ end
 -- When there is something to do, whatever comes.
 function Watch:due()
   if self.state ~= "wait" then
-    return self:patience()
+    return math.min(self:patience(), self:recovered())
   end
   return math.min(self.at, self.looking and self.looking + CREDENTIALS or math.huge)
 end
@@ -415,6 +436,8 @@ function Watch:step(now)
         wrong = self:ended(now)
       elseif now >= self:patience() then
         wrong = failure("cheap", ("nothing was heard for %d s"):format((now - self.heard) // 1000))
+      elseif now >= self:recovered() then
+        self:recover()
       end
     end
   end

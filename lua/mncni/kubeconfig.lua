@@ -3,8 +3,7 @@
 --
 -- kubeconfig.endpoint(conf) returns
 --   { server = "https://10.0.0.1:6443" (without a slash at the end), from = the file or directory, for messages,
---     ca, cert, key, token = each nil, { text = } or { file = path, what = its key }, insecure, server_name, proxy,
---     namespace }
+--     ca, cert, key, token = each nil, { text = } or { file = path, what = its key }, insecure, server_name, proxy }
 -- Files are named, not read: mncni.kube_auth does that again and again. Programs that fetch credentials (exec) are not
 -- run, because they may take seconds in which nothing else would happen: a user that has one is refused.
 -- Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/ and "Accessing the API from within a pod".
@@ -41,17 +40,11 @@ end
 
 -- Reads a file whole. Raises when it cannot be read, naming what it was to hold.
 function kubeconfig.read(path, what)
-  local file <close>, why = io.open(path, "rb")
-  local text, wrong
-  if file then
-    text, wrong = file:read(MAX_BYTES + 1)
+  local ok, text = pcall(core.file.read, path, MAX_BYTES)
+  if not ok then
+    fail("%s: %s", what, text)
   end
-  if not file or wrong then
-    fail("%s: cannot be read: %s", what, why or ("%s: %s"):format(path, wrong))
-  elseif #(text or "") > MAX_BYTES then
-    fail("%s: %s is larger than %d bytes", what, path, MAX_BYTES)
-  end
-  return text or ""
+  return text
 end
 
 -- A file in progress: its path, and how to take values out of it with complaints that say where.
@@ -157,7 +150,7 @@ function kubeconfig.load(path, context_name)
   local name = context_name or file:get(config, "current-context", "kubeconfig", "string")
     or file:fail("current-context", "missing; name a context")
   local context, where = file:named("contexts", "context", name, wanted_by)
-  local endpoint = { from = path, namespace = file:get(context, "namespace", where, "string") }
+  local endpoint = { from = path }
 
   local cluster, at = file:named("clusters", "cluster", file:get(context, "cluster", where, "string")
     or file:fail(where .. ".cluster", "missing"), where .. ".cluster")

@@ -199,6 +199,11 @@ end
 function masquerade.desired(args)
   arguments.check("masquerade.desired", args, { "sources", "except" })
   local want = wanted()
+  for _, list in ipairs { want.chains, want.sets } do
+    for _, object in ipairs(list) do
+      object.shared = true
+    end
+  end
   table.insert(want.chains, AGENT)
   local elem = {}
   for prefix, list in pairs { masq = cidrs(args.sources), nonmasq = cidrs(args.except) } do
@@ -212,7 +217,6 @@ function masquerade.desired(args)
   for _, set in ipairs(want.sets) do
     set.elem, set.owned = elem[set.name], set.name:find "^nonmasq" ~= nil
   end
-  want.release = { { "del", "chain", { family = "inet", table = TABLE, name = AGENT.name } } }
   return want
 end
 

@@ -2,6 +2,7 @@
 -- What agent policies return, checked and put together: two that claim one object are an error.
 
 local core = require "mncni.core"
+local is_nft_table = require("mncni.keeper_nft").is_table
 local kinds = require "mncni.keeper_kinds"
 local same = require "mncni.same"
 local suggestion = require("mncni.declaration").suggestion
@@ -19,7 +20,7 @@ local netlink = {
 -- What `desired` may return.
 local members = {
   links = true, addresses = true, routes = true, neighbours = true, fdb = true, rules = true, nft = true,
-  sysctls = true, files = true, node = true, warnings = true, notes = true,
+  sysctls = true, files = true, node = true, warnings = true, notes = true, unready = true,
 }
 
 -- What it may return under --controller.
@@ -103,6 +104,9 @@ local function check_object(policy, kind, index, object)
   end
   if kind == "files" then
     check_file(policy, index, object)
+  elseif kind == "nft" and not is_nft_table(object.table) then
+    fail(policy, "nft[%d]: the table %s %s is not the agent's, which keeps mncni and those named mncni-...: choose one",
+      index, object.family, tostring(object.table))
   end
 end
 
@@ -120,8 +124,8 @@ end
 -- An empty result.
 local function new()
   local result = {
-    sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {}, seen = {}, nodes = {},
-    ranges = {},
+    sysctls = {}, node = { conditions = {}, annotations = {} }, warnings = {}, notes = {}, unready = {}, seen = {},
+    nodes = {}, ranges = {},
   }
   for kind in pairs(needed) do
     result[kind] = {}
@@ -175,6 +179,26 @@ local function read_list(policy, kind, list, result, before)
   result.seen[kind] = { list = list, keys = keys, objects = objects }
 end
 
+-- Values, or { value, after = list of names in the same table that have to be set before }.
+local function read_sysctls(policy, sysctls, into)
+  for key, value in pairs(sysctls) do
+    if type(key) ~= "string" then
+      fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
+    elseif type(value) ~= "table" then
+      into[key] = tostring(value)
+    elseif value.value == nil or type(value.after) ~= "table" then
+      fail(policy, "sysctls: %s is a table without value or without after, as in { value = 1, after = { NAME } }", key)
+    else
+      for _, other in ipairs(value.after) do
+        if sysctls[other] == nil then
+          fail(policy, "sysctls: %s is to be set after %s, which is not among them", key, tostring(other))
+        end
+      end
+      into[key] = { value = tostring(value.value), after = value.after }
+    end
+  end
+end
+
 -- Why a key is none that the policy may return.
 local function refuse_key(policy, key, known)
   local other = known == members and of_controller or members
@@ -185,10 +209,11 @@ local function refuse_key(policy, key, known)
   fail(policy, 'unknown key "%s" in what it returned%s', tostring(key), suggestion(tostring(key), sorted_keys(known)))
 end
 
--- read(policy, desired, before, controller) checks what the policy of that name returned: kind -> list. Returns it as keepers take it, kind
--- -> key -> object, node = { conditions, annotations }, and the lines of warnings and notes. Raises (code 100), naming
--- the policy and the key, what cannot be right. before is what it returned for the same policy the last time. For a
--- controller, nodes, ranges and state are there as mncni.merge_nodes reads them.
+-- read(policy, desired, before, controller) checks what the policy of that name returned: kind -> list. Returns it as
+-- keepers take it, kind -> key -> object, node = { conditions, annotations }, and the lines of warnings, notes and unready
+-- (what pods need and the policy could not provide). Raises (code 100), naming the policy and the key, what cannot be
+-- right. before is what it returned for the same policy the last time. For a controller, nodes, ranges and state are
+-- there as mncni.merge_nodes reads them.
 function merge.read(policy, desired, before, controller)
   local result = new()
   if desired == nil then
@@ -212,15 +237,13 @@ function merge.read(policy, desired, before, controller)
       read_list(policy, kind, list, result, before)
     end
   end
-  for key, value in pairs(desired.sysctls or {}) do
-    if type(key) ~= "string" then
-      fail(policy, 'sysctls is a table from names to values, as in { ["net.ipv4.ip_forward"] = 1 }')
-    end
-    result.sysctls[key] = tostring(value)
-  end
+  read_sysctls(policy, desired.sysctls or {}, result.sysctls)
   local node = desired.node or {}
   result.node.conditions, result.node.annotations = node.conditions or {}, node.annotations or {}
-  result.warnings, result.notes = desired.warnings or {}, desired.notes or {}
+  for _, kind in ipairs { "warnings", "notes", "unready" } do
+    result[kind] = desired[kind] or {}
+    check_list(policy, kind, result[kind])
+  end
   return result
 end
 
@@ -280,7 +303,9 @@ function merge.merge(list)
     for _, condition in ipairs(result.node.conditions) do
       table.insert(merged.node.conditions, condition)
     end
-    table.move(result.notes, 1, #result.notes, #merged.notes + 1, merged.notes)
+    for _, kind in ipairs { "notes", "unready" } do
+      table.move(result[kind], 1, #result[kind], #merged[kind] + 1, merged[kind])
+    end
     table.move(result.ranges, 1, #result.ranges, #merged.ranges + 1, merged.ranges)
     if next(result.nodes) then
       require("mncni.merge_nodes").add(merged.nodes, result.nodes, function(name)

@@ -4,6 +4,7 @@
 -- Labels stay tables: as JSON text those of 5 000 nodes take more memory, for most keys and values are shared.
 
 local core = require "mncni.core"
+local text = require "mncni.text"
 
 local node = {}
 
@@ -27,8 +28,8 @@ end
 
 -- No node is reached at these (RFC 1122, RFC 4291); the last needs an interface to go with it.
 local nowhere = {}
-for i, text in ipairs { "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/128", "::1/128", "ff00::/8", "fe80::/10" } do
-  nowhere[i] = core.cidr(text)
+for i, range in ipairs { "0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3", "::/128", "::1/128", "ff00::/8", "fe80::/10" } do
+  nowhere[i] = core.cidr(range)
 end
 
 local function malformed(what, ...)
@@ -36,8 +37,8 @@ local function malformed(what, ...)
 end
 
 -- A text in quotes, as it is shown to people: not all of a long one.
-local function quoted(text)
-  return ("%q"):format(#text > 64 and text:sub(1, 64) .. "..." or text)
+local function quoted(words)
+  return ("%q"):format(text.cut(words, 67))
 end
 
 -- A member of a table, null being none; malformed when it is of another type.
@@ -68,15 +69,15 @@ local function address_of(entry, where)
   if type(entry) ~= "table" then
     malformed("%s is a %s, not an object", where, type(entry))
   end
-  local kind, text = member(entry, where .. ".", "type", "string"), member(entry, where .. ".", "address", "string")
-  if not kind or not text then
+  local kind, given = member(entry, where .. ".", "type", "string"), member(entry, where .. ".", "address", "string")
+  if not kind or not given then
     malformed("%s has no %s", where, kind and "address" or "type")
   elseif kind ~= "InternalIP" and kind ~= "ExternalIP" then
-    return { type = kind, address = text }
+    return { type = kind, address = given }
   end
-  local address = core.cidr.parse(text)
-  if not address or text:find("/", 1, true) then
-    malformed("%s: %s is not an IPv4 or IPv6 address", where, quoted(text))
+  local address = core.cidr.parse(given)
+  if not address or given:find("/", 1, true) then
+    malformed("%s: %s is not an IPv4 or IPv6 address", where, quoted(given))
   end
   for _, range in ipairs(nowhere) do
     if range:contains(address) then
@@ -91,9 +92,9 @@ local function pod_cidrs_of(list, where)
   local cidrs, families = {}, {}
   for i, given in ipairs(list) do
     local at = where:format(i - 1)
-    local cidr, text = core.cidr.parse(given), tostring(given)
-    if not cidr or not text:find("/", 1, true) then
-      malformed("%s: %s is not an address range such as \"10.244.1.0/24\"", at, quoted(text))
+    local cidr, words = core.cidr.parse(given), tostring(given)
+    if not cidr or not words:find("/", 1, true) then
+      malformed("%s: %s is not an address range such as \"10.244.1.0/24\"", at, quoted(words))
     end
     cidr = cidr.network
     local other = families[cidr.family]

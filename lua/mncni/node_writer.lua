@@ -2,8 +2,9 @@
 -- Writes the ranges that policies give to nodes, as kube-controller-manager does: podCIDR and podCIDRs in one patch.
 --
 -- What is to be written to a node is a promise: it counts as taken, and stays the same, until the node has a range or is
--- gone, for the outcome of a write may be unknown. A patch carries the node's uid and the resourceVersion that the policy
--- has seen, so that the API refuses it when anybody else was faster; the API never changes a range that is there.
+-- gone, or the API has found it invalid, for the outcome of a write may be unknown. A patch carries the node's uid and the
+-- resourceVersion that the policy has seen, so that the API refuses it when anybody else was faster; the API never changes
+-- a range that is there.
 --
 -- A write that fails because of its node is tried again by and by; one that fails for all (no answer, no right, too many)
 -- holds up all others, and one at a time tries whether it is over.
@@ -77,7 +78,7 @@ end
 function Writer:promised()
   local map = {}
   for name, job in pairs(self.jobs) do
-    map[name] = job.cidrs
+    map[name] = not job.invalid and job.cidrs or nil
   end
   return map
 end
@@ -121,7 +122,7 @@ function Writer:want(nodes, known)
     table.move(one.pod_cidrs, 1, #one.pod_cidrs, #held + 1, held)
   end
   for _, job in pairs(self.jobs) do
-    for _, text in ipairs(job.cidrs) do
+    for _, text in ipairs(job.invalid and {} or job.cidrs) do
       held[#held + 1] = core.cidr(text)
     end
   end
@@ -130,7 +131,8 @@ function Writer:want(nodes, known)
   for _, name in ipairs(sorted_keys(nodes)) do
     local one, given = known[name], nodes[name]
     self.events[name] = one and given.events or nil
-    if one and given.pod_cidrs and not self.jobs[name] and #one.pod_cidrs == 0 then
+    local job = self.jobs[name]
+    if one and given.pod_cidrs and (not job or job.invalid) and #one.pod_cidrs == 0 then
       local clash
       for _, text in ipairs(given.pod_cidrs) do
         local _, other = place(held, core.cidr(text))
@@ -143,7 +145,8 @@ function Writer:want(nodes, known)
           local cidr = core.cidr(text)
           table.insert(held, (place(held, cidr)), cidr)
         end
-        self.jobs[name] = { name = name, uid = one.uid, cidrs = given.pod_cidrs, at = 0, tries = 0 }
+        job = job or { name = name, uid = one.uid, at = 0, tries = 0 }
+        job.cidrs, job.invalid, self.jobs[name] = given.pod_cidrs, nil, job
       end
     end
   end
@@ -203,7 +206,7 @@ local function failed(self, job, status, err)
     job.at = now + back_off(self, math.min(CONFLICT << math.min(job.tries - 1, 8), MOST))
     job.problem = job.tries > 5 and err.message or nil
   elseif status and status < 500 and status ~= 401 and status ~= 403 and status ~= 429 then
-    job.at, job.problem = now + INVALID, err.message
+    job.at, job.problem, job.invalid = now + INVALID, err.message, true -- the policy may think of another one
   else
     job.problem = err.message
     if now >= self.hold then -- not yet by one that was on its way with this one
@@ -256,7 +259,7 @@ function Writer:step(now)
   end
   for _, name in ipairs(self.order) do
     local job = self.jobs[name]
-    if job and not job.done and not job.flying and self.versions[name] then
+    if job and not (job.done or job.flying or job.invalid) and self.versions[name] then
       local at = math.max(job.at, self.hold)
       if now < at then
         due = math.min(due, at - now)
@@ -328,7 +331,7 @@ end
 function Writer:hand_over()
   local jobs = {}
   for name, job in pairs(self.jobs) do
-    jobs[name] = { uid = job.uid, cidrs = job.cidrs }
+    jobs[name] = not job.invalid and { uid = job.uid, cidrs = job.cidrs } or nil
   end
   return { had = self.had, released = self.released, told = self.told, counts = self.counts, jobs = jobs }
 end

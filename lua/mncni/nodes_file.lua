@@ -7,8 +7,26 @@ local node = require "mncni.node"
 
 local nodes_file = {}
 
+-- Bytes of a list: some ten thousand nodes of a cloud.
+local LARGEST = 256 << 20
+
 local Source = {}
 Source.__index = Source
+
+-- Milliseconds between looks for a directory that is gone.
+local LOOK = 1000
+
+-- Follows the directory that is at its path now: another may have taken its place. Returns whether there is one.
+function Source:follow()
+  local number = self.inotify:add(self.directory)
+  if number ~= self.number then
+    if self.number then
+      self.inotify:remove(self.number)
+    end
+    self.number, self.changed = number, true
+  end
+  return number ~= nil
+end
 
 -- new(path, handler): handler.list(nodes, malformed) is called with a complete list, name -> node, and the list of
 -- { name or nil, reason } of those that cannot be used; handler.failed(message) when the file cannot be read.
@@ -18,8 +36,7 @@ function nodes_file.new(path, handler)
     path = path, directory = directory == "" and "/" or directory or ".", name = name or path, handler = handler,
     inotify = core.inotify(),
   }, Source)
-  self.watch = self.inotify:add(self.directory)
-  if not self.watch then
+  if not self:follow() then
     error(core.error {
       object = path, code = 7, message = "its directory is not there; make it, or name another file",
     }, 0)
@@ -30,11 +47,7 @@ end
 
 -- Returns name -> node and the malformed ones. Raises what is wrong with the file.
 function nodes_file.read(path)
-  local file <close>, message = io.open(path, "rb")
-  if not file then
-    error(core.error { op = "read", object = path, code = 7, message = message:match ": (.*)$" or message }, 0)
-  end
-  local ok, list = pcall(core.json.decode, file:read "a")
+  local ok, list = pcall(core.json.decode, core.file.read(path, LARGEST))
   if not ok then
     error(core.error { op = "read", object = path, code = 7, message = tostring(list) }, 0)
   elseif type(list) ~= "table" or type(list.items) ~= "table" then
@@ -63,9 +76,19 @@ function Source:fds()
 end
 
 -- Reads the file if it has changed. Returns when to be called again even if nothing happens.
-function Source:step()
+function Source:step(now)
+  local there = self.number
   for _, event in ipairs(self.inotify:read()) do
-    self.changed = self.changed or event.name == self.name or event.overflow or event.name == nil
+    local own = event.watch == self.number
+    there = there and not event.overflow and not (own and event.name == nil)
+    self.changed = self.changed or event.overflow or own and (event.name or self.name) == self.name
+  end
+  if not there then
+    local ok, problem = pcall(self.follow, self)
+    if not ok then
+      self.handler.failed(tostring(problem))
+    end
+    there = ok and self.number
   end
   if self.changed then
     self.changed = false
@@ -76,7 +99,7 @@ function Source:step()
       self.handler.failed(tostring(nodes))
     end
   end
-  return math.huge
+  return there and math.huge or now + LOOK
 end
 
 -- There is nobody to tell.

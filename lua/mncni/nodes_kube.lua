@@ -5,6 +5,7 @@
 local core = require "mncni.core"
 local kube = require "mncni.kube"
 local node = require "mncni.node"
+local raised = require "mncni.raised"
 local same = require "mncni.same"
 
 local nodes_kube = {}
@@ -19,7 +20,8 @@ local KEEP = {
   status = { addresses = true },
 }
 
--- Milliseconds after which a patch that failed is tried again, and own conditions are looked at again.
+-- Milliseconds after which telling is tried again when it failed, twice as many each time, and own conditions are looked
+-- at again.
 local RETRY, LOOK = 5000, 300000
 
 -- Of a malformed node, what there is of it.
@@ -63,6 +65,9 @@ function nodes_kube.watch(client, handler, args)
       failed = function(message, retry)
         handler.failed(message, retry)
       end,
+      well = function()
+        handler.well()
+      end,
     },
   }
 end
@@ -98,13 +103,17 @@ function nodes_kube.watch_policies(client, name, handler)
       failed = function(message, retry)
         handler.failed(message, retry, "policies")
       end,
+      well = function()
+        handler.well "policies"
+      end,
     },
   }
 end
 
 -- new(args): args.multi, node (this node's name), kubernetes (conf of mncni.kubeconfig), configmap, handler, and
 -- resource_version to go on from. Handler: list(nodes, malformed), changed(node), deleted(name), malformed(name, reason),
--- failed(message, retry in ms), policies(texts, or nil where there is no such ConfigMap).
+-- failed(message, retry in ms, what) and, when that is over, well(what), where what is "policies" or nil for the nodes;
+-- policies(texts, or nil when there is no such ConfigMap, which changes nothing).
 function nodes_kube.new(args)
   local conf = { component = "mncni-agent", instance = args.node }
   for key, value in pairs(args.kubernetes) do
@@ -112,6 +121,7 @@ function nodes_kube.new(args)
   end
   local self = setmetatable({
     client = kube.client(conf, args.multi), node = args.node, conditions = {}, annotations = {}, publish_at = 0,
+    retry = RETRY,
   }, Source)
   self.watch = nodes_kube.watch(self.client, args.handler, { resource_version = args.resource_version })
   if args.configmap then
@@ -137,67 +147,98 @@ local function stands(have, want)
   return have and have.status == want.status and have.reason == want.reason
 end
 
+local function anything(wanted)
+  return next(wanted.conditions) ~= nil or next(wanted.annotations) ~= nil
+end
+
 -- Writes what differs of the conditions and annotations wanted. They are read first: others write there too.
 function Source:publish(wanted)
   if not same(self.wanted, wanted) then
-    self.wanted, self.publish_at = wanted, 0
+    self.wanted, self.publish_at, self.retry = wanted, 0, RETRY
+    self.problem = anything(wanted) and self.problem or nil
   end
 end
 
-local function patch(self, object, now)
+-- A round of telling is over: what was wrong with it, if anything, stands until a round goes well.
+local function told(self, wanted, err)
+  self.telling, self.problem = false, err and anything(self.wanted) and err.message or nil
+  if err then
+    self.publish_at = self.now + math.max(self.retry, err.retry_after or 0)
+    self.retry = math.min(2 * self.retry, LOOK)
+  else
+    self.publish_at, self.retry = self.now + LOOK, RETRY
+  end
+  if self.wanted ~= wanted and not (err and err.retry_after) then
+    self.publish_at = 0
+  end
+end
+
+-- Writes what differs of the node from what is wanted, and calls done with the first error, or nil, when all is written.
+local function patch(self, object, wanted, done)
+  local pending, failed = 1, nil
+  local function on_done(_, _, err)
+    pending, failed = pending - 1, failed or err
+    if pending == 0 then
+      done(failed)
+    end
+  end
+  local function send(what, args)
+    pending, args.on_done = pending + 1, on_done
+    local ok, err = raised.catch(self.client[what], self.client, args)
+    if not ok then
+      on_done(nil, nil, err)
+    end
+  end
   local have = {}
   for _, condition in ipairs(object.status and object.status.conditions or {}) do
     have[condition.type] = condition
   end
-  local function on_done(_, _, err)
-    if err then
-      self.problem, self.publish_at = err.message, self.now + RETRY
-    end
-  end
-  for _, want in ipairs(self.wanted.conditions) do
+  for _, want in ipairs(wanted.conditions) do
     local old = have[want.type]
     if not stands(old, want) then
-      self.client:patch_node_condition {
+      send("patch_node_condition", {
         node = self.node, type = want.type, status = want.status, reason = want.reason, message = want.message,
-        transition = not old or old.status ~= want.status, on_done = on_done,
-      }
+        transition = not old or old.status ~= want.status,
+      })
     end
   end
-  local annotations, any = {}, false
+  local annotations = {}
   local there = object.metadata and object.metadata.annotations or {}
-  for key, value in pairs(self.wanted.annotations) do
+  for key, value in pairs(wanted.annotations) do
     if there[key] ~= value then
-      annotations[key], any = value, true
+      annotations[key] = value
     end
   end
-  if any then
-    self.client:patch_annotations { path = "/api/v1/nodes/" .. self.node, annotations = annotations, on_done = on_done }
+  if next(annotations) then
+    send("patch_annotations", { path = "/api/v1/nodes/" .. self.node, annotations = annotations })
   end
-  self.publish_at = now + LOOK
+  on_done()
 end
 
 -- Whether there is anything to tell that is not being told.
 local function has_news(self)
-  local wanted = self.wanted
-  return wanted and not self.asking and (next(wanted.conditions) or next(wanted.annotations)) ~= nil
+  return self.wanted and not self.telling and anything(self.wanted)
 end
 
 local function publish(self, now)
   if not has_news(self) or now < self.publish_at then
     return
   end
-  self.asking = true
-  self.client:request {
+  local wanted = self.wanted
+  self.telling = true
+  local ok, problem = raised.catch(self.client.request, self.client, {
     path = "/api/v1/nodes/" .. self.node,
     on_done = function(_, object, err)
-      self.asking, self.problem = false, err and err.message
       if err then
-        self.publish_at = self.now + RETRY
+        told(self, wanted, err)
       else
-        patch(self, object, self.now)
+        patch(self, object, wanted, function(failed) told(self, wanted, failed) end)
       end
     end,
-  }
+  })
+  if not ok then
+    told(self, wanted, problem)
+  end
 end
 
 -- Does what there is to do. Returns when to be called again even if nothing happens.

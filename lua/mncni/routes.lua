@@ -67,32 +67,22 @@ local strict = {
   aws = "drops what is not from and for an instance, unless its source/destination check is off",
   openstack = "drops what is not from and for a port, unless its port security allows it",
 }
-local AZURE_ROUTER = "12:34:56:78:9a:bc" -- what Azure answers to every ARP request
 
 -- fabric(world, family) tells, as text, why the network between the nodes will not carry a packet to the next hop
--- that a node chooses. nil: nothing speaks against it.
-function routes.fabric(world, family)
+-- that a node chooses, or that this is not known (unless it is to be presumed to); nil when it will. That is
+-- world.fabric, or what can be said of a world without.
+function routes.fabric(world, family, presumed)
   local provider = (world.node.provider_id or ""):match "^(%w+):"
   if strict[provider] then
     return ("the network of %s %s"):format(provider, strict[provider])
   end
-  local gateway, reaches = (world.gateway or {})[family] or {}, world.reach or {}
-  local seen, many, all_alike = nil, 0, true
-  for _, peer in ipairs(world.peers) do
-    local reach = reaches[peer.name]
-    reach = reach and reach[family]
-    local mac = reach and not reach.gateway and reach.lladdr
-    if mac then
-      if mac == AZURE_ROUTER then
-        return ("%s answers with Azure's MAC address %s"):format(peer.name, mac)
-      elseif mac == gateway.lladdr and reach.address ~= gateway.address then
-        return ("%s answers with the gateway's MAC address %s"):format(peer.name, mac)
-      end
-      all_alike = all_alike and (seen or mac) == mac
-      seen, many = mac, many + 1
-    end
+  local verdict
+  if world.fabric then
+    verdict = world.fabric[family]
+  else
+    verdict = require("mncni.fabric").judge(world, family)
   end
-  return many > 1 and all_alike and ("all nodes answer with one MAC address, %s"):format(seen) or nil
+  return verdict and not verdict.forwards and not (presumed and verdict.unknown) and verdict.why or nil
 end
 
 -- notes(fabric) is what people are told of the network, by family: a list of lines.
@@ -202,6 +192,22 @@ function routes.cluster(world, cidrs, warnings)
     end
   end
   return list
+end
+
+-- forwarding(world, family, sysctls) adds to sysctls what makes this node a router. A kernel that forwards IPv6 drops the
+-- default routes that router advertisements gave it, and hears no more of them, unless accept_ra is 2 on their links
+-- before (Documentation/networking/ip-sysctl.rst).
+function routes.forwarding(world, family, sysctls)
+  if family == "inet" then
+    sysctls["net.ipv4.ip_forward"] = "1"
+    return
+  end
+  local keys = {}
+  for i, dev in ipairs(world.advertised or {}) do
+    keys[i] = ("net/ipv6/conf/%s/accept_ra"):format(dev)
+    sysctls[keys[i]] = "2"
+  end
+  sysctls["net.ipv6.conf.all.forwarding"] = #keys > 0 and { value = "1", after = keys } or "1"
 end
 
 -- tunnels(world, device) returns the tunnels that this node takes part in, the better first: { family, dev, address,

@@ -2,6 +2,7 @@
 -- nftables objects of the node that attachments share, as data:
 --   { family, table, comment, chains = { { name, type, hook, prio, policy } },
 --     sets = { { name, type, ..., elem = list, owned = boolean } }, rules = { { chain, expr } } }
+-- Chains and sets may say `shared`, which is for mncni.keeper_nft.
 -- The comment marks our rules and ends with their revision, which goes up whenever they change: a node that has those
 -- of an earlier revision gets them anew; those of a later one, which somebody newer keeps, are left.
 -- What a set holds is looked at by replace alone: elem are the addresses and ranges that it has to hold, and owned says
@@ -13,13 +14,16 @@ local steps = require "mncni.steps"
 
 local ruleset = { hex = steps.hex }
 
+-- What a declaration says of its objects that is no key of theirs.
+local apart = { elem = true, owned = true, shared = true }
+
 -- One transaction that makes all of it, and may be repeated by anybody at any time.
 local function frame(want)
   local batch = { { "replace", "table", { family = want.family, name = want.table } } }
   local function put(verb, object, args, more)
     local item = { family = want.family, table = want.table, comment = more }
     for key, value in pairs(args) do
-      item[key] = value
+      item[key] = not apart[key] and value or nil
     end
     batch[#batch + 1] = { verb, object, item }
   end
@@ -28,11 +32,7 @@ local function frame(want)
     put("flush", "rule", { chain = chain.name })
   end
   for _, set in ipairs(want.sets) do
-    local plain = {}
-    for key, value in pairs(set) do
-      plain[key] = key ~= "elem" and key ~= "owned" and value or nil
-    end
-    put("replace", "set", plain)
+    put("replace", "set", set)
   end
   for _, rule in ipairs(want.rules) do
     put("add", "rule", rule, want.comment)

@@ -35,6 +35,9 @@ function node:address(family) end
 ---@field underlay table<mncni.Family, { dev: string, address: string, mtu: integer, lladdr?: string }>
 ---the links with this node's own addresses
 ---@field gateway table<mncni.Family, { address: string, lladdr?: string }> the default gateway
+---@field fabric? table<mncni.Family, { forwards: boolean, sure: boolean, unknown?: boolean, why?: string }> whether the
+---network between the nodes carries a packet to the next hop that a node chooses; nil where no peer is on the link
+---@field advertised? string[] links on which the kernel follows router advertisements, sorted
 ---@field ready { ok: boolean, reasons: string[] } whether all but files and node stands in the kernel
 ---@field policies? table<string, string> the user's policies, name -> text
 ---@field desired? mncni.Desired what the policies listed before want
@@ -101,11 +104,12 @@ function ranges:result() end
 ---@field fdb? table[]
 ---@field rules? table[]
 ---@field nft? mncni.Ruleset[]
----@field sysctls? table<string, string>
+---@field sysctls? table<string, string|{ value: string, after: string[] }> after: of these keys, to be set before
 ---@field files? mncni.File[] written in this order
 ---@field node? { conditions?: table[], annotations?: table<string, string> }
 ---@field warnings? string[] what an operator should know; told when it changes
 ---@field notes? string[] the same, where nothing is wrong
+---@field unready? string[] what pods need and the policy could not provide: keeps the node from being ready
 
 ---@class mncni.File One of content, source, tree and link; or, for a directory of policies, mark and only.
 ---@field path string
@@ -119,10 +123,11 @@ function ranges:result() end
 
 ---@class mncni.Ruleset Objects of one nftables table.
 ---@field family string
----@field table string
+---@field table string mncni, or one whose name begins with mncni-
 ---@field comment string of every rule; ends with a revision
----@field chains { name: string, type?: string, hook?: string, prio?: integer, policy?: string, comment?: string }[]
----@field sets { name: string, type: string, flags?: string[], elem?: string[], owned?: boolean }[]
+---@field chains { name: string, type?: string, hook?: string, prio?: integer, policy?: string, comment?: string, shared?: boolean }[]
+---shared: the plugin makes it, too, so that it stays when this is no longer wanted
+---@field sets { name: string, type: string, flags?: string[], elem?: string[], owned?: boolean, shared?: boolean }[]
 ---elem: what it has to hold; owned: and nothing else
 ---@field rules { chain: string, expr: table[] }[]
 
@@ -197,11 +202,12 @@ function ways.mac(address) end
 ---@return string
 function ways.link_local(mac) end
 
----Why the network will not carry a packet to the next hop that a node chose; nil when nothing speaks against it.
+---Why the network will not carry a packet to the next hop that a node chose, or that this is not known; nil when it will.
 ---@param world mncni.AgentWorld
 ---@param family mncni.Family
+---@param presumed? boolean that it will, where it is not known
 ---@return string?
-function ways.fabric(world, family) end
+function ways.fabric(world, family, presumed) end
 
 ---The same for people, one line for each family.
 ---@param fabric table<mncni.Family, string>
@@ -223,6 +229,12 @@ function ways.pod_cidrs(world, warnings) end
 ---@param warnings mncni.Warnings
 ---@return mncni.Cidr[]
 function ways.cluster(world, cidrs, warnings) end
+
+---Adds what makes this node a router of a family, without losing the default routes of router advertisements.
+---@param world mncni.AgentWorld
+---@param family mncni.Family
+---@param sysctls table<string, string|{ value: string, after: string[] }>
+function ways.forwarding(world, family, sysctls) end
 
 ---@param world mncni.AgentWorld
 ---@param device string

@@ -32,6 +32,7 @@ local client = {}
 ---@field changed fun(object: table) new, or other than it was
 ---@field deleted fun(object: table) its last state, as it came
 ---@field failed? fun(message: string, retry_ms: integer?) for the log
+---@field well? fun() what failed has told of is over
 ---@field convert? fun(object: table): any what synced and changed get in its place; nil leaves it out
 
 ---@class mncni.KubeWatchArguments

@@ -121,6 +121,10 @@ describe("the agent", function()
       { "with an option of a policy that does not run", with { set = { "masquerade.x=1" } }, { "masquerade" } },
       { "with a file of nodes that is not there", with { nodes = "file:/run/tmp/none.json" },
         { "/run/tmp/none%.json" } },
+      { "with a directory for a file of nodes", with { nodes = "file:/run/tmp" }, { "/run/tmp: EISDIR.*name a file" } },
+      { "with a pipe for a file of nodes", with { nodes = "file:/run/tmp/fifo" },
+        { "/run/tmp/fifo: .*name a regular file" },
+        function() node.space:must "[ -p /run/tmp/fifo ] || mkfifo /run/tmp/fifo" end },
       { "with a file of nodes that is no JSON", ROUTES, { "nodes%.json", "line 2" },
         function() cluster:write_nodes("{ \"kind\": \"List\",\n  items: [] }", { "n1" }) end },
       { "with a file of nodes that is no list", ROUTES, { "nodes%.json", "items" },
@@ -184,6 +188,42 @@ describe("the agent", function()
     assert.is_true(agent:alive())
     cluster:write_nodes()
     node:wait_routes(want())
+  end)
+
+  it("follows its file of nodes into a directory that takes the place of the one before", function()
+    local node_list = require "spec.support.node_list"
+    local both, all = { node.record, cluster.n2.record }, cluster:records()
+    undo()
+    node.space:must("mkdir %s", node.scratch .. "/lists")
+    local path = node:write("lists/nodes.json", node_list.text(all))
+    local agent = node:start_agent(with { nodes = "file:" .. path })
+    node:wait_routes(want())
+    -- Twice: another that is made later, and one that is there at once.
+    node.space:must("cd %s && mv lists lists.old", node.scratch)
+    agent:wait_stderr "nodes list: .*lists/nodes%.json: ENOENT"
+    node.space:must("mkdir %s", node.scratch .. "/lists")
+    node:write("lists/nodes.json", node_list.text(both))
+    node:wait_routes(node:expected(cluster:by_segment "vxlan", both))
+    node.space:must("cd %s && mv lists lists.new && mv lists.old lists", node.scratch)
+    node:wait_routes(want())
+    node:write("lists.new/nodes.json", "no list any more")
+    node:write("lists/nodes.json", node_list.text(both))
+    node:wait_routes(node:expected(cluster:by_segment "vxlan", both))
+    node.space:must("cd %s && rm -r lists && mkdir lists", node.scratch)
+    node:write("lists/nodes.json", node_list.text(all))
+    node:wait_routes(want())
+    assert.is_nil(agent:stderr():find("expected", 1, true), agent:stderr())
+  end)
+
+  it("has figures of nodes that come from a file", function()
+    undo()
+    local agent = node:start_agent(with { args = { "--metrics", "127.0.0.1:9178" } })
+    node:wait_routes(want())
+    local text = node.space:must "curl -s --noproxy '*' -w '%{http_code}' http://127.0.0.1:9178/metrics"
+    assert.truthy(text:find("\nmncni_nodes 3\n", 1, true), text)
+    assert.truthy(text:find "\n200$", text)
+    assert.falsy(text:find("mncni_watch", 1, true), text)
+    assert.is_true(agent:alive())
   end)
 
   describe("reads anew", function()

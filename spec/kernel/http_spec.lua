@@ -198,6 +198,68 @@ describe("mncni.http", function()
       fails(request, "RESOLVE", "name.invalid", "is the name right")
     end)
 
+    describe("no name server answers, which", function()
+      local pipe
+
+      before_each(function()
+        pipe = io.popen("exec timeout 20 python3 -c " .. spaces.quote("import socket,time\n"
+          .. "s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.bind(('127.0.0.1',53));print(flush=True)\n"
+          .. "import os;print(os.getpid(),flush=True);time.sleep(20)"))
+        pipe:read "l"
+        spaces.must("printf %s >/run/tmp/resolv.conf; mount --bind /run/tmp/resolv.conf /etc/resolv.conf",
+          "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n")
+      end)
+
+      -- What was left behind ends by itself.
+      after_each(function()
+        local threads
+        local deadline = web.now() + 15000
+        repeat
+          spaces.must "sleep 0.1"
+          threads = tonumber((spaces.must "ls /proc/$PPID/task | wc -l"))
+        until threads == 1 or web.now() > deadline
+        spaces.must("umount /etc/resolv.conf; rm /run/tmp/resolv.conf; kill %s", pipe:read "l")
+        pipe:close()
+        assert.equal(1, threads)
+      end)
+
+      local ASKED = { url = "http://name.invalid/", connect_timeout = 300 }
+
+      it("holds up no poll, beyond the time given", function()
+        local request, longest = multi:request(ASKED), 0
+        repeat
+          local began = web.now()
+          multi:poll({}, 100)
+          longest = math.max(longest, web.now() - began)
+        until request.done
+        fails(request, "TIMEOUT", "name.invalid")
+        assert.is_true(longest < 1000 and web.now() - request.started < 1500, longest)
+      end)
+
+      it("holds up no close, of the request or of all", function()
+        for _, what in ipairs { "request", "multi" } do
+          local request = multi:request(ASKED)
+          multi:poll({}, 50)
+          assert.is_false(request.done)
+          local began = web.now();
+          ({ request = request, multi = multi })[what]:close()
+          assert.is_true(web.now() - began < 1000, what)
+        end
+      end)
+
+      it("holds up no program that ends", function()
+        local script = [[
+          local multi = require "mncni.http".multi()
+          local request = multi:request { url = "http://name.invalid/" }
+          multi:poll({}, 50)
+          multi:close()]]
+        local began = web.now()
+        local output, status = spaces.sh(os.getenv "RING_LUA" .. " -e %s", script)
+        assert.same({ "", 0 }, { output, status })
+        assert.is_true(web.now() - began < 1500)
+      end)
+    end)
+
     it("the server does not take the connection", function()
       -- A full backlog drops the SYN, as a dead machine does.
       local script = "import socket,time\ns=socket.create_server(('127.0.0.1',0),backlog=0)\n"
@@ -309,6 +371,21 @@ describe("mncni.http", function()
       assert.is_nil(request.error)
       assert.equal(40000, count)
       assert.is_true(request.bytes > 40000000)
+    end)
+
+    it("tells at once of what it held back, when there is room again", function()
+      local request = multi:request { url = server:url "/late", pick = core.picker { max = 2 << 20 } }
+      wait(multi, function() return request.bytes > 1 << 20 end)
+      for _ = 1, 10 do multi:poll({}, 50) end
+      assert.equal(1, #request:take())
+      local started = web.now()
+      multi:poll({}, 5000)
+      assert.is_true(web.now() - started < 500)
+      assert.same({ '{"n":"late"}' }, (request:take()))
+      -- And only once.
+      started = web.now()
+      multi:poll({}, 200)
+      assert.is_true(web.now() - started >= 180)
     end)
 
     it("lends the picker to one request at a time", function()

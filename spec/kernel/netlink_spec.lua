@@ -774,6 +774,16 @@ describe("a monitor", function()
     end
   end
 
+  it("waits no longer than it was told when the clock goes on between two looks at it", function()
+    -- Each wait is over at once, and each thousandth or so sees the clock go on by a millisecond meanwhile.
+    local script = [[
+      local core = require "mncni.core"
+      local monitor <close> = core.monitor { groups = { "rule" } }
+      for _ = 1, 500000 do monitor:next(0) end]]
+    local _, status = spaces.sh("timeout 60 " .. os.getenv "RING_LUA" .. " -e %s", script)
+    assert.equal(0, status)
+  end)
+
   it("tells of each kind of change, by whom, and nothing that was not asked for", function()
     local monitor <close> = core.monitor { groups = { "link", "addr", "route", "rule", "neigh" }, netns = space.ns }
     assert.is_nil(monitor:next(0))

@@ -16,6 +16,10 @@ end
 local made = spaces.must "mktemp -d"
 spaces.must("chmod 755 %s && make --no-print-directory portable DIR=%s/cni", made, made)
 
+-- Another version, with libraries of its own.
+spaces.must([[cd %s && cp -a cni other && cd other && mv mncni-lib-* mncni-lib-000000000000 &&
+  sed -i 's/mncni-lib-[0-9a-f]\{12\}/mncni-lib-000000000000/g' mncni]], made)
+
 local function write(path, text)
   local file <close> = assert(io.open(path, "w"))
   file:write(text)
@@ -25,9 +29,8 @@ describe("the portable directory", function()
   local before, root, pod
 
   -- As an agent does it (cniconfig's `install`).
-  local function install(bin)
-    local file = { tree = made .. "/cni" }
-    local items = polls.files.look(nil, bin, file)
+  local function install(bin, version)
+    local items = polls.files.look(nil, bin, { tree = made .. "/" .. (version or "cni") })
     if items then
       polls.files.send(nil, items)
     end
@@ -113,8 +116,7 @@ describe("the portable directory", function()
     local pid = spaces.must(("%s <%s/conf >%s/out 2>&1 & echo $!"):format(table.concat(words_of_add, " "), root, root))
     local stands = clock.wait(function() return select(2, pod:sh "ip link show eth0") == 0 end)
     assert(stands, not stands and spaces.must("cat %s/out", root) or nil)
-    spaces.must("printf x >>%s/cni/mncni", made) -- another version
-    assert.equal(1, install(root .. "/opt/cni/bin"))
+    assert.is_true(install(root .. "/opt/cni/bin", "other") > 1)
     spaces.must("kill -TERM %s", pid)
     local document = clock.wait(function()
       local file <close> = assert(io.open(root .. "/out"))
@@ -125,6 +127,27 @@ describe("the portable directory", function()
     assert.truthy(document.msg:find("what it had done was undone", 1, true), document.msg)
     assert.are_not.equal(0, (select(2, pod:sh "ip link show eth0")))
     clock.wait(function() return select(2, spaces.sh("kill -0 %s", pid)) ~= 0 end)
+  end)
+
+  it("serves every call while one version replaces another", function()
+    local words_of_version = words("naivebridge", "VERSION")
+    for i, word in ipairs(words_of_version) do
+      words_of_version[i] = spaces.quote(word)
+    end
+    local runtime = ([[(cd %s; n=0; until [ -e stop ] || [ $n = 5000 ]; do
+      n=$((n + 1)); %s >out || echo $n >>failed; echo $n >calls; done; touch ended) >/dev/null 2>&1 &]])
+    spaces.must(runtime:format(spaces.quote(root), table.concat(words_of_version, " ")))
+    for i = 1, 40 do
+      assert.is_true(install(root .. "/opt/cni/bin", i % 2 == 0 and "cni" or "other") >= 1)
+    end
+    write(root .. "/stop", "")
+    local function calls()
+      local file <close> = io.open(root .. "/calls")
+      return file and file:read "n" or 0
+    end
+    assert.is_true(calls() > 5)
+    assert.equal("", (spaces.sh("cat %s/failed 2>/dev/null", root)))
+    assert.is_true((clock.wait(function() return select(2, spaces.sh("test -e %s/ended", root)) == 0 end)))
   end)
 
   it("is a command line, too", function()

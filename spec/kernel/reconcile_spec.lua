@@ -370,6 +370,56 @@ describe("reconciling a node", function()
     assert.is_nil(space:must("nft list table inet mncni"):find "mine")
   end)
 
+  -- What a changed configuration, a reload or a new release is: a state that knows nothing of what was wanted before.
+  local function anew()
+    reconciler = reconcile.new { host = host }
+    reconciler:resync()
+  end
+
+  it("removes the nftables objects of a policy that an earlier agent ran, and no others", function()
+    local masquerading = mncni.masquerade.desired { sources = { "10.244.1.0/24" }, except = { "10.0.0.0/8" } }
+    want { nft = { masquerading, {
+      family = "ip", table = "mncni-spec", comment = "spec 1",
+      chains = {
+        { name = "mine", type = "filter", hook = "forward", prio = 0, policy = "drop" }, { name = "other" },
+      },
+      sets = { { name = "kept", type = "ipv4_addr", elem = { "192.0.2.1" } } },
+      rules = {
+        { chain = "mine", expr = { { kind = "immediate", dreg = 0, data = { verdict = "jump", chain = "other" } } } },
+      },
+    } } }
+    assert.equal(2, apply())
+    space:must "nft add chain ip mncni-spec theirs && nft add table ip filter && nft 'add chain ip filter FORWARD'"
+    space:must [[nft 'add chain ip filter odd { comment "mncni-agent: odd"; }']]
+    anew()
+    want { nft = { masquerading } }
+    assert.equal(1, apply())
+    assert.same({}, problems())
+    local text = space:must "nft list ruleset"
+    for name, there in pairs { mine = false, other = false, kept = false, theirs = true, odd = true, agent = true } do
+      assert.equal(there, text:find("%f[%w]" .. name .. " {") ~= nil, name .. "\n" .. text)
+    end
+    anew()
+    want {}
+    assert.equal(1, apply())
+    text = space:must "nft list ruleset"
+    assert.is_nil(text:find("chain agent", 1, true))
+    assert.matches("masquerade", text)
+    assert.equal(0, apply())
+  end)
+
+  it("leaves an nftables chain that stands in the way and is not ours", function()
+    space:must "nft add table inet mncni && nft add chain inet mncni theirs && nft add rule inet mncni theirs accept"
+    want { nft = { {
+      family = "inet", table = "mncni", comment = "spec 1", chains = { { name = "theirs" } }, sets = {}, rules = {},
+    } } }
+    assert.equal(0, apply())
+    assert.matches("stands in the way and is not ours", problems()[1])
+    want {}
+    apply()
+    assert.matches("accept", space:must "nft list chain inet mncni theirs")
+  end)
+
   it("gives the table of masquerading back to the plugin", function()
     want { nft = { mncni.masquerade.desired { sources = { "10.244.1.0/24" }, except = { "10.0.0.0/8" } } } }
     assert.equal(1, apply())

@@ -90,8 +90,17 @@ describe("the agent on a Kubernetes cluster", function()
     return seconds() - since
   end
 
-  local function all_routes(limit, since, count)
-    return wait(limit, function() return count_routes() == (count or COUNT - 1) end, since)
+  local function all_routes(limit, since)
+    local count
+    local ok, result = pcall(wait, limit, function()
+      count = count_routes()
+      return count == COUNT - 1
+    end, since)
+    if not ok then
+      local life = agent:alive() and "runs" or "has ended"
+      error(("%d of %d routes, agent %s: %s"):format(count, COUNT - 1, life, result), 2)
+    end
+    return result
   end
 
   local function kubeconfig(user)
@@ -256,6 +265,10 @@ describe("the agent on a Kubernetes cluster", function()
 
   it("takes policies from a ConfigMap, refuses a broken one with an Event, and keeps the last good one", function()
     local path = "/api/v1/namespaces/default/configmaps"
+    kube:grant("blind", {
+      { verbs = { "get", "list", "watch", "patch" }, resources = { "nodes", "nodes/status" } },
+      { verbs = { "create", "patch" }, resources = { "events" } },
+    })
     local function route(dst)
       return ('return { desired = function() return { routes = { { dst = %q, dev = "up0" } } } end }'):format(dst)
     end
@@ -268,11 +281,6 @@ describe("the agent on a Kubernetes cluster", function()
       local file <close> = assert(io.open(config, "w"))
       file:write(([[return { configmap = "default/mncni-policies", policies = { "routes", "extra" },
         kubernetes = { kubeconfig = %q } }]]):format(kubeconfig()))
-    end
-    spaces.must("mkdir -p %s/policies", scratch)
-    do
-      local file <close> = assert(io.open(scratch .. "/policies/extra.lua", "w"))
-      file:write "return { desired = function() return {} end }"
     end
     start("--config", config, "--policy", "extra")
     local function has(dst) return spaces.must("ip route show " .. dst) ~= "" end
@@ -295,8 +303,19 @@ describe("the agent on a Kubernetes cluster", function()
         if event.reason == "ReloadRefused" and event.involvedObject.name == OWN then return true end
       end
     end)
+    -- Another agent knows nothing of the ConfigMap until it has read it: what it wants stays until then.
+    put(route "10.99.3.0/24")
+    wait(10, function() return has "10.99.3.0/24" end)
+    agent:stop "KILL"
+    start("--kubeconfig", kubeconfig { user = "blind", groups = {} }, "--config", config, "--policy", "extra")
+    wait(10, function() return log():find("mncni%-policies.*forbidden") or log():find("forbidden.*configmaps") end)
+    core.exec { argv = { "sleep", "2" } }
+    assert.is_true(has "10.99.3.0/24")
+    put(route "10.99.4.0/24")
+    kube:grant("blind", { { verbs = { "get", "list", "watch" }, resources = { "configmaps" } } })
+    wait(60, function() return has "10.99.4.0/24" and not has "10.99.3.0/24" end)
     put 'return { desired = function() return {} end }'
-    wait(10, function() return not has "10.99.2.0/24" end)
+    wait(10, function() return not has "10.99.4.0/24" end)
     kube:must("DELETE", path .. "/mncni-policies")
   end)
 

@@ -419,6 +419,26 @@ describe("the controller nodeipam on a Kubernetes cluster", function()
     kube:must("DELETE", path .. "/mncni-policies")
   end)
 
+  it("needs no rights on its machine, and few in the cluster", function()
+    kube:token("default/ipam", 600)
+    kube:grant("system:serviceaccount:default:ipam", {
+      { verbs = { "get", "list", "watch", "patch" }, resources = { "nodes" } },
+      { verbs = { "create", "patch" }, resources = { "events" } },
+      { verbs = { "get", "create", "update" }, resources = { "leases" }, apiGroups = { "coordination.k8s.io" } },
+    })
+    local open = spaces.must "mktemp -d"
+    spaces.must("cp %s %s/kubeconfig && cp %s %s/agent && chmod -R a+rX %s",
+      kube:kubeconfig { token = kube:token("default/ipam", 600), embed = true }, open, AGENT, open, open)
+    create "a"
+    local said_all = spaces.must("setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all "
+      .. "--inh-caps -all --no-new-privs env -i %s/agent --controller --policy nodeipam --once --kubeconfig %s/kubeconfig "
+      .. "--set nodeipam.cluster_cidrs=10.244.0.0/16 2>&1", open, open)
+    spaces.must("rm -r %s", open)
+    assert.same({ "10.244.0.0/24" }, ranges "a")
+    assert.not_matches("refused", said_all)
+    assert.not_matches("orbidden", said_all)
+  end)
+
   it("prints what it would do, and does it once", function()
     create "a"
     create("b", { cidrs = { "10.244.0.0/24" } })

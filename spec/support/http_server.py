@@ -91,6 +91,11 @@ def answer(conn, number, method, target, headers, body):
     elif path == "/stuck":
         conn.sendall(head("200 OK", "Transfer-Encoding: chunked") + chunk(b"12"))
         time.sleep(1000)
+    elif path == "/late":  # a document of 1 MiB, a little later a small one, and no more
+        conn.sendall(head("200 OK", "Transfer-Encoding: chunked") + chunk(b'{"n":"%s"}' % (b"x" * (1 << 20))))
+        time.sleep(0.2)
+        conn.sendall(chunk(b'{"n":"late"}'))
+        time.sleep(1000)
     elif path == "/huge":
         endless(conn, head("200 OK", "Transfer-Encoding: chunked"), chunk(b"x" * 65536))
     elif path == "/headers":

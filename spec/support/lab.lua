@@ -25,6 +25,7 @@ local lab = {}
 lab.__index = lab
 
 local open = {}
+local gone = {} -- ids of labs that are down
 local count = 0
 
 local function read(path)
@@ -89,6 +90,8 @@ end
 
 -- Ends the lab and removes everything of it.
 function lab:down()
+  local known, id = pcall(read, self:path "id")
+  if known then gone[#gone + 1] = id:match "%S+" end
   must(self, 120, "deploy/lab/down")
   open[self] = nil
 end
@@ -214,19 +217,18 @@ end
 
 -- ------------------------------------------------------------------------------------------------ what may be left
 
--- What a lab could leave on the machine, as lines: processes, cgroups, mounts, links, namespaces and files.
+-- What a lab could leave on the machine, as lines: processes, namespaces, mounts, links, files and system settings.
 function labs.footprint()
   local text = spaces.must [[
     for process in /proc/[0-9]*; do
-      [ "$(cut -d ' ' -f 4 $process/stat 2>/dev/null)" != $$ ] || continue # ours, at this moment
+      [ $process != /proc/$PPID ] && [ "$(cut -d ' ' -f 4 $process/stat 2>/dev/null)" != $$ ] || continue # ours
       readlink $process/ns/net $process/ns/mnt $process/ns/pid | sed 's/^/namespace /'
       echo "process $(tr '\0' ' ' <$process/cmdline | cut -c 1-120)"
     done 2>/dev/null | grep -v -e '^process *$' -e '^process sh -c ' | sort -u
     cut -d ' ' -f 5 /proc/self/mountinfo | sort | sed 's/^/mount /'
     ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/link \1/'
-    find /sys/fs/cgroup -type d -name 'mncni-lab*' | sed 's/^/cgroup /'
-    find /run /etc/cni /opt/cni /var/lib/cni /var/lib/kubelet /var/lib/containerd /var/log/pods /usr/libexec/kubernetes \
-      "${HOME:-/root}/.kube" 2>/dev/null | sort | sed 's/^/file /'
+    find /run /etc/cni /opt/cni /var/lib/cni /var/lib/kubelet /var/lib/containerd /var/log/pods \
+      /usr/libexec/kubernetes "${HOME:-/root}/.kube" 2>/dev/null | sort | sed 's/^/file /'
     sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops 2>/dev/null
   ]]
   local lines = {}
@@ -234,13 +236,18 @@ function labs.footprint()
   return lines
 end
 
--- The lines of a footprint of now that are not in an earlier one, and those that are gone, as text.
+-- The lines of a footprint of now that are not in an earlier one, those that are gone, and cgroups of labs that are down
+-- (other rings may have labs now), as text.
 function labs.changes(before)
   local counts, changes = {}, {}
   for _, line in ipairs(before) do counts[line] = (counts[line] or 0) - 1 end
   for _, line in ipairs(labs.footprint()) do counts[line] = (counts[line] or 0) + 1 end
   for line, difference in pairs(counts) do
     if difference ~= 0 then changes[#changes + 1] = (difference > 0 and "new: " or "gone: ") .. line end
+  end
+  for _, id in ipairs(gone) do
+    local found = spaces.must("find /sys/fs/cgroup -name %s", id)
+    if found ~= "" then changes[#changes + 1] = "cgroup: " .. found end
   end
   table.sort(changes)
   return table.concat(changes, "\n")

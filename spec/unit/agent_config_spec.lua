@@ -47,6 +47,31 @@ describe("the command line of mncni-agent", function()
     end)
   end
 
+  it("makes a controller, which has no node, and a Lease named after its first policy", function()
+    local conf = config.read { "--controller", "--policy", "nodeipam" }
+    assert.is_nil(conf.node)
+    assert.is_true(conf.controller)
+    assert.same({
+      namespace = "kube-system", name = "mncni-nodeipam", lease_duration = 15000, renew_deadline = 10000,
+      retry_period = 2000,
+    }, conf.leader)
+    conf = config.read { "--controller", "--policy", "nodeipam", "--lease", "net/x" }
+    assert.same({ "net", "x" }, { conf.leader.namespace, conf.leader.name })
+  end)
+
+  for _, case in ipairs {
+    { "a controller of a node", { "--controller", "--node", "n1" },
+      "a controller belongs to no node; leave out --node" },
+    { "a Lease without a controller", { "--node", "n1", "--lease", "a/b" }, "--lease is for --controller" },
+    { "a Lease without a namespace", { "--controller", "--lease", "x" }, 'expected NAMESPACE/NAME, got "x"' },
+    { "a controller that would write to a file", { "--controller", "--nodes", "file:/n.json" },
+      "nodes from a file are for --dry-run alone" },
+  } do
+    it("refuses " .. case[1], function()
+      assert.matches(case[3], refusal("--policy", "nodeipam", table.unpack(case[2])), 1, true)
+    end)
+  end
+
   it("wants to know which node this is", function()
     assert.matches("give --node NAME, or set NODE_NAME", refusal("--policy", "routes"), 1, true)
   end)
@@ -86,6 +111,9 @@ describe("the configuration file of mncni-agent", function()
   for _, case in ipairs {
     { "a syntax error, with its line", "return {\n  node = \n}", "line 3: unexpected symbol near '}'" },
     { "an unknown key", "return { nodse = 'kubernetes' }", 'option "nodse"' },
+    { "a leader that would be replaced before it stops",
+      "return { controller = true, policies = { 'nodeipam' }, leader = { lease_duration = 10 } }",
+      "lease_duration (10 s) has to be more than renew_deadline (10 s)" },
     { "a wrong type", "return { resync = 'often' }", "expected an integer from 5 to 86400" },
     { "code that reaches out", "os.exit(1)", "attempt to index a nil value (global 'os')" },
     { "no table", "return 5", 'it returns a number and not a table; does it begin with "return {"?' },

@@ -121,6 +121,37 @@ current-context: x
         ("GET /x: HTTP 401: Unauthorized; are the credentials in %s/token still good?"):format(directory), 1, true))
     end)
 
+    it("does so for every request that went with the old one", function()
+      ask { path = "/x" }
+      ask { path = "/y" }
+      runner.write(directory .. "/token", "two")
+      for i = 1, 2 do
+        api.requests[i].status, api.requests[i].text, api.requests[i].done = 401, "{}", true
+        api:step()
+      end
+      assert.equal(4, #api.requests)
+      for i = 3, 4 do
+        assert.equal("Bearer two", api.requests[i].args.headers.Authorization)
+      end
+    end)
+
+    it("does not wait any longer with a watch either, when something else has used the new token before", function()
+      api:watch()
+      api:step()
+      for _ = 1, 6 do
+        api:refuse(401, "Unauthorized")
+        api:pass(tonumber(api:said():match "failed (%d+)"))
+      end
+      api:refuse(401, "Unauthorized")
+      api:pass(5000)
+      runner.write(directory .. "/token", "two")
+      ask { path = "/x" }
+      local count = #api.requests
+      api:pass(1000)
+      assert.equal(count + 1, #api.requests)
+      assert.same({ "/api/v1/nodes", "Bearer two" }, { api.last.path, api.last.args.headers.Authorization })
+    end)
+
     it("does not wait any longer with a watch when the token is a new one", function()
       api:watch()
       api:step()
@@ -253,6 +284,21 @@ current-context: x
       assert.equal("error: an Event was given up: POST /api/v1/namespaces/default/events: refused", api:said())
     end)
 
+    it("with the count of one that came through although its answer was lost", function()
+      event "x"
+      api:finish { name = "CLOSED", message = "reset" }
+      event "x"
+      api:pass(30000)
+      local _, _, first = written(409)
+      api:pass(10000)
+      local method, path, body = written(200)
+      assert.same({ "PATCH", "/api/v1/namespaces/default/events/" .. first.metadata.name, 2 },
+        { method, path, body.count })
+      api:pass(100000)
+      assert.equal(3, #api.requests)
+      assert.equal("", api:said())
+    end)
+
     it("and reports one that is refused", function()
       event "x"
       written(403)
@@ -268,6 +314,26 @@ current-context: x
       assert.is_true(#body.message <= 1024 and #body.message > 1020)
       assert.is_truthy(utf8.len(body.message))
       assert.is_truthy(body.message:find "%.%.%.$")
+    end)
+
+    it("in UTF-8, whatever the kernel and names were made of", function()
+      event "link eth\xff: cut in the middle of \xc3"
+      local _, _, body = written()
+      assert.equal("link eth\u{FFFD}: cut in the middle of \u{FFFD}", body.message)
+      assert.equal("", api:said())
+    end)
+
+    it("without raising: what cannot be told is reported", function()
+      event(nil)
+      assert.is_truthy(api:said():find "^error: ")
+      api.client.multi.request = function() error("no memory", 0) end
+      event "x"
+      assert.equal("error: an Event could not be sent: no memory", api:said())
+      api.client.multi.request = nil
+      event "x"
+      api:pass(10000)
+      local _, _, body = written()
+      assert.same({ "x", 2 }, { body.message, body.count })
     end)
   end)
 end)

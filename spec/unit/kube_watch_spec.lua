@@ -87,6 +87,69 @@ describe("a watch", function()
     assert.equal("synced A C; changed D; deleted a; deleted b", api:said())
   end)
 
+  describe("that has failed says once that it is well", function()
+    local function well() api:say "well" end
+
+    it("when a stream goes on for a second, or brings something", function()
+      synced { handler = { well = well } }
+      assert.equal("", api:said())
+      for _, bring in ipairs { function() api:event("ADDED", "c", "101") end, function() api:pass(1000) end } do
+        api:finish { name = "CONNECT", message = "reset" }
+        api:pass(tonumber(api:said():match "^failed (%d+): reset$"))
+        api.last.status = 200
+        api:step()
+        assert.equal("", api:said())
+        bring()
+        assert.is_truthy((api:said() .. ";"):find "well;$")
+        api:pass(5000)
+        assert.equal("", api:said())
+      end
+    end)
+
+    it("when a list was taken", function()
+      watch = api:watch { handler = { well = well } }
+      api:step()
+      api:refuse(500, "etcd is down")
+      api:said()
+      api:pass(30000)
+      api:list("100", { "a" })
+      assert.equal("synced a; well", api:said())
+      api:pass(2000)
+      assert.equal("", api:said())
+    end)
+
+    it("but not while it is refused, ends at once, or is not believed", function()
+      watch = api:watch { handler = { well = well, synced = function(list) return #list > 1, "too short" end } }
+      api:step()
+      api:list("100", { "a", "b" })
+      for _ = 1, 3 do
+        api:refuse(403, "Forbidden")
+        api:pass(4000)
+        api:finish()
+        api:pass(4000)
+      end
+      api:refuse(410, "Expired")
+      api:list("200", { "a" })
+      assert.is_nil(api:said():find "well")
+      api:pass(30000)
+      api:list("201", { "a", "b" })
+      assert.equal("well", api:said())
+    end)
+
+    it("but not because it goes on after an event that was not taken", function()
+      synced { handler = { well = well, changed = function() error("broken", 0) end } }
+      api:event("ADDED", "c", "101")
+      assert.is_truthy(api:said():find "broken")
+      api:pass(20000)
+      assert.equal("", api:said())
+      api:finish()
+      api:pass(5000)
+      api.last.status = 200
+      api:pass(1000)
+      assert.equal("well", api:said())
+    end)
+  end)
+
   it("follows without a list from a version that it is given", function()
     watch = api:watch { resource_version = "77" }
     assert.is_true(watch.synced)

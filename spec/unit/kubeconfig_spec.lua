@@ -94,7 +94,6 @@ describe("a kubeconfig", function()
     assert.equal(pem "CERTIFICATE", found.ca.text)
     assert.equal(pem "CERTIFICATE", found.cert.text)
     assert.equal(pem "PRIVATE KEY", found.key.text)
-    assert.equal("kube-system", found.namespace)
     assert.is_false(found.insecure)
     assert.is_nil(found.token)
   end)
@@ -151,8 +150,8 @@ describe("a kubeconfig", function()
       'cluster "prod".certificate-authority-data: expected PEM in base64' },
     { "a certificate without a key", function(text) return text:gsub("client%-key%-data: .-\n", "x: y\n") end,
       'user "admin": client-certificate and client-key belong together' },
-    { "a value of another type", function(text) return text:gsub("namespace: .-\n", "namespace: 7\n") end,
-      'context "admin@prod".namespace: expected a text (numbers need quotes)' },
+    { "a value of another type", function(text) return text:gsub("user: admin\n", "user: 7\n", 1) end,
+      'context "admin@prod".user: expected a text (numbers need quotes)' },
     { "clusters that are no list", function(text) return text:gsub("^.-contexts:", "clusters: x\ncontexts:") end,
       "clusters: expected a list" },
     { "a credential program", function(text)
@@ -172,7 +171,8 @@ describe("a kubeconfig", function()
   it("that cannot be read is an error with its path", function()
     local ok, err = pcall(kubeconfig.endpoint, { kubeconfig = directory .. "/none" })
     assert.is_false(ok)
-    assert.equal(("kubeconfig: cannot be read: %s/none: No such file or directory"):format(directory), tostring(err))
+    assert.equal(("kubeconfig: read %s/none: ENOENT No such file or directory: is the path right?"):format(directory),
+      tostring(err))
   end)
 
   it("and what else was asked for must agree", function()
@@ -223,7 +223,8 @@ describe("credentials", function()
 
   local function applied(credentials)
     local request = { headers = {} }
-    return request, credentials:apply(request)
+    local sent, problem = credentials:apply(request)
+    return request, problem, sent
   end
 
   it("go into every request", function()
@@ -237,14 +238,16 @@ describe("credentials", function()
 
   it("are read again for the next one, and tell whether they have changed", function()
     local credentials = kube_auth.new(endpoint)
-    applied(credentials)
-    assert.is_false((credentials:refresh()))
+    local _, _, first = applied(credentials)
+    assert.is_false((credentials:refresh(first)))
     runner.write(directory .. "/token", "second")
-    assert.is_true((credentials:refresh()))
-    assert.equal("Bearer second", applied(credentials).headers.Authorization)
-    assert.is_false((credentials:refresh()))
+    assert.is_true((credentials:refresh(first)))
+    local request, _, second = applied(credentials)
+    assert.equal("Bearer second", request.headers.Authorization)
+    assert.is_true((credentials:refresh(first)))
+    assert.is_false((credentials:refresh(second)))
     runner.write(directory .. "/ca", pem("CERTIFICATE", "new"))
-    assert.is_true((credentials:refresh()))
+    assert.is_true((credentials:refresh(second)))
     assert.equal(pem("CERTIFICATE", "new"), applied(credentials).ca)
   end)
 
@@ -263,7 +266,7 @@ describe("credentials", function()
     end
     os.remove(directory .. "/token")
     local request, problem = applied(credentials)
-    assert.is_truthy(problem:find("the token: cannot be read", 1, true), problem)
+    assert.is_truthy(problem:find("the token: read " .. directory .. "/token: ENOENT", 1, true), problem)
     assert.equal("Bearer first", request.headers.Authorization)
   end)
 
@@ -288,6 +291,6 @@ describe("credentials", function()
     end
     os.remove(directory .. "/ca")
     assert.has_error(function() kube_auth.new(endpoint) end,
-      ("the ca: cannot be read: %s/ca: No such file or directory"):format(directory))
+      ("the ca: read %s/ca: ENOENT No such file or directory: is the path right?"):format(directory))
   end)
 end)

@@ -34,6 +34,26 @@ describe("merging what policies want", function()
     assert.equal("1", merged.node.annotations.x)
   end)
 
+  it("refuses a sysctl that is to be set after what nobody sets", function()
+    assert.matches("sysctls: net.a is to be set after net.b, which is not among them",
+      refusal { "a", { sysctls = { ["net.a"] = { value = 1, after = { "net.b" } } } } }, 1, true)
+    assert.matches("sysctls: net.a is a table without value or without after",
+      refusal { "a", { sysctls = { ["net.a"] = { after = {} } } } }, 1, true)
+  end)
+
+  it("refuses nftables objects in tables that are not the agent's", function()
+    local function of(name)
+      return { "a", { nft = {
+        { family = "ip", table = name, comment = "x 1", chains = { { name = "FORWARD" } }, sets = {}, rules = {} },
+      } } }
+    end
+    for _, name in ipairs { "filter", "mncnix", "x-mncni-x" } do
+      assert.matches(("nft[1]: the table ip %s is not the agent's"):format(name), refusal(of(name)), 1, true)
+    end
+    merged_of(of "mncni")
+    merged_of(of "mncni-x")
+  end)
+
   it("names both policies that claim one object", function()
     local text = refusal(
       { "a", { routes = { { dst = "10.0.0.0/8", gateway = "192.0.2.1" } } } },
@@ -84,6 +104,69 @@ describe("merging what policies want", function()
     } } }
     assert.is_table(merged.routes["inet 10.0.0.0/8 main 0 0"])
     assert.is_table(merged.routes["inet 10.0.0.0/8 main 0 9"])
+  end)
+
+  describe("of a controller", function()
+    local function merged(...)
+      local list = {}
+      for i, item in ipairs { ... } do
+        list[i] = { item[1], merge.read(item[1], item[2], nil, true) }
+      end
+      return merge.merge(list)
+    end
+
+    it("takes ranges, Events, figures and a state, and keeps none of the policy's tables", function()
+      local state = { last = { x = 1 } }
+      local figure = { cidr = "10.244.0.0/16", family = "inet", used = 1, resting = 0, free = 255 }
+      local event = { type = "Warning", reason = "Full", message = "m" }
+      local answer = merge.read("a", {
+        nodes = { n1 = { pod_cidrs = { cidr "10.244.1.0/24", "FD00:1::/64" } }, n2 = { events = { event } } },
+        ranges = { figure }, state = state,
+      }, nil, true)
+      assert.same({
+        n1 = { pod_cidrs = { "10.244.1.0/24", "fd00:1::/64" }, events = {} }, n2 = { events = { event } },
+      }, answer.nodes)
+      assert.same({ figure }, answer.ranges)
+      state.last.x = 2
+      assert.same({ last = { x = 1 } }, answer.state)
+    end)
+
+    it("puts those of several policies together, and names both that give one node a range", function()
+      local event = { type = "Warning", reason = "Full", message = "m" }
+      local one = { "a", { nodes = { n1 = { pod_cidrs = { "10.244.1.0/24" } } } } }
+      local both = merged(one, { "b", { nodes = { n1 = { events = { event } }, n2 = {} }, notes = { "x" } } })
+      assert.same({ n1 = { pod_cidrs = { "10.244.1.0/24" }, events = { event } }, n2 = { events = {} } }, both.nodes)
+      local ok, err = pcall(merged, one, { "b", { nodes = { n1 = { pod_cidrs = { "10.244.2.0/24" } } } } })
+      assert.is_false(ok)
+      assert.matches('policy "b": nodes: a range for n1 is also wanted by policy "a"', tostring(err), 1, true)
+    end)
+
+    for what, case in pairs {
+      ["what is for the agent of a node"] = { { routes = {} }, "routes is for the agent of a node" },
+      ["an unknown key"] = { { node = {} }, "node is for the agent of a node" },
+      ["a word that is nearly right"] = { { nodse = {} }, 'did you mean "nodes"?' },
+      ["an address in place of a range"] = { { nodes = { n = { pod_cidrs = { "10.244.1.1/24" } } } },
+        'nodes["n"]: 10.244.1.1/24 is not a range' },
+      ["two ranges of one family"] = { { nodes = { n = { pod_cidrs = { "10.0.0.0/24", "10.0.1.0/24" } } } },
+        "10.0.0.0/24 and 10.0.1.0/24 are of one family" },
+      ["no range"] = { { nodes = { n = { pod_cidrs = {} } } }, "has no range in it" },
+      ["a list of nodes"] = { { nodes = { { pod_cidrs = { "10.0.0.0/24" } } } }, "nodes is a table from names" },
+      ["an Event without a reason"] = { { nodes = { n = { events = { { type = "Normal", message = "m" } } } } },
+        "events[1] has no reason" },
+      ["a state that is no data"] = { { state = { f = print } }, "state cannot be kept" },
+      ["a state as large as a cluster"] = { { state = ("x"):rep(20000) }, "state has 20002 bytes" },
+    } do
+      it("refuses " .. what, function()
+        local ok, err = pcall(merged, { "a", case[1] })
+        assert.is_false(ok)
+        assert.matches(case[2], tostring(err), 1, true)
+      end)
+    end
+  end)
+
+  it("refuses what is for a controller", function()
+    assert.matches("nodes is for a controller; run it with mncni-agent --controller",
+      refusal { "a", { nodes = {} } }, 1, true)
   end)
 
   for _, case in ipairs {

@@ -131,6 +131,15 @@ describe("a node", function()
     end)
   end
 
+  it("is malformed for a reason in whole characters, however long they are", function()
+    for n = 1, 4 do
+      local address = ("a"):rep(n) .. ("é"):rep(40)
+      local _, reason = node.from(object { ["status.addresses"] = { { type = "InternalIP", address = address } } })
+      assert.is_truthy(utf8.len(reason), reason)
+      assert.is_truthy(reason:find("a" .. ("é"):rep(20), 1, true), reason)
+    end
+  end)
+
   it("is malformed when it is no object at all", function()
     for _, value in ipairs { "x", 5, true, null } do
       local one, reason = node.from(value)

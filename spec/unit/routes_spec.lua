@@ -102,7 +102,9 @@ describe("the policy routes", function()
 
   it("decides for each peer and each family by itself", function()
     local given = world { peers = {
-      {}, { reach = BEHIND }, { reach = { inet = BEHIND.inet, inet6 = { address = "fd01::5", dev = "eth0" } } },
+      {}, { reach = BEHIND }, { reach = { inet = BEHIND.inet, inet6 = {
+        address = "fd01::5", dev = "eth0", lladdr = "02:00:00:00:00:05",
+      } } },
     } }
     assert.same({
       DIRECT[1], DIRECT[2], "10.244.4.0/24 via 10.244.4.0 dev mncni-vxlan onlink",
@@ -211,6 +213,13 @@ describe("the policy routes", function()
   it("has the families forwarded that there are pods of", function()
     assert.same({ ["net.ipv4.ip_forward"] = "1", ["net.ipv6.conf.all.forwarding"] = "1" }, desired(world()).sysctls)
     assert.same({ ["net.ipv4.ip_forward"] = "1" }, desired(world { pod_cidrs = { "10.244.2.0/24" } }).sysctls)
+    local given = world()
+    given.advertised = { "eth0.7" }
+    local accept = "net/ipv6/conf/eth0.7/accept_ra"
+    assert.same({
+      ["net.ipv4.ip_forward"] = "1", [accept] = "2",
+      ["net.ipv6.conf.all.forwarding"] = { value = "1", after = { accept } },
+    }, desired(given).sysctls)
   end)
 
   for what, case in pairs {
@@ -280,7 +289,34 @@ describe("the network between the nodes", function()
   it("forwards directly where nothing speaks against it", function()
     assert.is_nil(routes.fabric(world(), "inet"))
     assert.is_nil(routes.fabric(world { provider_id = "kind://docker/kind/n2" }, "inet"))
-    assert.is_nil(routes.fabric(macs(false, false, "02:00:00:00:00:0a"), "inet"))
+  end)
+
+  it("is not judged by too few of the nodes on the link: packets are carried meanwhile", function()
+    for _, given in ipairs { macs(false, false, "02:00:00:00:00:0a"), macs(false, false, false) } do
+      assert.matches("^it is not known yet", routes.fabric(given, "inet"))
+      assert.equal(TUNNEL[1], lines(desired(given))[1])
+      assert.matches("^no direct routes over IPv4: it is not known yet", desired(given).notes[1])
+    end
+    assert.is_nil(routes.fabric(macs(false, "02:00:00:00:00:0b", "02:00:00:00:00:0a"), "inet"))
+  end)
+
+  it("is judged by a single node on the link when the gateway answers otherwise, or there is none", function()
+    local given = world()
+    given.gateway.inet.lladdr = nil
+    assert.matches("^it is not known yet", routes.fabric(given, "inet"))
+    given.gateway.inet = nil
+    assert.is_nil(routes.fabric(given, "inet"))
+    given.reach.n3.inet.lladdr = nil
+    assert.matches("^it is not known yet", routes.fabric(given, "inet"))
+  end)
+
+  it("is what the world says of it, where it does", function()
+    local given = macs(false, false, false)
+    given.fabric = { inet = { forwards = true } }
+    assert.is_nil(routes.fabric(given, "inet"))
+    given = world()
+    given.fabric = { inet = { forwards = false, why = "so it is" } }
+    assert.equal("so it is", routes.fabric(given, "inet"))
   end)
 
   it("is known by the provider", function()
@@ -317,6 +353,8 @@ describe("the network between the nodes", function()
     given.reach.n5.inet.gateway = "10.0.0.1"
     assert.truthy(routes.fabric(given, "inet"))
     given.reach.n4.inet.gateway = "10.0.0.1"
+    assert.is_nil(routes.fabric(given, "inet")) -- a single one
+    given.reach.n3.inet.gateway = "10.0.0.1"
     assert.is_nil(routes.fabric(given, "inet"))
   end)
 
