@@ -164,7 +164,8 @@ local function new_agent(conf, handover)
   local host = require("mncni.net").open()
   local self = setmetatable({
     conf = conf, host = host, applied = false, changed = true, dirty = false, tries = 0, policy_problems = {},
-    ready = ready.not_yet "nothing has been applied yet", unready = {}, version = "none", refusals = handover.refusals or 0,
+    ready = ready.not_yet "nothing has been applied yet", unready = {}, version = "none",
+    refusals = handover.refusals or 0,
   }, Agent)
   if handover.texts or not conf.configmap then
     self:load(handover.texts)

@@ -282,6 +282,13 @@ describe("the manifests", function()
       must_kubectl "apply -k deploy/overlays/bare-metal"
       wait(40, "configuration", function() return exists "10-mncni.conflist" end, log)
     end)
+
+    it("do without the ConfigMap, too", function()
+      spaces.must("rm -f %s/10-mncni.conflist", scratch)
+      kube:must("DELETE", CONFIGMAP)
+      started()
+      must_kubectl "apply -k deploy/overlays/bare-metal"
+    end)
   end)
 
   -- Nodes of a cluster whose control plane gives no ranges.
