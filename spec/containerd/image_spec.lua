@@ -134,6 +134,6 @@ describe("the image", function()
     assert.matches("^10%.244%.7%.%d+$", pod.ip, nil, text)
     pod:stop()
     pod:remove()
-    lab.run("ip", "route", "flush", "proto", "78")
+    lab.shell "ip route flush proto 78; ip link del cbr0; rm -r /var/lib/cni/networks/kubenet"
   end)
 end)
