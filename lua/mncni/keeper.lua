@@ -116,6 +116,9 @@ end
 function Keeper:operation(key, stage, now)
   local spec, want, have = self.spec, self.wants[key], self.have[key]
   if stage == "drops" then
+    if not want and not have then
+      self.failed[key] = nil -- it went by itself
+    end
     return not want and have and { verb = "del", key = key, args = spec.remove(have) } or nil
   elseif not want then
     return nil

@@ -157,6 +157,26 @@ describe("reconciling a node", function()
     assert.equal(1, #problems())
   end)
 
+  it("is done with what it could not remove once that has gone by itself", function()
+    want { routes = two }
+    apply()
+    local keeper = reconciler.keepers.routes
+    local remove = keeper.spec.remove
+    finally(function() keeper.spec.remove = remove end)
+    -- A deletion that the kernel refuses: one without a privilege that it needs would do as well.
+    keeper.spec.remove = function() return { dst = "10.244.2.0/24", family = "inet6" } end
+    want { routes = { two[2] } }
+    assert.equal(0, apply())
+    assert.equal(1, #problems())
+    keeper.spec.remove = remove
+    space:must "ip route del 10.244.2.0/24"
+    events()
+    clock = clock + 60000
+    apply()
+    assert.same({}, problems())
+    assert.equal(math.huge, reconciler:due(clock))
+  end)
+
   it("puts routes back when their device went down and came up again", function()
     want { routes = two }
     apply()
