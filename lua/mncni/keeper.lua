@@ -21,6 +21,7 @@ function keeper.new(kind, host, names)
     wants = {}, -- key -> the object wanted, marked
     have = {}, -- key -> what is there and ours
     foreign = {}, -- key -> what is there, not ours, and in the way
+    twins = {}, -- key -> the list of what is there and ours beside the first one
     dirty = {}, failed = {}, changed = 0, failures = 0, wanted_count = 0,
   }, Keeper)
 end
@@ -37,6 +38,16 @@ function Keeper:present()
   return count
 end
 
+-- Whether what is there is as wanted; equal text needs no second look.
+local function as_wanted(object, want, have)
+  for key, value in pairs(want) do
+    if have[key] ~= value and not objects.matches(object, { [key] = value }, have) then
+      return false
+    end
+  end
+  return true
+end
+
 -- Takes what is wanted: key -> marked object. Returns whether anything became different from before.
 function Keeper:want(wants)
   local before, any, count = self.wants, false, 0
@@ -44,6 +55,9 @@ function Keeper:want(wants)
     count = count + 1
     if not same_value(before[key], object) then
       self.dirty[key], self.failed[key], any = true, nil, true
+      -- Who else is there under this key was not of interest before.
+      self.doubt = self.doubt or before[key] == nil and self.have[key] ~= nil
+        and not as_wanted(self.spec.object, self.spec.compared(object), self.have[key])
     end
   end
   for key in pairs(before) do
@@ -58,10 +72,17 @@ end
 function Keeper:resync()
   local spec = self.spec
   local had = self.have
-  self.have, self.foreign = {}, {}
+  self.have, self.foreign, self.twins = {}, {}, {}
   for object in spec.list(self.host, self.names) do
     local key = spec.key(object)
-    if spec.ours(object, self.names) then
+    if spec.ours(object, self.names) and self.have[key] and spec.exactly then
+      -- What is to stay is the one that is as wanted: the kernel would not make another one like it.
+      local want = self.wants[key]
+      local better = want and as_wanted(spec.object, spec.compared(want), object)
+      self.twins[key] = self.twins[key] or {}
+      table.insert(self.twins[key], better and self.have[key] or object)
+      self.have[key] = better and object or self.have[key]
+    elseif spec.ours(object, self.names) then
       self.have[key] = object
     elseif self.wants[key] then
       self.foreign[key] = object
@@ -85,6 +106,10 @@ function Keeper:event(event)
   local key = spec.key(object)
   local wanted = self.wants[key]
   if spec.ours(object, self.names) then
+    local had = self.have[key]
+    if spec.exactly and had and (self.twins[key] or not as_wanted(spec.object, spec.compared(had), object)) then
+      self.doubt = true -- it came beside the one that was there, or in its place: the event does not tell
+    end
     self.have[key] = event.event == "new" and object or nil
     self.dirty[key] = true
     return true
@@ -97,19 +122,16 @@ function Keeper:event(event)
   return false
 end
 
--- Whether what is there is as wanted; equal text needs no second look.
-local function as_wanted(object, want, have)
-  for key, value in pairs(want) do
-    if have[key] ~= value and not objects.matches(object, { [key] = value }, have) then
-      return false
-    end
-  end
-  return true
-end
-
 local function conflict_message(spec, have)
   return ("%s stands in the way and is not ours: %s; remove it, or change what is wanted"):format(
     spec.word, (print_lines.describe(spec.object, have):gsub("\n", "; ")))
+end
+
+-- The removal of one that is ours and one too many under its key: each by all that it is, in case the others are not.
+local function removal_of_twin(self, key)
+  local twins = self.twins[key]
+  local twin = twins and twins[#twins]
+  return twin and { verb = "del", key = key, args = self.spec.exactly(twin), twin = true } or nil
 end
 
 -- The operation that a key needs in this stage ("puts" or "drops"), or nil.
@@ -119,7 +141,8 @@ function Keeper:operation(key, stage, now)
     if not want and not have then
       self.failed[key] = nil -- it went by itself
     end
-    return not want and have and { verb = "del", key = key, args = spec.remove(have) } or nil
+    return removal_of_twin(self, key)
+      or not want and have and { verb = "del", key = key, args = spec.remove(have) } or nil
   elseif not want then
     return nil
   elseif have and as_wanted(spec.object, spec.compared(want), have) then
@@ -147,7 +170,7 @@ function Keeper:plan(stage, now)
       if operation then
         operation.kind, operation.object = self.kind, self.spec.object
         list[#list + 1] = operation
-      elseif not self.failed[key] and (stage == "drops" or self.wants[key]) then
+      elseif not self.failed[key] and (stage == "drops" or self.wants[key] and not self.twins[key]) then
         done[#done + 1] = key
       end
     end
@@ -184,7 +207,7 @@ end
 local function refusal(operation, err)
   if not core.is_error(err) then
     return tostring(err)
-  elseif operation.verb == "del" and objects.gone[err.name] then
+  elseif operation.verb == "del" and objects.gone[err.name] and not operation.twin then
     return nil
   elseif operation.verb == "add" and err.name == "EEXIST" then
     return "exists"
@@ -215,7 +238,9 @@ local function done(self, operation)
   local key = operation.key
   self.changed = self.changed + 1
   self.failed[key] = nil
-  if operation.verb == "del" then
+  if operation.twin then
+    self.doubt = true -- to see who is left
+  elseif operation.verb == "del" then
     self.have[key] = nil
   else
     self.have[key] = self.spec.made(operation.args)

@@ -8,6 +8,7 @@
 --   compared(want) what of a wanted object is looked at
 --   made(args)     how a wanted object looks once it is made
 --   remove(have)   the arguments of its deletion
+--   exactly(have)  the same of one of several under one key, where the kernel allows that
 --   change         the verb that changes one in place
 --   blocked(key)   what is known to stand where one is wanted
 --   yields(object) whether something that is not ours may be replaced all the same
@@ -122,6 +123,10 @@ kinds.routes = {
   end,
   remove = function(have)
     return fields(have, "family", "dst", "table", "tos", "metric", "type", "protocol")
+  end,
+  exactly = function(have)
+    return fields(have, "family", "dst", "table", "tos", "metric", "type", "protocol", "dev", "gateway", "via",
+      "prefsrc")
   end,
 }
 

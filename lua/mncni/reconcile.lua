@@ -156,6 +156,7 @@ end
 function Reconciler:due(now)
   local due = math.huge
   for _, keeper in ipairs(self.keepers) do
+    due = keeper.doubt and now or due
     for _, failure in pairs(keeper.failed) do
       due = math.min(due, failure.at)
     end

@@ -147,6 +147,47 @@ describe("reconciling a node", function()
     assert.same({}, problems())
   end)
 
+  it("leaves a foreign route that stands before a stale one of ours from the start", function()
+    space:must "ip route add 10.244.2.0/24 via 192.0.2.77 proto 78"
+    space:must "ip route prepend 10.244.2.0/24 via 192.0.2.99 proto static"
+    reconciler:resync()
+    want { routes = { two[1] } }
+    assert.equal(0, apply())
+    assert.equal("10.244.2.0/24 via 192.0.2.99 dev up0 proto static", (space:must "ip route show 10.244.2.0/24"
+      :match "^[^\n]*static"))
+    assert.matches("stands in the way and is not ours: route add 10.244.2.0/24 via 192.0.2.99", problems()[1])
+    space:must "ip route del 10.244.2.0/24 via 192.0.2.99"
+    events()
+    assert.equal(1, apply())
+    assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0", routes())
+  end)
+
+  it("removes what is ours and one too many for its place, whenever it came", function()
+    local function settle()
+      for _ = 1, 5 do
+        events()
+        apply()
+      end
+      assert.same({}, problems())
+      return routes()
+    end
+    space:must "ip route add 10.244.2.0/24 via 192.0.2.77 proto 78"
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.78 proto 78"
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.2 proto 78"
+    reconciler:resync()
+    want { routes = { two[1] } }
+    assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0", settle())
+    for _, verb in ipairs { "append", "prepend" } do
+      space:must("ip route %s 10.244.2.0/24 via 192.0.2.77 proto 78", verb)
+      assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0", settle(), verb)
+    end
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.77 proto 78"
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.78 proto 78"
+    events()
+    want {}
+    assert.equal("", settle())
+  end)
+
   it("leaves a foreign route that has replaced ours", function()
     want { routes = two }
     apply()
