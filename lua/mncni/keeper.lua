@@ -14,6 +14,10 @@ local keeper = {}
 local Keeper = {}
 Keeper.__index = Keeper
 
+-- What had to be repaired this often within that time (milliseconds) is changed by somebody else again and again: from
+-- then on it waits longer and longer, until it was left alone for that time.
+keeper.REPAIRS, keeper.WINDOW = 5, 10000
+
 -- new(kind, host, names): names is a mncni.link_names of the host.
 function keeper.new(kind, host, names)
   return setmetatable({
@@ -21,6 +25,7 @@ function keeper.new(kind, host, names)
     wants = {}, -- key -> the object wanted, marked
     have = {}, -- key -> what is there and ours
     foreign = {}, -- key -> what is there, not ours, and in the way
+    repairs = {}, -- key -> { count, since, last }, of what was made since it is wanted as it is
     twins = {}, -- key -> the list of what is there and ours beside the first one
     dirty = {}, failed = {}, changed = 0, failures = 0, wanted_count = 0,
   }, Keeper)
@@ -54,7 +59,7 @@ function Keeper:want(wants)
   for key, object in pairs(wants) do
     count = count + 1
     if not same_value(before[key], object) then
-      self.dirty[key], self.failed[key], any = true, nil, true
+      self.dirty[key], self.failed[key], self.repairs[key], any = true, nil, nil, true
       -- Who else is there under this key was not of interest before.
       self.doubt = self.doubt or before[key] == nil and self.have[key] ~= nil
         and not as_wanted(self.spec.object, self.spec.compared(object), self.have[key])
@@ -62,7 +67,7 @@ function Keeper:want(wants)
   end
   for key in pairs(before) do
     if wants[key] == nil then
-      self.dirty[key], self.failed[key], any = true, nil, true
+      self.dirty[key], self.failed[key], self.repairs[key], any = true, nil, nil, true
     end
   end
   self.wants, self.wanted_count = wants, count
@@ -96,6 +101,40 @@ function Keeper:resync()
   end
 end
 
+-- Whether somebody else changes an object whenever it was repaired.
+function Keeper:contested(key)
+  local failure = self.failed[key]
+  return failure ~= nil and failure.contested == true
+end
+
+-- Notes that an object was made, at `now`.
+local function count_repair(self, key, now)
+  local repairs = self.repairs[key] or { count = -1, since = now } -- the first time it was no repair
+  if not self:contested(key) and now - repairs.since > keeper.WINDOW then
+    repairs.count, repairs.since = 0, now
+  end
+  repairs.count, repairs.last = repairs.count + 1, now
+  self.repairs[key] = repairs
+  if repairs.count < keeper.REPAIRS then
+    self.failed[key] = nil
+    return
+  end
+  reconcile.fail(self, key, now, ("somebody else changes it, or removes it, whenever it was repaired: another program "
+    .. "that keeps %ss, or a second agent? Stop one of them"):format((self.spec.word:gsub("^an? ", ""))), true)
+  self.failed[key].contested = true
+end
+
+-- Notes that an object is as wanted. One that was contested has to be left alone for a while.
+local function settled(self, key, now)
+  local again = self:contested(key) and self.repairs[key].last + keeper.WINDOW
+  if again and now < again then
+    self.failed[key].at = again
+  else
+    self.failed[key] = nil
+    self.repairs[key] = not again and self.repairs[key] or nil
+  end
+end
+
 -- Takes an event. Returns whether there is something to do.
 function Keeper:event(event)
   local spec = self.spec
@@ -116,7 +155,9 @@ function Keeper:event(event)
   elseif wanted then
     -- Something that is not ours came or went where ours should be. It may have replaced ours without a word.
     self.doubt = true
-    self.failed[key] = nil
+    if not self:contested(key) then
+      self.failed[key] = nil
+    end
     return true
   end
   return false
@@ -146,7 +187,7 @@ function Keeper:operation(key, stage, now)
   elseif not want then
     return nil
   elseif have and as_wanted(spec.object, spec.compared(want), have) then
-    self.failed[key] = nil
+    settled(self, key, now)
     return nil
   end
   local foreign = self.foreign[key] or spec.blocked and not have and spec.blocked(key, self.names)
@@ -234,10 +275,14 @@ function Keeper:look_again(keys, now)
   end
 end
 
-local function done(self, operation)
+local function done(self, operation, now)
   local key = operation.key
   self.changed = self.changed + 1
-  self.failed[key] = nil
+  if operation.verb == "del" then
+    self.failed[key] = nil
+  else
+    count_repair(self, key, now)
+  end
   if operation.twin then
     self.doubt = true -- to see who is left
   elseif operation.verb == "del" then
@@ -245,7 +290,7 @@ local function done(self, operation)
   else
     self.have[key] = self.spec.made(operation.args)
   end
-  self.dirty[key] = nil
+  self.dirty[key] = self.failed[key] and true or nil
 end
 
 -- Each by itself, where a batch would not do: links, and what the encoder refuses to send.
@@ -269,7 +314,7 @@ function Keeper:send(operations, now)
     if args then
       batch[#batch + 1], of[#of + 1] = { operation.verb, self.spec.object, args }, operation
     elseif operation.verb == "del" then
-      done(self, operation) -- it went with its link
+      done(self, operation, now) -- it went with its link
     else
       reconcile.fail(self, operation.key, now, why)
     end
@@ -283,7 +328,7 @@ function Keeper:send(operations, now)
     local err = errors[i]
     local why = err and refusal(operation, err)
     if not why then
-      done(self, operation)
+      done(self, operation, now)
       count = count + 1
     elseif why == "exists" then
       existing[operation.key], any = true, true

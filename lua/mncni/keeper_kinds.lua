@@ -276,7 +276,7 @@ local function send_links(self, operations, now, done)
   for _, operation in ipairs(operations) do
     local ok, err = pcall(send_link, self.host, operation)
     if ok then
-      done(self, operation)
+      done(self, operation, now)
       count = count + 1
     elseif operation.verb == "add" and core.is_error(err) and err.name == "EEXIST" then
       self.names:resync()

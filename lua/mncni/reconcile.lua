@@ -147,7 +147,7 @@ end
 function Reconciler:hurry()
   for _, keeper in ipairs(self.keepers) do
     for _, failure in pairs(keeper.failed) do
-      failure.at = 0
+      failure.at = failure.contested and failure.at or 0
     end
   end
 end

@@ -218,6 +218,48 @@ describe("reconciling a node", function()
     assert.equal(math.huge, reconciler:due(clock))
   end)
 
+  it("waits longer and longer with what somebody else changes again and again, and says so", function()
+    want { routes = two }
+    apply()
+    local repaired = 0
+    local function fight(milliseconds)
+      for _ = 1, milliseconds / 10 do
+        space:sh "ip route del 10.244.2.0/24 proto 78 2>/dev/null"
+        while true do
+          local event = monitor:next(0)
+          if not event then
+            break
+          end
+          reconciler:event(event)
+        end
+        clock = clock + 10
+        repaired = repaired + reconciler:apply(clock)
+      end
+    end
+    fight(400)
+    assert.equal(5, repaired)
+    assert.equal(1, #problems())
+    assert.matches("somebody else changes it, or removes it, whenever it was repaired", problems()[1])
+    assert.is_true(reconciler:problems()[1].conflict)
+    fight(3000)
+    assert.is_true(repaired <= 8, repaired .. " repairs")
+    assert.is_true(reconciler:due(clock) > clock)
+    space:must "ip -6 route del fd00:2::/64" -- others do not wait
+    events()
+    apply()
+    assert.matches("fd00:2::/64", routes(), 1, true)
+    for _ = 1, 4 do
+      clock = clock + 60000
+      apply()
+    end
+    assert.same({}, problems())
+    assert.equal(math.huge, reconciler:due(clock))
+    assert.matches("10.244.2.0/24", routes())
+    space:must "ip route del 10.244.2.0/24"
+    events()
+    assert.equal(1, apply())
+  end)
+
   it("puts routes back when their device went down and came up again", function()
     want { routes = two }
     apply()
