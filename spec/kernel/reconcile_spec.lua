@@ -221,10 +221,11 @@ describe("reconciling a node", function()
   it("waits longer and longer with what somebody else changes again and again, and says so", function()
     want { routes = two }
     apply()
-    local repaired = 0
+    local repaired, other = 0, mncni.open(space.ns)
+    finally(function() other:close() end)
     local function fight(milliseconds)
       for _ = 1, milliseconds / 10 do
-        space:sh "ip route del 10.244.2.0/24 proto 78 2>/dev/null"
+        other.route.absent { dst = "10.244.2.0/24" }
         while true do
           local event = monitor:next(0)
           if not event then
@@ -329,6 +330,31 @@ describe("reconciling a node", function()
     apply()
     assert.is_nil(host.link.get { ifname = "vx0" })
     assert.is_nil(space:must("ip rule"):find "300:")
+  end)
+
+  it("makes every sort of rule once, and keeps it", function()
+    local rules = {
+      { family = "inet", priority = 100, fwmark = 1, table = 100 },
+      { priority = 101, fwmark = 2, fwmask = 3, table = "100" },
+      { src = "10.3.0.0/16", priority = 102, action = "blackhole" }, { src = "10.3.0.0/16", priority = 103 },
+      { family = "inet6", priority = 104, ipproto = "tcp", dport = "80", table = "main", iif = "up0" },
+      { priority = 105, ipproto = "udp", sport = "80-90", table = 254 }, { priority = 106, ["goto"] = 200 },
+      { priority = 107, src = "10.4.0.0/16", flags = { "not" }, table = 7 },
+      { priority = 108, table = 7, suppress_prefixlength = 0 }, { priority = 109, uidrange = "1-5", table = 7 },
+    }
+    want { rules = rules }
+    assert.equal(#rules, apply())
+    assert.same({}, problems())
+    reconciler:resync()
+    want { rules = rules }
+    assert.equal(0, apply())
+    assert.same({}, problems())
+    space:must "ip rule del priority 100 && ip rule del priority 102"
+    events()
+    assert.equal(2, apply())
+    want {}
+    assert.equal(#rules, apply())
+    assert.is_nil(space:must("ip rule; ip -6 rule"):find "proto 78")
   end)
 
   it("makes a device anew where the kernel cannot change it, with all that is on it", function()
