@@ -293,6 +293,37 @@ describe("reconciling a node", function()
     assert.same({}, problems())
   end)
 
+  it("reads nothing anew, and tries nothing at once, for links that nothing of ours is on", function()
+    space:must "ip route add 10.244.2.0/24 via 192.0.2.9 && ip link add br0 type bridge && ip link set br0 up"
+    want { routes = { { dst = "10.244.2.0/24", gateway = "192.0.2.2", dev = "up0" }, two[2] } }
+    apply()
+    events()
+    apply()
+    local keeper = reconciler.keepers.routes
+    local failure, dumps = keeper.failed[next(keeper.failed)], 0
+    local resync = keeper.resync
+    function keeper.resync(...)
+      dumps = dumps + 1
+      return resync(...)
+    end
+    local tries = failure.tries
+    for _ = 1, 3 do
+      space:must "ip link add v type veth peer name w && ip link set v master br0 up && ip link set w up"
+      space:must "ip addr add 198.51.100.7/32 dev w"
+      events()
+      apply()
+      space:must "ip link del v"
+      events()
+      apply()
+    end
+    assert.same({ 0, tries }, { dumps, failure.tries })
+    space:must "ip link set up0 down"
+    events()
+    apply()
+    assert.equal(1, dumps)
+    assert.is_true(failure.tries > tries)
+  end)
+
   local function vxlan(id)
     return {
       links = { {
