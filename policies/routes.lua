@@ -58,9 +58,9 @@ function policy.desired(world, conf)
 
   local known = {}
   for peer, cidr, dst in routes.pod_cidrs(world, warnings) do
-    local way, why = routes.way(world, peer, cidr.family, tunnels, conf.mode, fabric)
+    local way, why, of = routes.way(world, peer, cidr.family, tunnels, conf.mode, fabric)
     if not way then
-      warnings:add(why, peer.name)
+      warnings:add(why, (of or peer).name)
     elseif not way.tunnel then
       table.insert(list, { dst = dst, gateway = way.gateway, dev = way.dev })
     elseif has[cidr.family] then

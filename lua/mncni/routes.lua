@@ -100,10 +100,14 @@ end
 local Warnings = {}
 Warnings.__index = Warnings
 
--- add(reason, name) notes why something of a node (or "") is left out.
+-- add(reason, name) notes why something of a node (or "") is left out; each name once.
 function Warnings:add(reason, name)
-  self.names[reason] = self.names[reason] or {}
-  table.insert(self.names[reason], name)
+  local names = self.names[reason] or { known = {} }
+  self.names[reason] = names
+  if not names.known[name] then
+    names.known[name] = true
+    table.insert(names, name)
+  end
 end
 
 -- One line for each reason, sorted.
@@ -236,9 +240,25 @@ function routes.tunnels(world, device)
   return list
 end
 
+-- Why this node has no tunnel at all: none of its addresses is on a link. Said once, of this node.
+local function without_underlay(world)
+  local addresses = {}
+  for _, family in ipairs(order) do
+    addresses[#addresses + 1] = world.node:address(family)
+  end
+  if #addresses == 0 then
+    return "this node has no address in the list of nodes, so that no packet can be carried to others; set one "
+      .. "(kubelet --node-ip)"
+  end
+  return ("this node's address %s is on no link, so that no packet can be carried to others; add it to a link, or "
+    .. "correct the list of nodes (kubelet --node-ip), or --node if this is another one"):format(
+    table.concat(addresses, ", "))
+end
+
 -- way(world, peer, family, tunnels, mode, fabric) tells how packets of a family reach a peer's pods; mode is "auto",
 -- "direct" or "vxlan", and fabric what fabric() said, by family. Returns { gateway, dev } to go directly,
--- { tunnel, mac, link_local, address } to be carried, or nil and the reason why there is no way.
+-- { tunnel, mac, link_local, address } to be carried, or nil, the reason why there is no way, and the node that this is
+-- a reason of.
 function routes.way(world, peer, family, tunnels, mode, fabric)
   local known = facts(peer)
   local address = known[family]
@@ -266,7 +286,10 @@ function routes.way(world, peer, family, tunnels, mode, fabric)
       return { tunnel = tunnel, mac = mac, link_local = known.link_local[tunnel.family], address = outer }
     end
   end
-  return nil, "it has no address of a family that this node has one of"
+  if #tunnels == 0 then
+    return nil, without_underlay(world), world.node
+  end
+  return nil, "it has no address of a family that this node has one of", peer
 end
 
 return routes
