@@ -27,8 +27,7 @@ policy.options = {
 
 function policy.desired(world, conf)
   local links, addresses, list, neighbours, fdb, sysctls = {}, {}, {}, {}, {}, {}
-  local warnings = routes.warnings()
-  local presumed = conf.mode == "direct"
+  local warnings, presumed = routes.warnings(), conf.mode == "direct"
   local fabric = conf.mode == "vxlan" and {} or {
     inet = routes.fabric(world, "inet", presumed), inet6 = routes.fabric(world, "inet6", presumed),
   }
