@@ -78,7 +78,7 @@ function policy.desired(world, conf)
   end
   return {
     links = links, addresses = addresses, routes = list, neighbours = neighbours, fdb = fdb, sysctls = sysctls,
-    warnings = warnings:lines(), notes = routes.notes(fabric),
+    warnings = warnings:lines(), notes = routes.notes(fabric), unready = warnings:of(world.node.name),
   }
 end
 

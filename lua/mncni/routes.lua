@@ -70,14 +70,14 @@ local strict = {
 
 -- fabric(world, family) tells, as text, why the network between the nodes will not carry a packet to the next hop
 -- that a node chooses, or that this is not known (unless it is to be presumed to); nil when it will. That is
--- world.fabric, or what can be said of a world without.
+-- world.fabric, which waits for an answer, or what can be said without.
 function routes.fabric(world, family, presumed)
   local provider = (world.node.provider_id or ""):match "^(%w+):"
   if strict[provider] then
     return ("the network of %s %s"):format(provider, strict[provider])
   end
   local verdict
-  if world.fabric then
+  if world.fabric and not presumed then
     verdict = world.fabric[family]
   else
     verdict = require("mncni.fabric").judge(world, family)
@@ -108,6 +108,18 @@ function Warnings:add(reason, name)
     names.known[name] = true
     table.insert(names, name)
   end
+end
+
+-- The reasons that one name has, sorted.
+function Warnings:of(name)
+  local reasons = {}
+  for reason, names in pairs(self.names) do
+    if names.known[name] then
+      reasons[#reasons + 1] = reason
+    end
+  end
+  table.sort(reasons)
+  return reasons
 end
 
 -- One line for each reason, sorted.
