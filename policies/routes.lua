@@ -27,8 +27,7 @@ policy.options = {
 
 function policy.desired(world, conf)
   local links, addresses, list, neighbours, fdb, sysctls = {}, {}, {}, {}, {}, {}
-  local warnings = routes.warnings()
-  local presumed = conf.mode == "direct"
+  local warnings, presumed = routes.warnings(), conf.mode == "direct"
   local fabric = conf.mode == "vxlan" and {} or {
     inet = routes.fabric(world, "inet", presumed), inet6 = routes.fabric(world, "inet6", presumed),
   }
@@ -58,9 +57,9 @@ function policy.desired(world, conf)
 
   local known = {}
   for peer, cidr, dst in routes.pod_cidrs(world, warnings) do
-    local way, why = routes.way(world, peer, cidr.family, tunnels, conf.mode, fabric)
+    local way, why, of = routes.way(world, peer, cidr.family, tunnels, conf.mode, fabric)
     if not way then
-      warnings:add(why, peer.name)
+      warnings:add(why, (of or peer).name)
     elseif not way.tunnel then
       table.insert(list, { dst = dst, gateway = way.gateway, dev = way.dev })
     elseif has[cidr.family] then
@@ -79,7 +78,7 @@ function policy.desired(world, conf)
   end
   return {
     links = links, addresses = addresses, routes = list, neighbours = neighbours, fdb = fdb, sysctls = sysctls,
-    warnings = warnings:lines(), notes = routes.notes(fabric),
+    warnings = warnings:lines(), notes = routes.notes(fabric), unready = warnings:of(world.node.name),
   }
 end
 

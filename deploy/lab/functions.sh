@@ -29,13 +29,13 @@ say() {
 	printf '%s\n' "$*" >&2
 }
 
-# failed LOG MESSAGE: fails, and shows the end of a program's log.
+# failed LOG MESSAGE: fails, and shows the end of a program's log, without the stacks that a program of Go leaves there.
 failed() {
 	log=$1
 	shift
 	fail "$*
 The end of $log:
-$(tail -n 20 "$log" 2>/dev/null | cut -c 1-400)"
+$(sed '/^goroutine [0-9]/,/^keep: /{/^keep: /!d}' "$log" 2>/dev/null | tail -n 20 | cut -c 1-400)"
 }
 
 # ---------------------------------------------------------------------------------------------------- cgroups
@@ -125,8 +125,8 @@ kill_processes_once() {
 
 # end_cgroup CGROUP: ends every process in it and below it, and removes it.
 end_cgroup() {
-	wait_until 30 kill_processes_once "$1" || fail "processes do not end: $(processes "$1" | paste -s -d ' ')"
-	wait_until 30 remove_cgroup_once "$1" || fail "cannot remove the cgroups named $1"
+	wait_until 60 kill_processes_once "$1" || fail "processes do not end: $(processes "$1" | paste -s -d ' ')"
+	wait_until 60 remove_cgroup_once "$1" || fail "cannot remove the cgroups named $1"
 }
 
 # ------------------------------------------------------------------------------------------------- the inside
@@ -134,7 +134,7 @@ end_cgroup() {
 # Whether there is a lab whose first process runs.
 alive() {
 	[ -s "$lab/id" ] && [ -s "$lab/init" ] || return 1
-	grep -qs "/$(cat "$lab/id")\$" "/proc/$(cat "$lab/init")/cgroup"
+	grep -qs -e "/$(cat "$lab/id")\$" -e "/$(cat "$lab/id")/init\$" "/proc/$(cat "$lab/init")/cgroup"
 }
 
 # inside COMMAND [ARGUMENT...]: runs a command in the lab's namespaces.

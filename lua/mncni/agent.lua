@@ -244,6 +244,12 @@ local function run_once(self)
     return { status = 1, stderr = "mncni-agent: " .. (self.nodes.failed.list or why) }
   elseif not self.conf.dry_run then
     self:settle(true)
+    self.source:step(now())
+    while not self.source:told() and now() < deadline do
+      self.multi:poll(self.source:fds(), 200)
+      self.source:step(now())
+    end
+    self:tell()
     return { status = self.log:any() and 1 or 0 }
   end
   -- What depends on how things stand is planned as if all of it could be done.

@@ -16,8 +16,8 @@ local fabric = {}
 
 local AZURE_ROUTER = "12:34:56:78:9a:bc" -- what Azure answers to every ARP request
 
-local UNKNOWN = "it is not known yet whether the network carries packets to other nodes' pods; their MAC addresses will "
-  .. "tell, when they answer"
+local UNKNOWN = "it is not known yet whether the network carries packets to the pods of other nodes; their MAC "
+  .. "addresses will tell, when they answer"
 
 local function against(message, ...)
   return { forwards = false, sure = true, why = message:format(...) }

@@ -14,6 +14,10 @@ local keeper = {}
 local Keeper = {}
 Keeper.__index = Keeper
 
+-- What had to be repaired this often within that time (milliseconds) is changed by somebody else again and again: from
+-- then on it waits longer and longer, until it was left alone for that time.
+keeper.REPAIRS, keeper.WINDOW = 5, 10000
+
 -- new(kind, host, names): names is a mncni.link_names of the host.
 function keeper.new(kind, host, names)
   return setmetatable({
@@ -21,6 +25,8 @@ function keeper.new(kind, host, names)
     wants = {}, -- key -> the object wanted, marked
     have = {}, -- key -> what is there and ours
     foreign = {}, -- key -> what is there, not ours, and in the way
+    repairs = {}, -- key -> { count, since, last }, of what was made since it is wanted as it is
+    twins = {}, -- key -> the list of what is there and ours beside the first one
     dirty = {}, failed = {}, changed = 0, failures = 0, wanted_count = 0,
   }, Keeper)
 end
@@ -37,18 +43,31 @@ function Keeper:present()
   return count
 end
 
+-- Whether what is there is as wanted; equal text needs no second look.
+local function as_wanted(object, want, have)
+  for key, value in pairs(want) do
+    if have[key] ~= value and not objects.matches(object, { [key] = value }, have) then
+      return false
+    end
+  end
+  return true
+end
+
 -- Takes what is wanted: key -> marked object. Returns whether anything became different from before.
 function Keeper:want(wants)
   local before, any, count = self.wants, false, 0
   for key, object in pairs(wants) do
     count = count + 1
     if not same_value(before[key], object) then
-      self.dirty[key], self.failed[key], any = true, nil, true
+      self.dirty[key], self.failed[key], self.repairs[key], any = true, nil, nil, true
+      -- Who else is there under this key was not of interest before.
+      self.doubt = self.doubt or before[key] == nil and self.have[key] ~= nil
+        and not as_wanted(self.spec.object, self.spec.compared(object), self.have[key])
     end
   end
   for key in pairs(before) do
     if wants[key] == nil then
-      self.dirty[key], self.failed[key], any = true, nil, true
+      self.dirty[key], self.failed[key], self.repairs[key], any = true, nil, nil, true
     end
   end
   self.wants, self.wanted_count = wants, count
@@ -58,10 +77,17 @@ end
 function Keeper:resync()
   local spec = self.spec
   local had = self.have
-  self.have, self.foreign = {}, {}
+  self.have, self.foreign, self.twins = {}, {}, {}
   for object in spec.list(self.host, self.names) do
     local key = spec.key(object)
-    if spec.ours(object, self.names) then
+    if spec.ours(object, self.names) and self.have[key] and spec.exactly then
+      -- What is to stay is the one that is as wanted: the kernel would not make another one like it.
+      local want = self.wants[key]
+      local better = want and as_wanted(spec.object, spec.compared(want), object)
+      self.twins[key] = self.twins[key] or {}
+      table.insert(self.twins[key], better and self.have[key] or object)
+      self.have[key] = better and object or self.have[key]
+    elseif spec.ours(object, self.names) then
       self.have[key] = object
     elseif self.wants[key] then
       self.foreign[key] = object
@@ -75,6 +101,40 @@ function Keeper:resync()
   end
 end
 
+-- Whether somebody else changes an object whenever it was repaired.
+function Keeper:contested(key)
+  local failure = self.failed[key]
+  return failure ~= nil and failure.contested == true
+end
+
+-- Notes that an object was made, at `now`.
+local function count_repair(self, key, now)
+  local repairs = self.repairs[key] or { count = -1, since = now } -- the first time it was no repair
+  if not self:contested(key) and now - repairs.since > keeper.WINDOW then
+    repairs.count, repairs.since = 0, now
+  end
+  repairs.count, repairs.last = repairs.count + 1, now
+  self.repairs[key] = repairs
+  if repairs.count < keeper.REPAIRS then
+    self.failed[key] = nil
+    return
+  end
+  reconcile.fail(self, key, now, ("somebody else changes it, or removes it, whenever it was repaired: another program "
+    .. "that keeps %ss, or a second agent? Stop one of them"):format((self.spec.word:gsub("^an? ", ""))), true)
+  self.failed[key].contested = true
+end
+
+-- Notes that an object is as wanted. One that was contested has to be left alone for a while.
+local function settled(self, key, now)
+  local again = self:contested(key) and self.repairs[key].last + keeper.WINDOW
+  if again and now < again then
+    self.failed[key].at = again
+  else
+    self.failed[key] = nil
+    self.repairs[key] = not again and self.repairs[key] or nil
+  end
+end
+
 -- Takes an event. Returns whether there is something to do.
 function Keeper:event(event)
   local spec = self.spec
@@ -85,26 +145,22 @@ function Keeper:event(event)
   local key = spec.key(object)
   local wanted = self.wants[key]
   if spec.ours(object, self.names) then
+    local had = self.have[key]
+    if spec.exactly and had and (self.twins[key] or not as_wanted(spec.object, spec.compared(had), object)) then
+      self.doubt = true -- it came beside the one that was there, or in its place: the event does not tell
+    end
     self.have[key] = event.event == "new" and object or nil
     self.dirty[key] = true
     return true
   elseif wanted then
     -- Something that is not ours came or went where ours should be. It may have replaced ours without a word.
     self.doubt = true
-    self.failed[key] = nil
+    if not self:contested(key) then
+      self.failed[key] = nil
+    end
     return true
   end
   return false
-end
-
--- Whether what is there is as wanted; equal text needs no second look.
-local function as_wanted(object, want, have)
-  for key, value in pairs(want) do
-    if have[key] ~= value and not objects.matches(object, { [key] = value }, have) then
-      return false
-    end
-  end
-  return true
 end
 
 local function conflict_message(spec, have)
@@ -112,15 +168,26 @@ local function conflict_message(spec, have)
     spec.word, (print_lines.describe(spec.object, have):gsub("\n", "; ")))
 end
 
+-- The removal of one that is ours and one too many under its key: each by all that it is, in case the others are not.
+local function removal_of_twin(self, key)
+  local twins = self.twins[key]
+  local twin = twins and twins[#twins]
+  return twin and { verb = "del", key = key, args = self.spec.exactly(twin), twin = true } or nil
+end
+
 -- The operation that a key needs in this stage ("puts" or "drops"), or nil.
 function Keeper:operation(key, stage, now)
   local spec, want, have = self.spec, self.wants[key], self.have[key]
   if stage == "drops" then
-    return not want and have and { verb = "del", key = key, args = spec.remove(have) } or nil
+    if not want and not have then
+      self.failed[key] = nil -- it went by itself
+    end
+    return removal_of_twin(self, key)
+      or not want and have and { verb = "del", key = key, args = spec.remove(have) } or nil
   elseif not want then
     return nil
   elseif have and as_wanted(spec.object, spec.compared(want), have) then
-    self.failed[key] = nil
+    settled(self, key, now)
     return nil
   end
   local foreign = self.foreign[key] or spec.blocked and not have and spec.blocked(key, self.names)
@@ -144,7 +211,7 @@ function Keeper:plan(stage, now)
       if operation then
         operation.kind, operation.object = self.kind, self.spec.object
         list[#list + 1] = operation
-      elseif not self.failed[key] and (stage == "drops" or self.wants[key]) then
+      elseif not self.failed[key] and (stage == "drops" or self.wants[key] and not self.twins[key]) then
         done[#done + 1] = key
       end
     end
@@ -181,7 +248,7 @@ end
 local function refusal(operation, err)
   if not core.is_error(err) then
     return tostring(err)
-  elseif operation.verb == "del" and objects.gone[err.name] then
+  elseif operation.verb == "del" and objects.gone[err.name] and not operation.twin then
     return nil
   elseif operation.verb == "add" and err.name == "EEXIST" then
     return "exists"
@@ -208,16 +275,22 @@ function Keeper:look_again(keys, now)
   end
 end
 
-local function done(self, operation)
+local function done(self, operation, now)
   local key = operation.key
   self.changed = self.changed + 1
-  self.failed[key] = nil
   if operation.verb == "del" then
+    self.failed[key] = nil
+  else
+    count_repair(self, key, now)
+  end
+  if operation.twin then
+    self.doubt = true -- to see who is left
+  elseif operation.verb == "del" then
     self.have[key] = nil
   else
     self.have[key] = self.spec.made(operation.args)
   end
-  self.dirty[key] = nil
+  self.dirty[key] = self.failed[key] and true or nil
 end
 
 -- Each by itself, where a batch would not do: links, and what the encoder refuses to send.
@@ -241,7 +314,7 @@ function Keeper:send(operations, now)
     if args then
       batch[#batch + 1], of[#of + 1] = { operation.verb, self.spec.object, args }, operation
     elseif operation.verb == "del" then
-      done(self, operation) -- it went with its link
+      done(self, operation, now) -- it went with its link
     else
       reconcile.fail(self, operation.key, now, why)
     end
@@ -255,7 +328,7 @@ function Keeper:send(operations, now)
     local err = errors[i]
     local why = err and refusal(operation, err)
     if not why then
-      done(self, operation)
+      done(self, operation, now)
       count = count + 1
     elseif why == "exists" then
       existing[operation.key], any = true, true

@@ -8,6 +8,7 @@
 --   compared(want) what of a wanted object is looked at
 --   made(args)     how a wanted object looks once it is made
 --   remove(have)   the arguments of its deletion
+--   exactly(have)  the same of one of several under one key, where the kernel allows that
 --   change         the verb that changes one in place
 --   blocked(key)   what is known to stand where one is wanted
 --   yields(object) whether something that is not ours may be replaced all the same
@@ -123,6 +124,10 @@ kinds.routes = {
   remove = function(have)
     return fields(have, "family", "dst", "table", "tos", "metric", "type", "protocol")
   end,
+  exactly = function(have)
+    return fields(have, "family", "dst", "table", "tos", "metric", "type", "protocol", "dev", "gateway", "via",
+      "prefsrc")
+  end,
 }
 
 -- The protocols of addresses have names of their own.
@@ -219,19 +224,55 @@ kinds.fdb = {
   end,
 }
 
+local table_names = { [253] = "default", [254] = "main", [255] = "local" } -- linux/rtnetlink.h
+
+-- One spelling of a table: its name where it has one, else its number, which may be given as text.
+local function table_of(value)
+  local number = math.tointeger(tonumber(value))
+  return table_names[number] or number or value
+end
+
+-- One spelling of a range of ports: 80 or "80-90".
+local function ports(value)
+  local first, last = tostring(value):match "^(%d+)%-(%d+)$"
+  return math.tointeger(tonumber(first == last and first or value)) or value
+end
+
+-- A rule with what the kernel would add to it: all bits of a mark, the table that it sends to.
+local function completed(rule)
+  local action = rule.action or (rule["goto"] and "goto" or "to_table")
+  local mark = rule.fwmark ~= 0 and rule.fwmark or nil
+  return {
+    action = action, fwmark = mark, fwmask = rule.fwmask or mark and 0xffffffff or nil,
+    table = action == "to_table" and (table_of(rule.table) or not rule.l3mdev and "main") or nil,
+  }
+end
+
 kinds.rules = {
-  object = "rule", word = "a rule", change = "replace", ours = is_ours, compared = same, made = same,
+  object = "rule", word = "a rule", change = "replace", ours = is_ours, made = same,
   mark = function(rule)
-    return copy(rule, {
-      protocol = PROTOCOL, family = rule.family or objects.family_of(rule),
-      src = prefix(rule.src), dst = prefix(rule.dst),
-      table = rule.table or (rule.action == nil and "main" or nil), action = rule.action or "to_table",
-    })
+    local complete = completed(rule)
+    local marked = copy(rule, complete)
+    marked.fwmark, marked.table = complete.fwmark, complete.table
+    marked.protocol, marked.family = PROTOCOL, rule.family or objects.family_of(rule)
+    marked.src, marked.dst = prefix(rule.src), prefix(rule.dst)
+    marked.sport, marked.dport = ports(rule.sport), ports(rule.dport)
+    return marked
   end,
-  -- All of a rule is its key: a changed one is another one, made before the old one goes.
+  -- All of a rule is its key: a changed one is another one, made before the old one goes. So nothing is left to compare.
   key = function(rule)
-    return text(rule.family, rule.priority, prefix(rule.src), prefix(rule.dst), rule.iif, rule.oif, rule.fwmark,
-      rule.fwmask, rule.tos or 0, rule.ipproto, rule.sport, rule.dport, rule.table, rule.action, rule["goto"])
+    local complete = completed(rule)
+    local inverted = false
+    for _, flag in ipairs(rule.flags or {}) do
+      inverted = inverted or flag == "not"
+    end
+    return text(rule.family, rule.priority, inverted and "not" or "", prefix(rule.src), prefix(rule.dst), rule.iif,
+      rule.oif, complete.fwmark, complete.fwmask, rule.tos or 0, rule.ipproto, ports(rule.sport), ports(rule.dport),
+      complete.table, complete.action, rule["goto"], rule.l3mdev or "", rule.uidrange, rule.tun_id,
+      rule.suppress_prefixlength, rule.suppress_ifgroup, rule.flow)
+  end,
+  compared = function(want)
+    return fields(want, "family", "priority")
   end,
   list = function(host)
     return host.rule.list {}
@@ -271,7 +312,7 @@ local function send_links(self, operations, now, done)
   for _, operation in ipairs(operations) do
     local ok, err = pcall(send_link, self.host, operation)
     if ok then
-      done(self, operation)
+      done(self, operation, now)
       count = count + 1
     elseif operation.verb == "add" and core.is_error(err) and err.name == "EEXIST" then
       self.names:resync()

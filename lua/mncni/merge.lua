@@ -54,8 +54,10 @@ end
 -- What must be there for an object to have an identity.
 local needed = {
   links = { "ifname" }, addresses = { "dev", "address" }, routes = { "dst" }, neighbours = { "dev", "dst", "lladdr" },
-  fdb = { "dev", "mac", "dst" }, rules = {}, files = { "path" }, nft = { "family", "table", "comment" },
+  fdb = { "dev", "mac", "dst" }, rules = { "priority" }, files = { "path" }, nft = { "family", "table", "comment" },
 }
+
+local why_needed = { priority = ": the kernel would choose another one each time" }
 
 local function check_list(policy, kind, list)
   if type(list) ~= "table" then
@@ -99,7 +101,7 @@ local function check_object(policy, kind, index, object)
   end
   for _, key in ipairs(needed[kind]) do
     if object[key] == nil then
-      fail(policy, "%s[%d] has no %s", kind, index, key)
+      fail(policy, "%s[%d] has no %s%s", kind, index, key, why_needed[key] or "")
     end
   end
   if kind == "files" then

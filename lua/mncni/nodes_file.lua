@@ -106,6 +106,10 @@ end
 function Source.publish()
 end
 
+function Source.told()
+  return true
+end
+
 function Source.problems()
   return {}
 end

@@ -253,6 +253,11 @@ function Source:step(now)
   return due
 end
 
+-- Whether all is told, or was tried: nothing is on its way to the API, and no news wait.
+function Source:told()
+  return #self.client.calls == 0 and not (has_news(self) and self.publish_at <= self.now)
+end
+
 -- What is wrong with telling the cluster, or nil.
 function Source:problems()
   return self.problem and { { kind = "node", key = self.node, message = self.problem } } or {}

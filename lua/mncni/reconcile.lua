@@ -13,6 +13,8 @@
 -- New things are made and changed in the order below, and what is no longer wanted is removed last, in reverse: a
 -- route is replaced, or its successor made, before anything that it replaces goes.
 
+local kinds = require "mncni.keeper_kinds"
+
 local reconcile = {}
 
 local Reconciler = {}
@@ -46,6 +48,7 @@ end
 
 -- Reads what is there of all kinds. What cannot be read is raised.
 function Reconciler:resync()
+  self.used = nil
   self.names:resync()
   for _, keeper in ipairs(self.keepers) do
     keeper:resync()
@@ -54,6 +57,7 @@ end
 
 -- Takes the desired state as mncni.merge returns it: kind -> key -> object. Returns whether anything is to be done.
 function Reconciler:want(desired)
+  self.used = nil
   self.names.claimed = desired.links or {}
   local dirty = false
   for _, keeper in ipairs(self.keepers) do
@@ -62,13 +66,53 @@ function Reconciler:want(desired)
   return dirty
 end
 
--- What an event means for the kinds that it is not itself about. IPv4 routes go without a word when their device or
--- the address they start from goes, so they are read anew.
-local function shakes(self, event)
-  if event.object == "link" then
-    return self.names:shaken(event)
+-- What goes without a word, or with its link.
+local ON_LINKS = { "addresses", "neighbours", "fdb", "routes" }
+
+-- The names of links, and the source addresses, that what is wanted or ours depends on; and whether something may depend
+-- on any link, because it does not say on which.
+local function dependencies(self)
+  if not self.used then
+    self.used, self.uses_any = {}, false
+    for _, kind in ipairs(ON_LINKS) do
+      local keeper = self.keepers[kind]
+      for key, want in pairs(keeper.wants) do
+        local have = keeper.have[key]
+        local dev = want.dev or have and have.dev
+        self.uses_any = self.uses_any or not dev and want.gateway ~= nil
+        self.used[dev or ""], self.used[want.prefsrc or ""] = true, true
+      end
+      for _, have in pairs(keeper.have) do
+        self.used[have.dev or ""] = true
+      end
+    end
+    self.used[""] = nil
   end
-  return event.object == "addr" and event.event == "del"
+  return self.used
+end
+
+-- Whether something of ours may depend on a link. Ports of bridges carry nothing but their bridge's.
+local function matters(self, link)
+  local used = dependencies(self)
+  return used[link.ifname] or link.group == kinds.GROUP or self.names.claimed and self.names.claimed[link.ifname] ~= nil
+    or self.uses_any and not link.master
+end
+
+-- What an event means for the kinds that it is not itself about: the names of links whose objects are to be read anew,
+-- or nil. IPv4 routes go without a word when their device or the address they start from goes.
+local function shakes(self, event)
+  local value = event.value
+  if event.object == "link" then
+    local known = self.names.index[value.ifindex]
+    if self.names:shaken(event) and (matters(self, value) or known and matters(self, known)) then
+      return { value.ifname, known and known.ifname }
+    end
+  elseif event.object == "addr" and event.event == "del" then
+    local link = self.names.name[value.dev] or { ifname = value.dev }
+    if matters(self, link) or dependencies(self)[(value.address or ""):match "^[^/]*"] then
+      return { value.dev }
+    end
+  end
 end
 
 -- Takes an event of a monitor. Returns whether there is something to do now.
@@ -81,12 +125,13 @@ function Reconciler:event(event)
   if event.object == "link" then
     self.names:event(event)
   end
-  local dirty = shaken
+  local dirty = shaken ~= nil
   for _, keeper in ipairs(self.keepers) do
     dirty = keeper:event(event) or dirty
   end
-  if shaken then
-    self.shaken = true
+  for _, name in ipairs(shaken or {}) do
+    self.shaken = self.shaken or {}
+    self.shaken[name] = true
   end
   return dirty
 end
@@ -115,13 +160,15 @@ end
 function Reconciler:apply(now)
   if self.stale then
     self:resync()
-    self.stale, self.shaken = false, false
+    self.stale, self.shaken = false, nil
   elseif self.shaken then
-    self.shaken = false
-    for _, kind in ipairs { "addresses", "neighbours", "fdb", "routes" } do
+    local shaken = self.shaken
+    self.shaken = nil
+    for _, kind in ipairs(ON_LINKS) do
       self.keepers[kind]:resync()
     end
-    self:hurry()
+    self.used = nil
+    self:hurry(shaken)
   end
   for _, keeper in ipairs(self.keepers) do
     if keeper.polled then
@@ -143,11 +190,28 @@ function Reconciler:plan(now)
   return plan
 end
 
--- Tries at once what failed before: something that may have been the reason has changed.
-function Reconciler:hurry()
+-- Whether a failure of an object may be over with a change of these links (name -> true). What does not say where it
+-- belongs may be.
+local function concerned(keeper, key, links)
+  local want = keeper.wants[key]
+  local dev = keeper.kind == "links" and key or type(want) == "table" and want.dev or nil
+  return dev == nil or links[dev] ~= nil
+end
+
+-- Tries at once what failed before and concerns these links: what may have been the reason has changed. What they took
+-- along did not go by somebody's doing.
+function Reconciler:hurry(links)
   for _, keeper in ipairs(self.keepers) do
-    for _, failure in pairs(keeper.failed) do
-      failure.at = 0
+    for key, failure in pairs(keeper.failed) do
+      if not failure.contested and concerned(keeper, key, links) then
+        failure.at = 0
+      end
+    end
+    for key in pairs(keeper.kind ~= "links" and keeper.repairs or {}) do
+      local failure, want = keeper.failed[key], keeper.wants[key]
+      if want and links[want.dev or ""] and not (failure and failure.contested) then
+        keeper.repairs[key] = nil
+      end
     end
   end
 end
@@ -156,6 +220,7 @@ end
 function Reconciler:due(now)
   local due = math.huge
   for _, keeper in ipairs(self.keepers) do
+    due = keeper.doubt and now or due
     for _, failure in pairs(keeper.failed) do
       due = math.min(due, failure.at)
     end

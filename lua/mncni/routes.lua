@@ -70,14 +70,14 @@ local strict = {
 
 -- fabric(world, family) tells, as text, why the network between the nodes will not carry a packet to the next hop
 -- that a node chooses, or that this is not known (unless it is to be presumed to); nil when it will. That is
--- world.fabric, or what can be said of a world without.
+-- world.fabric, which waits for an answer, or what can be said without.
 function routes.fabric(world, family, presumed)
   local provider = (world.node.provider_id or ""):match "^(%w+):"
   if strict[provider] then
     return ("the network of %s %s"):format(provider, strict[provider])
   end
   local verdict
-  if world.fabric then
+  if world.fabric and not presumed then
     verdict = world.fabric[family]
   else
     verdict = require("mncni.fabric").judge(world, family)
@@ -100,10 +100,26 @@ end
 local Warnings = {}
 Warnings.__index = Warnings
 
--- add(reason, name) notes why something of a node (or "") is left out.
+-- add(reason, name) notes why something of a node (or "") is left out; each name once.
 function Warnings:add(reason, name)
-  self.names[reason] = self.names[reason] or {}
-  table.insert(self.names[reason], name)
+  local names = self.names[reason] or { known = {} }
+  self.names[reason] = names
+  if not names.known[name] then
+    names.known[name] = true
+    table.insert(names, name)
+  end
+end
+
+-- The reasons that one name has, sorted.
+function Warnings:of(name)
+  local reasons = {}
+  for reason, names in pairs(self.names) do
+    if names.known[name] then
+      reasons[#reasons + 1] = reason
+    end
+  end
+  table.sort(reasons)
+  return reasons
 end
 
 -- One line for each reason, sorted.
@@ -236,9 +252,25 @@ function routes.tunnels(world, device)
   return list
 end
 
+-- Why this node has no tunnel at all: none of its addresses is on a link. Said once, of this node.
+local function without_underlay(world)
+  local addresses = {}
+  for _, family in ipairs(order) do
+    addresses[#addresses + 1] = world.node:address(family)
+  end
+  if #addresses == 0 then
+    return "this node has no address in the list of nodes, so that no packet can be carried to others; set one "
+      .. "(kubelet --node-ip)"
+  end
+  return ("this node's address %s is on no link, so that no packet can be carried to others; add it to a link, or "
+    .. "correct the list of nodes (kubelet --node-ip), or --node if this is another one"):format(
+    table.concat(addresses, ", "))
+end
+
 -- way(world, peer, family, tunnels, mode, fabric) tells how packets of a family reach a peer's pods; mode is "auto",
 -- "direct" or "vxlan", and fabric what fabric() said, by family. Returns { gateway, dev } to go directly,
--- { tunnel, mac, link_local, address } to be carried, or nil and the reason why there is no way.
+-- { tunnel, mac, link_local, address } to be carried, or nil, the reason why there is no way, and the node that this is
+-- a reason of.
 function routes.way(world, peer, family, tunnels, mode, fabric)
   local known = facts(peer)
   local address = known[family]
@@ -266,7 +298,10 @@ function routes.way(world, peer, family, tunnels, mode, fabric)
       return { tunnel = tunnel, mac = mac, link_local = known.link_local[tunnel.family], address = outer }
     end
   end
-  return nil, "it has no address of a family that this node has one of"
+  if #tunnels == 0 then
+    return nil, without_underlay(world), world.node
+  end
+  return nil, "it has no address of a family that this node has one of", peer
 end
 
 return routes

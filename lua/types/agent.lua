@@ -249,6 +249,7 @@ function ways.tunnels(world, device) end
 ---@param fabric table<mncni.Family, string>
 ---@return mncni.Way?
 ---@return string? reason
+---@return mncni.Node? of what node, where it is not the peer's
 function ways.way(world, peer, family, tunnels, mode, fabric) end
 
 ---@class mncni.ConflistModule

@@ -147,6 +147,47 @@ describe("reconciling a node", function()
     assert.same({}, problems())
   end)
 
+  it("leaves a foreign route that stands before a stale one of ours from the start", function()
+    space:must "ip route add 10.244.2.0/24 via 192.0.2.77 proto 78"
+    space:must "ip route prepend 10.244.2.0/24 via 192.0.2.99 proto static"
+    reconciler:resync()
+    want { routes = { two[1] } }
+    assert.equal(0, apply())
+    assert.equal("10.244.2.0/24 via 192.0.2.99 dev up0 proto static", (space:must "ip route show 10.244.2.0/24"
+      :match "^[^\n]*static"))
+    assert.matches("stands in the way and is not ours: route add 10.244.2.0/24 via 192.0.2.99", problems()[1])
+    space:must "ip route del 10.244.2.0/24 via 192.0.2.99"
+    events()
+    assert.equal(1, apply())
+    assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0", routes())
+  end)
+
+  it("removes what is ours and one too many for its place, whenever it came", function()
+    local function settle()
+      for _ = 1, 5 do
+        events()
+        apply()
+      end
+      assert.same({}, problems())
+      return routes()
+    end
+    space:must "ip route add 10.244.2.0/24 via 192.0.2.77 proto 78"
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.78 proto 78"
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.2 proto 78"
+    reconciler:resync()
+    want { routes = { two[1] } }
+    assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0", settle())
+    for _, verb in ipairs { "append", "prepend" } do
+      space:must("ip route %s 10.244.2.0/24 via 192.0.2.77 proto 78", verb)
+      assert.equal("10.244.2.0/24 via 192.0.2.2 dev up0", settle(), verb)
+    end
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.77 proto 78"
+    space:must "ip route append 10.244.2.0/24 via 192.0.2.78 proto 78"
+    events()
+    want {}
+    assert.equal("", settle())
+  end)
+
   it("leaves a foreign route that has replaced ours", function()
     want { routes = two }
     apply()
@@ -155,6 +196,69 @@ describe("reconciling a node", function()
     assert.equal(0, apply())
     assert.matches("10.244.2.0/24 via 192.0.2.9 dev up0", space:must "ip route")
     assert.equal(1, #problems())
+  end)
+
+  it("is done with what it could not remove once that has gone by itself", function()
+    want { routes = two }
+    apply()
+    local keeper = reconciler.keepers.routes
+    local remove = keeper.spec.remove
+    finally(function() keeper.spec.remove = remove end)
+    -- A deletion that the kernel refuses: one without a privilege that it needs would do as well.
+    keeper.spec.remove = function() return { dst = "10.244.2.0/24", family = "inet6" } end
+    want { routes = { two[2] } }
+    assert.equal(0, apply())
+    assert.equal(1, #problems())
+    keeper.spec.remove = remove
+    space:must "ip route del 10.244.2.0/24"
+    events()
+    clock = clock + 60000
+    apply()
+    assert.same({}, problems())
+    assert.equal(math.huge, reconciler:due(clock))
+  end)
+
+  it("waits longer and longer with what somebody else changes again and again, and says so", function()
+    want { routes = two }
+    apply()
+    local repaired, other = 0, mncni.open(space.ns)
+    finally(function() other:close() end)
+    local function fight(milliseconds)
+      for _ = 1, milliseconds / 10 do
+        other.route.absent { dst = "10.244.2.0/24" }
+        while true do
+          local event = monitor:next(0)
+          if not event then
+            break
+          end
+          reconciler:event(event)
+        end
+        clock = clock + 10
+        repaired = repaired + reconciler:apply(clock)
+      end
+    end
+    fight(400)
+    assert.equal(5, repaired)
+    assert.equal(1, #problems())
+    assert.matches("somebody else changes it, or removes it, whenever it was repaired", problems()[1])
+    assert.is_true(reconciler:problems()[1].conflict)
+    fight(3000)
+    assert.is_true(repaired <= 8, repaired .. " repairs")
+    assert.is_true(reconciler:due(clock) > clock)
+    space:must "ip -6 route del fd00:2::/64" -- others do not wait
+    events()
+    apply()
+    assert.matches("fd00:2::/64", routes(), 1, true)
+    for _ = 1, 4 do
+      clock = clock + 60000
+      apply()
+    end
+    assert.same({}, problems())
+    assert.equal(math.huge, reconciler:due(clock))
+    assert.matches("10.244.2.0/24", routes())
+    space:must "ip route del 10.244.2.0/24"
+    events()
+    assert.equal(1, apply())
   end)
 
   it("puts routes back when their device went down and came up again", function()
@@ -187,6 +291,37 @@ describe("reconciling a node", function()
     events()
     apply()
     assert.same({}, problems())
+  end)
+
+  it("reads nothing anew, and tries nothing at once, for links that nothing of ours is on", function()
+    space:must "ip route add 10.244.2.0/24 via 192.0.2.9 && ip link add br0 type bridge && ip link set br0 up"
+    want { routes = { { dst = "10.244.2.0/24", gateway = "192.0.2.2", dev = "up0" }, two[2] } }
+    apply()
+    events()
+    apply()
+    local keeper = reconciler.keepers.routes
+    local failure, dumps = keeper.failed[next(keeper.failed)], 0
+    local resync = keeper.resync
+    function keeper.resync(...)
+      dumps = dumps + 1
+      return resync(...)
+    end
+    local tries = failure.tries
+    for _ = 1, 3 do
+      space:must "ip link add v type veth peer name w && ip link set v master br0 up && ip link set w up"
+      space:must "ip addr add 198.51.100.7/32 dev w"
+      events()
+      apply()
+      space:must "ip link del v"
+      events()
+      apply()
+    end
+    assert.same({ 0, tries }, { dumps, failure.tries })
+    space:must "ip link set up0 down"
+    events()
+    apply()
+    assert.equal(1, dumps)
+    assert.is_true(failure.tries > tries)
   end)
 
   local function vxlan(id)
@@ -226,6 +361,31 @@ describe("reconciling a node", function()
     apply()
     assert.is_nil(host.link.get { ifname = "vx0" })
     assert.is_nil(space:must("ip rule"):find "300:")
+  end)
+
+  it("makes every sort of rule once, and keeps it", function()
+    local rules = {
+      { family = "inet", priority = 100, fwmark = 1, table = 100 },
+      { priority = 101, fwmark = 2, fwmask = 3, table = "100" },
+      { src = "10.3.0.0/16", priority = 102, action = "blackhole" }, { src = "10.3.0.0/16", priority = 103 },
+      { family = "inet6", priority = 104, ipproto = "tcp", dport = "80", table = "main", iif = "up0" },
+      { priority = 105, ipproto = "udp", sport = "80-90", table = 254 }, { priority = 106, ["goto"] = 200 },
+      { priority = 107, src = "10.4.0.0/16", flags = { "not" }, table = 7 },
+      { priority = 108, table = 7, suppress_prefixlength = 0 }, { priority = 109, uidrange = "1-5", table = 7 },
+    }
+    want { rules = rules }
+    assert.equal(#rules, apply())
+    assert.same({}, problems())
+    reconciler:resync()
+    want { rules = rules }
+    assert.equal(0, apply())
+    assert.same({}, problems())
+    space:must "ip rule del priority 100 && ip rule del priority 102"
+    events()
+    assert.equal(2, apply())
+    want {}
+    assert.equal(#rules, apply())
+    assert.is_nil(space:must("ip rule; ip -6 rule"):find "proto 78")
   end)
 
   it("makes a device anew where the kernel cannot change it, with all that is on it", function()

@@ -263,6 +263,20 @@ describe("the agent on a Kubernetes cluster", function()
     assert.equal(version, kube:must("GET", NODES .. OWN).metadata.resourceVersion)
   end)
 
+  it("tells the cluster with --once too, before it ends", function()
+    local name = name_of(2)
+    spaces.must "ip addr add 10.224.0.6/32 dev up0"
+    finally(function() spaces.must "ip addr del 10.224.0.6/32 dev up0" end)
+    start("--kubeconfig", kubeconfig(), "--policy", "condition", "--node", name, "--once")
+    wait(60, function() return not agent:alive() end)
+    local found
+    for _, one in ipairs(kube:must("GET", NODES .. name).status.conditions) do
+      found = one.type == "NetworkUnavailable" and one.status or found
+    end
+    assert.equal("False", found)
+    agent = nil
+  end)
+
   it("takes policies from a ConfigMap, refuses a broken one with an Event, and keeps the last good one", function()
     local path = "/api/v1/namespaces/default/configmaps"
     kube:grant("blind", {

@@ -124,7 +124,7 @@ describe("credentials for a real API server", function()
     follower:pass(1)
     kube:start()
     hears(follower)
-    assert.equal(read(second.cert), follower.client.credentials.used.cert)
+    assert.equal(read(second.cert), follower.watch.sent.cert)
   end)
 
   it("of a server that is somebody else are not sent", function()

@@ -71,7 +71,7 @@ describe("a lab", function()
     end
     lab:wait_ready()
     lab:apply((WEB:gsub("IMAGE", lab.image)))
-    local pods = lab:wait(60, "a pod on each node", function()
+    local pods = lab:wait(120, "a pod on each node", function()
       local pods = lab:running "app=web"
       return #pods == 2 and pods
     end)
@@ -91,7 +91,7 @@ describe("a lab", function()
     assert.are.equal(2, #lab:get "nodes")
     local name = lab:get("pods", "--field-selector=spec.nodeName=n1")[1].metadata.name
     lab:node("reboot", "n1")
-    lab:wait(60, "the pod to be started anew", function()
+    lab:wait(120, "the pod to be started anew", function()
       local status = lab:get("pod", name).status.containerStatuses[1]
       return status.restartCount == 1 and status.ready
     end)
@@ -100,6 +100,18 @@ describe("a lab", function()
   it("leaves nothing when it goes", function()
     lab:down()
     assert.are.equal("", labs.changes(before))
+  end)
+end)
+
+describe("a lab-up that fails", function()
+  after_each(function() labs.cleanup() end)
+
+  it("shows the end of the log of the program that failed, and names the file", function()
+    local ok, message = pcall(labs.up, { nodes = 1, env = { POD_CIDRS = "nonsense" } })
+    assert.is_false(ok)
+    assert.matches("node n1 has ended: [^\n]*kube%-proxy has ended\n", message)
+    assert.matches("The end of /run/lab%d+/nodes/n1/log/kube%-proxy%.log:\n", message)
+    assert.matches("nonsense", message:match "The end of.*")
   end)
 end)
 
@@ -114,7 +126,7 @@ describe("a lab-up that is killed", function()
       argv = { "env", "NODES=1", "MNCNI_LAB_DIR=" .. lab.directory, "sh", "deploy/lab/up" }, log = log,
       mark = "deploy/lab/up",
     }
-    lab:wait(90, file, function() return spaces.sh("ls %s", lab:path(file)) == lab:path(file) end)
+    lab:wait(200, file, function() return spaces.sh("ls %s", lab:path(file)) == lab:path(file) end)
     assert.is_true(up:alive(), up:tail())
     up:stop "KILL"
     os.remove(log)

@@ -431,8 +431,8 @@ describe("the controller nodeipam on a Kubernetes cluster", function()
       kube:kubeconfig { token = kube:token("default/ipam", 600), embed = true }, open, AGENT, open, open)
     create "a"
     local said_all = spaces.must("setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set -all "
-      .. "--inh-caps -all --no-new-privs env -i %s/agent --controller --policy nodeipam --once --kubeconfig %s/kubeconfig "
-      .. "--set nodeipam.cluster_cidrs=10.244.0.0/16 2>&1", open, open)
+      .. "--inh-caps -all --no-new-privs env -i %s/agent --controller --once --kubeconfig %s/kubeconfig "
+      .. "--policy nodeipam --set nodeipam.cluster_cidrs=10.244.0.0/16 2>&1", open, open)
     spaces.must("rm -r %s", open)
     assert.same({ "10.244.0.0/24" }, ranges "a")
     assert.not_matches("refused", said_all)

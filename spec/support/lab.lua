@@ -71,7 +71,7 @@ function labs.up(args)
   }
   for name, value in pairs(args.env or {}) do argv[#argv + 1] = name .. "=" .. value end
   argv[#argv + 1] = "deploy/lab/up"
-  must(self, 400, table.unpack(argv))
+  must(self, 600, table.unpack(argv))
   self.settings = {}
   for name, value in read(self:path "settings"):gmatch "([%u_]+)='?([^\n']*)" do self.settings[name] = value end
   self.image = self.settings.IMAGE

@@ -54,6 +54,11 @@ describe("merging what policies want", function()
     merged_of(of "mncni-x")
   end)
 
+  it("refuses a rule without a priority", function()
+    assert.matches("rules[1] has no priority: the kernel would choose another one each time",
+      refusal { "a", { rules = { { src = "10.1.0.0/16", table = 100 } } } }, 1, true)
+  end)
+
   it("names both policies that claim one object", function()
     local text = refusal(
       { "a", { routes = { { dst = "10.0.0.0/8", gateway = "192.0.2.1" } } } },

@@ -180,7 +180,7 @@ describe("the policy routes", function()
       addresses = { "fd01::2" }, underlay = { inet6 = { mtu = 1500 } }, peers = { { addresses = { "10.0.0.3" } } },
     }, { mode = "vxlan" })
     assert.same({}, lines(want))
-    assert.same({ "n3, n3: it has no address of a family that this node has one of" }, want.warnings)
+    assert.same({ "n3: it has no address of a family that this node has one of" }, want.warnings)
   end)
 
   it("carries nothing of a family that there are no pods of here", function()
@@ -268,6 +268,22 @@ describe("the policy routes", function()
     end
     assert.same({ "n3, n4, n5, n6, n7 and 2 more: no way to 10.0.1.1: Network is unreachable" },
       desired(world { peers = peers }, { mode = "direct" }).warnings)
+  end)
+
+  it("says once that this node's own address is on no link, and what to do", function()
+    for _, mode in ipairs { "auto", "vxlan" } do
+      local given = world { peers = { { reach = BEHIND }, { reach = BEHIND } } }
+      given.underlay = {}
+      local warnings = desired(given, { mode = mode }).warnings
+      assert.equal(1, #warnings)
+      assert.matches("^n2: this node's address 10.0.0.2, fd01::2 is on no link", warnings[1])
+      assert.matches("add it to a link", warnings[1], 1, true)
+    end
+  end)
+
+  it("names a node once", function()
+    local given = world { peers = { { addresses = {} } } }
+    assert.same({ "n3: it has no address of a family that this node has one of" }, desired(given).warnings)
   end)
 
   it("changes nothing of the world, and says the same of it each time", function()
