@@ -136,6 +136,20 @@ static int call(const struct agent *agent, const char *function, const char *jso
 	return outcome;
 }
 
+// Whether the command line is for an agent that keeps this network namespace. One that has something wrong
+// with it is not; start says what.
+static bool keeps_node(const struct agent *agent, const cJSON *request)
+{
+	struct mn_error err = { 0 };
+	char *text = cJSON_PrintUnformatted(request), *reply = NULL;
+	bool keeps = text && call(agent, "keeps_node", text, &reply, &err) == 0 && reply &&
+		strcmp(reply, "true") == 0;
+
+	free(text);
+	free(reply);
+	return keeps;
+}
+
 // Makes a state and starts the agent in it. Returns what it said, or NULL with *why (malloc'ed).
 static cJSON *start(struct agent *agent, const char *handover, char **why)
 {
@@ -148,20 +162,23 @@ static cJSON *start(struct agent *agent, const char *handover, char **why)
 	};
 	cJSON *request = cJSON_CreateObject(), *answer = NULL;
 	struct mn_error err = { 0 };
-	char *text, *reply = NULL;
+	char *text = NULL, *reply = NULL;
 
 	cJSON_AddItemReferenceToObject(request, "words", words);
-	cJSON_AddBoolToObject(request, "rival", alone < 0);
-	if (handover)
-		cJSON_AddRawToObject(request, "handover", handover);
-	text = cJSON_PrintUnformatted(request);
-	cJSON_Delete(request);
 	*agent = (struct agent){ 0 };
-	if (text && mn_state_new(&agent->state, &options, &err) == 0) {
+	if (mn_state_new(&agent->state, &options, &err) == 0)
 		agent->module = mn_require(agent->state, MODULE, &err);
-		if (agent->module > 0 && call(agent, "start", text, &reply, &err) == 0)
+	if (agent->module > 0) {
+		if (alone < 0 && keeps_node(agent, request))
+			claim();
+		cJSON_AddBoolToObject(request, "rival", alone < 0);
+		if (handover)
+			cJSON_AddRawToObject(request, "handover", handover);
+		text = cJSON_PrintUnformatted(request);
+		if (text && call(agent, "start", text, &reply, &err) == 0)
 			answer = cJSON_Parse(reply);
 	}
+	cJSON_Delete(request);
 	if (!answer) {
 		*why = describe(agent, &err);
 		drop(agent);
@@ -355,7 +372,6 @@ int main(int argc, char **argv)
 		say("signals", strerror(errno));
 		return 1;
 	}
-	claim();
 	answer = start(&agent, NULL, &why);
 	if (!answer) {
 		say("", why ? why : "no memory");

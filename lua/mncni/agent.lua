@@ -260,6 +260,13 @@ local function run_once(self)
   return { status = 0, stdout = text ~= "" and text or nil }
 end
 
+-- keeps_node{ words } tells whether nobody else may do the same in this network namespace: a controller, and what only looks,
+-- may be there beside others.
+function agent.keeps_node(request)
+  local conf = config.read(request.words)
+  return not (conf.help or conf.version or conf.controller or conf.dry_run)
+end
+
 -- start{ words, handover } reads the configuration, loads the policies and looks at the kernel; where nodes are known at
 -- once it also applies what is wanted. Returns { running = true }, or { status, stdout, stderr } when that was all.
 -- Raises what is wrong. request.rival: somebody else in this network namespace does this already.
@@ -269,7 +276,7 @@ function agent.start(request)
     return { status = 0, stdout = config.HELP }
   elseif conf.version then
     return { status = 0, stdout = core.version }
-  elseif request.rival and not conf.dry_run then
+  elseif request.rival and not (conf.dry_run or conf.controller) then
     error(core.error {
       code = 11, message = "another mncni-agent is at work in this network namespace (ss -lxp shows it); stop it first",
     }, 0)

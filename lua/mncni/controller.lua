@@ -212,6 +212,7 @@ local function new_controller(conf, handover)
         self.next_texts = not known and (texts or {}) or nil
       end,
       failed = function(message) self.texts_problem = message end,
+      well = function() self.texts_problem = nil end,
     })
   end
   if not (conf.dry_run or self.waits) then
@@ -246,7 +247,7 @@ local function problems_of(self)
   if self.lease_problem then
     table.insert(problems, { kind = "lease", key = self.lease.name, message = self.lease_problem, quiet = true })
   end
-  if self.texts_problem and not self.texts_watch.synced then
+  if self.texts_problem then
     table.insert(problems, { kind = "nodes", key = "policies", message = self.texts_problem })
   end
   return problems

@@ -184,6 +184,11 @@ local told = {}
 ---@param name string of the node
 function told:add(reason, name) end
 
+---The reasons noted of one node.
+---@param name string
+---@return string[]
+function told:of(name) end
+
 ---One line for each reason.
 ---@return string[]
 function told:lines() end

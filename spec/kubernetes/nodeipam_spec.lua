@@ -439,6 +439,22 @@ describe("the controller nodeipam on a Kubernetes cluster", function()
     assert.not_matches("orbidden", said_all)
   end)
 
+  it("runs beside the agent of a node in one network namespace", function()
+    write_config "cluster_cidrs = { '10.244.0.0/16' }"
+    start()
+    is_leading()
+    create "a"
+    has_range "a"
+    local agent = ("env MNCNI_STATE_DIR=%s/state %s --node a --policy condition --once --kubeconfig %s"):format(scratch,
+      AGENT, kube.admin)
+    spaces.must(agent)
+    local conditions = {}
+    for _, one in ipairs(kube:must("GET", NODES .. "/a").status.conditions) do
+      conditions[one.type] = one.status
+    end
+    assert.equal("False", conditions.NetworkUnavailable)
+  end)
+
   it("prints what it would do, and does it once", function()
     create "a"
     create("b", { cidrs = { "10.244.0.0/24" } })
