@@ -3,6 +3,7 @@
 -- tells people to do, with the image that `make image` made.
 
 local labs = require "spec.support.lab"
+local pods_of = require "spec.support.pods"
 local spaces = require "spec.support.netns"
 
 local IMAGE = (os.getenv "MNCNI_BUILD" or "build") .. "/image/mncni.tar"
@@ -11,20 +12,14 @@ local PODS = 60
 local NODES = { "n1", "n2", "n3" }
 local CONFIGMAP = { "-n", "kube-system", "configmap", "mncni-policies" }
 
--- Answers / with a word and /cgi-bin/from with the address that it was asked from.
-local SERVE = [[busybox mkdir -p /tmp/www/cgi-bin
-busybox printf '#!/bin/busybox sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n$REMOTE_ADDR"' >/tmp/www/cgi-bin/from
-busybox chmod 755 /tmp/www/cgi-bin/from
-echo hello >/tmp/www/index.html
-exec busybox httpd -f -p 0.0.0.0:80 -h /tmp/www]]
-
 describe("the journey", function()
-  local lab, images
+  local lab, pods, images
 
   setup(function()
     images = spaces.must "mktemp -d"
     lab = labs.up { nodes = #NODES }
     lab:import(IMAGE)
+    pods = pods_of.new(lab)
     -- kube-controller-manager of the very Kubernetes that runs, as an image of its name in deploy/nodeipam.yaml.
     spaces.must("mkdir -p %s/root/usr/local/bin && cp %s %s/root/usr/local/bin/", images,
       PROGRAMS .. "/kube-controller-manager", images)
@@ -42,44 +37,6 @@ describe("the journey", function()
     labs.cleanup()
     spaces.must("rm -rf %s", images)
   end)
-
-  -- A DaemonSet, or a Deployment of so many, of pods that serve; container: more fields of it.
-  local function workload(name, replicas, container)
-    local one = {
-      name = "web", image = lab.image, imagePullPolicy = "Never", command = { "busybox", "sh", "-c", SERVE },
-    }
-    for key, value in pairs(container or {}) do one[key] = value end
-    lab:apply {
-      apiVersion = "apps/v1", kind = replicas and "Deployment" or "DaemonSet", metadata = { name = name },
-      spec = {
-        replicas = replicas, selector = { matchLabels = { app = name } },
-        template = {
-          metadata = { labels = { app = name, role = "web" } },
-          spec = { containers = { one }, terminationGracePeriodSeconds = 0 },
-        },
-      },
-    }
-  end
-
-  local function wait_pods(selector, count, seconds)
-    return lab:wait(seconds or 120, ("%d pods of %s to run"):format(count, selector), function()
-      local list = lab:running(selector)
-      return #list == count and list
-    end)
-  end
-
-  local spaces_of = {} -- a pod's address -> the path of its network namespace on its node
-
-  -- Runs a shell script in the network namespace of a pod, with the node's programs; returns what it prints.
-  local function in_pod(pod, script, ...)
-    local node, address = pod.spec.nodeName, pod.status.podIP
-    if not spaces_of[address] then
-      local said = lab:must(node, "sh", "-c", [[for ns in /run/netns/*; do
-        echo $ns $(nsenter --net=$ns ip -4 -o addr show eth0 2>/dev/null); done]])
-      for ns, of in said:gmatch "(%S+) [^\n]- inet ([%d.]+)/" do spaces_of[of] = ns end
-    end
-    return lab:must(node, "nsenter", "--net=" .. spaces_of[address], "sh", "-c", script, "sh", ...)
-  end
 
   local function node_address(name)
     for _, address in ipairs(lab:get("node", name).status.addresses) do
@@ -136,32 +93,15 @@ describe("the journey", function()
   end)
 
   it("runs pods, all of which reach all on other nodes and are seen by their own addresses", function()
-    workload("each")
-    workload("many", PODS)
-    local pods = wait_pods("role=web", PODS + #NODES, 180)
-    local addresses, nodes = {}, {}
-    for _, pod in ipairs(pods) do
-      addresses[pod.metadata.name], nodes[pod.spec.nodeName] = pod.status.podIP, true
-    end
-    assert.equal(PODS + #NODES, count(addresses))
+    pods:deploy "each"
+    pods:deploy("many", PODS)
+    local list = pods:wait("role=web", PODS + #NODES)
+    local nodes = {}
+    for _, pod in ipairs(list) do nodes[pod.spec.nodeName] = true end
+    assert.equal(PODS + #NODES, pods_of.count_addresses(list))
     assert.equal(#NODES, #require "mncni.keys"(nodes))
-    -- Every pod asks all pods of other nodes, and the first of them who it is that asks.
-    local script = [[asked=0
-      for peer; do
-        said=$(timeout 10 busybox wget -q -O - http://$peer/)
-        [ "$said" = hello ] && asked=$((asked + 1)) || echo "$peer said: $said"
-      done
-      echo "$asked $(timeout 10 busybox wget -q -O - http://$1/cgi-bin/from)"]]
-    local total = 0
-    for _, pod in ipairs(pods) do
-      local peers = {}
-      for _, other in ipairs(pods) do
-        peers[#peers + 1] = other.spec.nodeName ~= pod.spec.nodeName and other.status.podIP or nil
-      end
-      assert.equal(("%d %s"):format(#peers, pod.status.podIP), in_pod(pod, script, table.unpack(peers)))
-      total = total + #peers
-    end
-    print(("    %d pods on %d nodes; %d requests between them, all answered"):format(#pods, #NODES, total))
+    local asked = pods:ask_all(list)
+    print(("    %d pods on %d nodes; %d requests between them, all answered"):format(#list, #NODES, asked))
   end)
 
   it("has Services, and masquerades what leaves the cluster", function()
@@ -170,30 +110,25 @@ describe("the journey", function()
       spec = { selector = { role = "web" }, ports = { { port = 80 } } },
     }
     local address = lab:get("service", "web").spec.clusterIP
-    local pods = lab:running "app=each"
-    for _, pod in ipairs(pods) do
-      lab:wait(20, "the Service to answer", function()
-        return in_pod(pod, ("timeout 3 busybox wget -q -O - http://%s/"):format(address)) == "hello"
-      end)
-      for _ = 1, 5 do
-        assert.equal("hello", in_pod(pod, ("timeout 5 busybox wget -q -O - http://%s/"):format(address)))
-      end
-      local seen = in_pod(pod, ("timeout 5 busybox wget -q -O - http://%s/cgi-bin/from"):format(lab.outside))
+    for _, pod in ipairs(lab:running "app=each") do
+      lab:wait(20, "the Service to answer", function() return pods:get(pod, address) == "hello" end)
+      for _ = 1, 5 do assert.equal("hello", pods:get(pod, address)) end
+      local seen = pods:get(pod, lab.outside, "cgi-bin/from")
       assert.equal(node_address(pod.spec.nodeName), seen)
     end
   end)
 
   it("has host ports", function()
-    workload("port", 1, { ports = { { containerPort = 80, hostPort = 8088 } } })
-    local pod = wait_pods("app=port", 1)[1]
+    pods:deploy("port", 1, { ports = { { containerPort = 80, hostPort = 8088 } } })
+    local pod = pods:wait("app=port", 1)[1]
     local url = ("http://%s:8088/"):format(node_address(pod.spec.nodeName))
     assert.equal("hello", (lab:must("outside", "timeout", "5", "busybox", "wget", "-q", "-O", "-", url)))
   end)
 
   -- One pod more on every node, by a DaemonSet of that name.
   local function next_pods(name)
-    workload(name)
-    return wait_pods("app=" .. name, #NODES)
+    pods:deploy(name)
+    return pods:wait("app=" .. name, #NODES)
   end
 
   local function edit(text)
@@ -221,10 +156,10 @@ describe("the journey", function()
     end)
     print(("    an edit was on all %d nodes after at most %d s"):format(#NODES, os.time() - began + 1))
     for _, pod in ipairs(next_pods "edited") do
-      assert.matches("198.51.100.0/24", in_pod(pod, "ip route"), 1, true)
+      assert.matches("198.51.100.0/24", pods:run(pod, "ip route"), 1, true)
     end
     for _, pod in ipairs(lab:running "app=each") do
-      assert.is_nil(in_pod(pod, "ip route"):find("198.51.100", 1, true))
+      assert.is_nil(pods:run(pod, "ip route"):find("198.51.100", 1, true))
     end
   end)
 
@@ -244,7 +179,7 @@ describe("the journey", function()
     assert.matches("ReloadRefused", lab:kubectl("describe", "node", "n2"))
     for _, name in ipairs(NODES) do assert.equal(before[name], installed(name)) end
     for _, pod in ipairs(next_pods "broken") do
-      assert.matches("198.51.100.0/24", in_pod(pod, "ip route"), 1, true)
+      assert.matches("198.51.100.0/24", pods:run(pod, "ip route"), 1, true)
     end
   end)
 end)
