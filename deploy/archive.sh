@@ -27,7 +27,7 @@ machine() {
 
 # image_archive NAME ROOT FILE CONFIG: an image of one layer, whose configuration is the JSON object CONFIG. It is an OCI
 # layout and what `docker save` writes in one: containerd, podman, buildah, docker and skopeo all read it.
-image_archive() {
+image_archive() ( # a shell of its own, for the trap: the caller has one too
 	work=$(mktemp -d)
 	trap 'rm -rf "$work"' EXIT
 	mkdir -p "$work/image/blobs/sha256"
@@ -56,6 +56,4 @@ END
 [{"Config":"$(echo "$config" | sed "$path")","RepoTags":["$1"],"Layers":["$(echo "$layer" | sed "$path")"]}]
 END
 	tarball "$work/image" "$3"
-	rm -rf "$work"
-	trap - EXIT
-}
+)
