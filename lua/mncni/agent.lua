@@ -104,6 +104,10 @@ end
 -- one round.
 function Agent:settle(strict)
   if first_texts(self) and self.nodes:believed() then
+    -- Garbage is collected when the kernel is up to date, and not on the way there; the first time there is too much.
+    if self.applied then
+      collectgarbage "stop"
+    end
     for _ = 1, 3 do
       if not ask(self, strict) then
         break
@@ -116,6 +120,7 @@ function Agent:settle(strict)
       end
       self.ready, self.changed = found, true
     end
+    collectgarbage "restart"
     self.source:publish(self.wanted_node or { conditions = {}, annotations = {} })
   end
   self.dirty = false

@@ -29,8 +29,28 @@ function Nodes:put(one)
   local before = self.known[one.name]
   self.malformed[one.name] = nil
   if not before or not node.same(before, one) then
-    self.known[one.name], self.sorted = one, nil
+    self.known[one.name] = one
+    self:place(one, before)
     self.on_change(one.name)
+  end
+end
+
+-- Puts a node into the sorted list, where there is one, at the place of what it was.
+function Nodes:place(one, before)
+  local list = before and self.sorted
+  local first, last = 1, list and #list or 0
+  while first < last do
+    local middle = (first + last) // 2
+    if list[middle].name < one.name then
+      first = middle + 1
+    else
+      last = middle
+    end
+  end
+  if list and list[first] == before then
+    list[first] = one
+  else
+    self.sorted = nil
   end
 end
 

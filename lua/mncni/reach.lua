@@ -32,9 +32,24 @@ function reach.new(host, names, args)
   return self
 end
 
+-- What table() returns for a peer that nobody has looked at.
+local function look_at(self, peers, name)
+  local node = self.nodes[name]
+  if node then
+    local found = {}
+    for _, family in ipairs(families) do
+      local address = node:address(family)
+      found[family] = address and self:look(address) or nil
+    end
+    peers[name], self.looked = found, true
+    return found
+  end
+end
+
 -- Forgets everything but what was found of the network: the next look asks again.
 function Reach:forget()
-  self.peers, self.of_dev, self.on_link, self.neighbours = {}, {}, {}, nil
+  self.peers = setmetatable({}, { __index = function(peers, name) return look_at(self, peers, name) end })
+  self.of_dev, self.on_link, self.neighbours = {}, {}, nil
   self.probed, self.answered = nil, false
   self.gateways, self.underlays, self.advertising, self.looked = nil, nil, nil, false
 end
@@ -79,26 +94,13 @@ end
 
 -- The table world.reach: peer's name -> { inet = reach, inet6 = reach }, filled as it is looked at.
 function Reach:table(nodes)
-  local cache = self.peers
-  return setmetatable({}, {
-    __index = function(_, name)
-      local found, node = cache[name], nodes[name]
-      if not found and node then
-        found = {}
-        for _, family in ipairs(families) do
-          local address = node:address(family)
-          found[family] = address and self:look(address) or nil
-        end
-        cache[name], self.looked = found, true
-      end
-      return found
-    end,
-  })
+  self.nodes = nodes
+  return self.peers
 end
 
 -- A peer that is another one now, or gone.
 function Reach:changed(name)
-  local found = self.peers[name]
+  local found = rawget(self.peers, name)
   self.peers[name], self.answered = nil, false
   for _, family in ipairs(found and families or {}) do
     local one = found[family]

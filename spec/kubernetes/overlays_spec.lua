@@ -20,6 +20,9 @@ for _, case in ipairs(cases) do
     setup(function()
       lab = labs.up { nodes = NODES, layout = case.layout, families = case.families }
       lab:import(IMAGE)
+      for number = 1, NODES do
+        lab:plugins("n" .. number, "/usr/lib/cni/portmap")
+      end
       pods = pods_of.new(lab)
     end)
 
