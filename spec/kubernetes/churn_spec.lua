@@ -37,9 +37,9 @@ describe("a cluster", function()
   -- What there is for pods on a node: reserved addresses, ports of the bridge, journals.
   local function present(name)
     local said = lab:must(name, "sh", "-c", [[
-      find /var/lib/cni/networks -type f | sed 's,.*/,,' | grep -c '^[0-9]*\.' || :
+      find /var/lib/cni/networks -type f | sed 's,.*/,,' | grep -c '^[0-9][0-9]*\.' || :
       ip -o link show master cbr0 2>/dev/null | wc -l
-      find /run/mncni/attachments -type f | wc -l]])
+      find /run/mncni/attachments/kubenet -type f | wc -l]])
     local addresses, ports, journals = said:match "(%d+)%s+(%d+)%s+(%d+)"
     return tonumber(addresses), tonumber(ports), tonumber(journals)
   end
@@ -57,7 +57,7 @@ describe("a cluster", function()
     local wanted = running_on()
     for name, count in pairs(wanted) do
       local addresses, ports, journals = present(name)
-      if addresses ~= count or ports ~= count or journals < count then return false end
+      if addresses ~= count or ports ~= count or journals ~= count then return false end
     end
     return true
   end
