@@ -185,7 +185,7 @@ deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
 RINGS := lint check-unit check-kernel check-fuzz-corpus check-faults-short \
-	$(if $(filter 1,$(SAN)),,check-valgrind) check-containerd
+	$(if $(filter 1,$(SAN)),,check-valgrind) check-containerd $(if $(filter 1,$(SAN)),,check-kubernetes-short)
 
 # Set-up comes first and by itself: what follows is decided by what is installed.
 test: deps-test
@@ -301,12 +301,13 @@ lab-kubectl:
 	$(Q)deploy/lab/kubectl $(ARGS)
 .PHONY: deps-lab lab-up lab-down lab-kubectl
 
-# A real kube-apiserver, made once from Debian's source package, with nodes as large as a cloud's, and whole clusters in
-# labs; not a part of `make test`.
-check-kubernetes: deps-kubernetes all image $(UNPRELOAD)
+# A real Kubernetes, made once from Debian's source package: an API server with nodes as large as a cloud's, and whole
+# clusters in labs. The short form is the way from an empty cluster to running pods, the manifests, and the agent.
+KUBERNETES_SHORT := spec/kubernetes/manifests_spec.lua spec/kubernetes/journey_spec.lua spec/kubernetes/agent_spec.lua
+check-kubernetes check-kubernetes-short: deps-kubernetes all image $(UNPRELOAD)
 	$(Q)MNCNI_KUBERNETES=$$(deploy/lab/build) && export MNCNI_KUBERNETES && \
-		$(SPEC_ENV) spec/support/ring kubernetes $(ARGS)
-.PHONY: check-kubernetes
+		$(SPEC_ENV) spec/support/ring kubernetes $(or $(ARGS),$(if $(filter %-short,$@),$(KUBERNETES_SHORT)))
+.PHONY: check-kubernetes check-kubernetes-short
 
 # Memory, as valgrind sees it, which cannot run what has sanitizers in it.
 check-valgrind: all

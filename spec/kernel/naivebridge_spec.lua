@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The plugin with naivebridge on a real kernel: what a runtime asks, what the kernel has afterwards.
 
+local clock = require "spec.support.clock"
 local spaces = require "spec.support.netns"
 local core = require "mncni.core"
 local mncni = require "mncni"
@@ -150,6 +151,26 @@ describe("naivebridge", function()
     assert.falsy(pods.web:sh("ip -6 addr show dev eth0"):find("tentative", 1, true))
     assert.truthy(pods.web:sh("ping -c 1 -W 2 fd00:10:244:1::1"):find("1 received", 1, true))
     assert.are.equal("1", node:run(core.sysctl.get, nil, "net/ipv6/conf/all/forwarding"))
+  end)
+
+  it("keeps the node's IPv6 default route when a router advertised it", function()
+    local router = spaces.new "router"
+    node:must "ip link add wan0 type veth peer name rt0 && ip link set wan0 up"
+    node:must "echo 1 >/proc/sys/net/ipv6/conf/wan0/accept_ra"
+    node:must("ip link set rt0 netns %s", router.path)
+    router:must "ip link set rt0 up"
+    local function learned()
+      return node:must "ip -6 route show default proto ra":find("via fe80", 1, true) ~= nil
+    end
+    local advertised = clock.wait(function()
+      router:sh "python3 spec/support/advertise.py rt0 2001:db8:1:: 2>&1" -- it has no address at first
+      return learned()
+    end)
+    assert.is_true(advertised)
+    add { conf = { ipam = { type = "host-local", subnet = "fd00:10:244:1::/64" } } }
+    assert.are.equal("1", node:run(core.sysctl.get, nil, "net/ipv6/conf/all/forwarding"))
+    assert.is_true(learned())
+    assert.are.equal("2", node:run(core.sysctl.get, nil, "net/ipv6/conf/wan0/accept_ra"))
   end)
 
   it("masquerades what leaves the cluster by one rule per family, however many pods there are", function()

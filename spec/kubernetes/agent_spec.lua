@@ -120,10 +120,11 @@ describe("the agent on a Kubernetes cluster", function()
     }, FIELD_MANAGED)
   end
 
-  it("has all routes in little more than the time that reading the list takes", function()
+  it("has all routes in little more than the time that reading the list takes, under heartbeats", function()
     spaces.must "ip route flush proto 78"
     local config, identity = kubeconfig(), kube:identity("agent", {})
     local reads, takes = {}, {}
+    local beating = kube:heartbeats { rate = 100, count = COUNT, seconds = 300 }
     for i = 1, 3 do
       local began = seconds()
       spaces.must("curl -sf --noproxy '*' --cacert %s --cert %s --key %s -A mncni-agent -o /dev/null %s", kube.ca,
@@ -137,6 +138,7 @@ describe("the agent on a Kubernetes cluster", function()
       agent = nil
       spaces.must "ip route flush proto 78"
     end
+    beating:stop()
     table.sort(takes)
     table.sort(reads)
     assert.is_true(takes[2] < 3 * reads[2] + 2)
