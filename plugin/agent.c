@@ -20,6 +20,7 @@
 
 #define MODULE "mncni.agent"
 #define LONGEST_PAUSE 30 // seconds between two tries to start a state anew
+#define RELOADS 3	 // at once, when files change while they are read
 #define SETTLED 120	 // seconds after which a state that died is not taken for one that always will
 #define PATIENCE 90	 // seconds after which a call that no limit has stopped is stuck in a C function
 
@@ -188,13 +189,16 @@ static cJSON *start(struct agent *agent, const char *handover, char **why)
 	return answer;
 }
 
-// Lets another state take over from a running one. That goes on when the other cannot start.
-static void reload(struct agent *agent)
+// Lets another state take over from a running one. That goes on when the other cannot start. Returns true
+// when what is read in a reload has changed meanwhile: the old state followed it until its end, and the new
+// one since after it had read it.
+static bool reload(struct agent *agent)
 {
 	struct agent next = { 0 };
 	struct mn_error err = { 0 };
-	char *handover = NULL, *why = NULL;
-	cJSON *answer = NULL;
+	char *handover = NULL, *why = NULL, *reply = NULL;
+	cJSON *answer = NULL, *last;
+	bool again = false;
 
 	notify_reloading();
 	if (call(agent, "handover", NULL, &handover, &err) == 0)
@@ -202,7 +206,11 @@ static void reload(struct agent *agent)
 	else
 		why = describe(agent, &err);
 	if (answer) {
-		(void)mn_call(agent->state, agent->module, "close", NULL, NULL, &err);
+		(void)mn_call(agent->state, agent->module, "close", NULL, &reply, &err);
+		last = cJSON_Parse(reply);
+		again = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(last, "changed"));
+		cJSON_Delete(last);
+		free(reply);
 		drop(agent);
 		*agent = next;
 		say("", "reloaded");
@@ -220,6 +228,7 @@ static void reload(struct agent *agent)
 	free(handover);
 	free(why);
 	notify("READY=1");
+	return again;
 }
 
 // Which signal came, 0 when none did.
@@ -315,8 +324,9 @@ static int run(struct agent *agent)
 		signum = next_signal();
 		if (signum == SIGTERM || signum == SIGINT)
 			break;
-		if (signum == SIGHUP || wants_reload)
-			reload(agent);
+		wants_reload = wants_reload || signum == SIGHUP;
+		for (int tries = 0; wants_reload && tries < RELOADS; tries++)
+			wants_reload = reload(agent);
 	}
 	notify("STOPPING=1");
 	if (agent->state) {

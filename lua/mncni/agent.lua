@@ -367,13 +367,15 @@ end
 function agent.stop()
 end
 
--- Closes what is open; the kernel stays as it is.
+-- Closes what is open; the kernel stays as it is. Returns { changed }: whether there is reason for another reload.
 function agent.close()
+  local changed = running.files and running.files:changed() or false
   for _, name in ipairs { "port", "source", "multi", "host", "monitor", "files" } do
     if running[name] then
       running[name]:close()
     end
   end
+  return { changed = changed }
 end
 
 return agent

@@ -414,11 +414,13 @@ function controller.stop()
 end
 
 function controller.close()
+  local changed = running.files and running.files:changed() or false
   for _, name in ipairs { "port", "client", "multi", "files" } do
     if running[name] then
       running[name]:close()
     end
   end
+  return { changed = changed }
 end
 
 return controller
