@@ -350,25 +350,18 @@ static int cni_main(const char *name)
 	return status;
 }
 
-// mncni SUBCOMMAND ...: mncni.command finds the subcommand's file; without one it prints what the program is.
-static int command_main(int argc, char **argv)
+// Runs a module of Lua with the words of the command line.
+static int run_module(const char *name, char **argv, int argc, const struct mn_options *options)
 {
-	cJSON *words = cJSON_CreateStringArray((const char *const *)argv + 1, argc > 1 ? argc - 1 : 0);
-	char *request = cJSON_PrintUnformatted(words);
-	// A subcommand looks at the whole node, and a person waits for it.
-	struct mn_options options = {
-		.limits.memory = (size_t)512 << 20,
-		.limits.instructions = UINT64_C(100000000000),
-		.limits.wall_ms = 3600000,
-	};
+	cJSON *words = cJSON_CreateStringArray((const char *const *)argv, argc);
+	char *request = cJSON_PrintUnformatted(words), *reply = NULL;
 	struct mn_state *state = NULL;
 	struct mn_error err = { 0 };
-	char *reply = NULL;
 	int module = 0, status = 1;
 
 	cJSON_Delete(words);
-	if (request && mn_state_new(&state, &options, &err) == 0)
-		module = mn_require(state, "mncni.command", &err);
+	if (request && mn_state_new(&state, options, &err) == 0)
+		module = mn_require(state, name, &err);
 	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
 		status = print_reply(reply);
 	else
@@ -379,27 +372,23 @@ static int command_main(int argc, char **argv)
 	return status;
 }
 
+// mncni SUBCOMMAND ...: mncni.command finds the subcommand's file; without one it prints what the program is.
+static int command_main(int argc, char **argv)
+{
+	// A subcommand looks at the whole node, and a person waits for it.
+	static const struct mn_options options = {
+		.limits.memory = (size_t)512 << 20,
+		.limits.instructions = UINT64_C(100000000000),
+		.limits.wall_ms = 3600000,
+	};
+
+	return run_module("mncni.command", argv + 1, argc > 1 ? argc - 1 : 0, &options);
+}
+
 // mncni repl: a person's own Lua, with standard output as it is, and signals as a shell expects them.
 static int repl_main(int argc, char **argv)
 {
-	cJSON *words = cJSON_CreateStringArray((const char *const *)argv + 2, argc - 2);
-	char *request = cJSON_PrintUnformatted(words), *reply = NULL;
-	struct mn_options options = { .prompt = true };
-	struct mn_state *state = NULL;
-	struct mn_error err = { 0 };
-	int module = 0, status = 1;
-
-	cJSON_Delete(words);
-	if (request && mn_state_new(&state, &options, &err) == 0)
-		module = mn_require(state, "mncni.cmd.repl", &err);
-	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
-		status = print_reply(reply);
-	else
-		fprintf(stderr, "mncni: %s\n", err.message);
-	free(request);
-	free(reply);
-	mn_state_free(state);
-	return status;
+	return run_module("mncni.cmd.repl", argv + 2, argc - 2, &(struct mn_options){ .prompt = true });
 }
 
 // Descriptors 0 to 2 exist, whatever the caller closed; and what a policy or a program it runs prints goes to
