@@ -95,9 +95,10 @@ describe("sysctl", function()
       local script = [[
         mkdir -p "$1/net" && mount --bind /proc/sys/net "$1/net" && mount --bind /proc/sys /proc/sys &&
         mount -o remount,bind,ro /proc/sys || exit 9
-        lua5.4 -e 'local sysctl = require("mncni.core").sysctl
+        $RING_LUA -e 'local sysctl = require("mncni.core").sysctl
           local ok, err = pcall(sysctl.set, nil, "net.ipv4.ip_forward", 1)
           print((ok and "set" or err.name) .. " " .. sysctl.get(nil, "net.ipv4.ip_forward"))']]
+      script = script:gsub("%$RING_LUA", function() return (os.getenv "RING_LUA") end)
       local function run(directory)
         return (pod:must("MNCNI_PROC_SYS=%s unshare -m sh -c %s sh %s", directory, script, scratch))
       end
