@@ -30,9 +30,8 @@ static int listing_close(lua_State *L)
 	return 0;
 }
 
-// directory.list(path): the names of what is in it, in no order, without those that begin with
-// a dot; nil when
-// there is no such directory. Raises why it cannot be read.
+// directory.list(path): the names of what is in it, in no order, without those that begin with a dot; nil
+// when there is no such directory. Raises why it cannot be read.
 static int directory_list(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);

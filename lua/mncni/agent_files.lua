@@ -8,22 +8,31 @@ local agent_files = {}
 local Files = {}
 Files.__index = Files
 
--- follow(paths) follows those files, and the directories of policies.
+-- Follows a directory that is not followed yet, if it is there. Returns whether it is now.
+local function follow(self, directory)
+  local watch = not self.watch_of[directory] and self.inotify:add(directory)
+  if watch then
+    self.watch_of[directory], self.directory_of[watch] = watch, directory
+  end
+  return watch ~= false and watch ~= nil
+end
+
+-- follow(paths) follows those files, and the directories of policies, which may come later.
 function agent_files.follow(paths)
-  local self = setmetatable({ inotify = core.inotify(), watches = {} }, Files)
-  local function follow(directory, matches)
-    local watch = self.inotify:add(directory)
-    if watch then
-      self.watches[watch] = self.watches[watch] or {}
-      table.insert(self.watches[watch], matches)
-    end
+  local self = setmetatable({
+    inotify = core.inotify(), matches = {}, watch_of = {}, directory_of = {},
+  }, Files)
+  local function note(directory, matches)
+    self.matches[directory] = self.matches[directory] or {}
+    table.insert(self.matches[directory], matches)
+    follow(self, directory)
   end
   for _, path in ipairs(paths) do
     local directory, file = path:match "^(.*)/([^/]*)$"
-    follow(directory == "" and "/" or directory or ".", function(name) return name == (file or path) end)
+    note(directory == "" and "/" or directory or ".", function(name) return name == (file or path) end)
   end
   for _, directory in ipairs(core.policy.directories()) do
-    follow(directory, function(name) return name:find "^[^.].*%.lua$" ~= nil end)
+    note(directory, function(name) return name:find "^[^.].*%.lua$" ~= nil end)
   end
   return self
 end
@@ -32,14 +41,22 @@ function Files:fd()
   return self.inotify:fd()
 end
 
--- Whether one of them was changed since the last time.
+-- Whether one of them was changed since the last time. A directory that came, or took another's place, may have any.
 function Files:changed()
   local any = false
   for _, event in ipairs(self.inotify:read()) do
+    local directory = self.directory_of[event.watch]
     any = any or event.overflow or false
-    for _, matches in ipairs(event.name and self.watches[event.watch] or {}) do
+    if directory and not event.name then -- it was moved or removed, or its mode is another one
+      self.inotify:remove(event.watch)
+      self.watch_of[directory], self.directory_of[event.watch] = nil, nil
+    end
+    for _, matches in ipairs(event.name and self.matches[directory] or {}) do
       any = any or matches(event.name)
     end
+  end
+  for directory in pairs(self.matches) do
+    any = follow(self, directory) or any
   end
   return any
 end

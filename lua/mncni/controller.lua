@@ -208,8 +208,12 @@ local function new_controller(conf, handover)
   if conf.configmap then
     self.texts_watch = nodes_kube.watch_policies(self.client, conf.configmap, {
       policies = function(texts)
-        local known = same(texts, self.refused) or not self.waits and same(texts or self.texts, self.texts)
-        self.next_texts = not known and (texts or {}) or nil
+        texts = texts or self.texts or {} -- none: there is no such ConfigMap, which changes nothing
+        if not self.waits and same(texts, self.texts) then
+          self.refused, self.next_texts = nil, nil
+        else
+          self.next_texts = not same(texts, self.refused) and texts or nil
+        end
       end,
       failed = function(message) self.texts_problem = message end,
       well = function() self.texts_problem = nil end,

@@ -104,6 +104,28 @@ while True:
     assert.is_true(said "STOPPING=1")
   end)
 
+  it("notices a directory of policies that comes later, and one that takes its place", function()
+    local directory = node.scratch .. "/later"
+    local function note(text)
+      node.space:must("mkdir -p %s.new", directory)
+      node:write("later.new/told.lua", ('return { desired = function() return { notes = { "%s" } } end }'):format(text))
+      node.space:must("rm -rf %s.old; [ ! -e %s ] || mv %s %s.old; mv %s.new %s", directory, directory, directory,
+        directory, directory, directory)
+    end
+    note "first"
+    node.space:must("mkdir -p %s/early && mv %s/told.lua %s/early/told.lua", node.scratch, directory, node.scratch)
+    node.space:must("rm -r %s", directory)
+    local agent = node:start_agent {
+      policy = "told", env = { MNCNI_POLICY_PATH = directory .. ":" .. node.scratch .. "/early" },
+    }
+    agent:wait_stderr "first"
+    note "second"
+    agent:wait_stderr("second", 8000)
+    note "third"
+    agent:wait_stderr("third", 8000)
+    node.space:must("rm -rf %s %s.old %s/early", directory, directory, node.scratch)
+  end)
+
   it("takes `false` in its configuration for what it is", function()
     node:write("policies/told.lua", [[
       return {
