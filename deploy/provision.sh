@@ -86,7 +86,7 @@ ask() {
 
 check_az() {
 	command -v az >/dev/null 2>&1 ||
-		die "there is no command az; install the Azure CLI (https://aka.ms/azure-cli), or use --dry-run"
+		die "there is no command az; install the Azure CLI, or use --dry-run"
 	azure account show --output none 2>/dev/null ||
 		die "az is not logged in${subscription:+, or has no subscription $subscription}; run: az login"
 }
