@@ -277,7 +277,7 @@ static bool wants_ack(const struct mn_buffer *request, uint32_t seq)
 
 // Receives until the request numbered `last` is answered. The kernel works through a send before it returns,
 // so once something was refused and nothing more is there, nothing more will come. *interrupted tells whether
-// a dump was inconsistent.
+// a dump was inconsistent, or a part of it was lost.
 static int receive_until(struct mn_nl *nl, struct mn_buffer *reply, uint32_t last, bool acked,
 	bool *interrupted, struct mn_error *err)
 {
@@ -303,8 +303,14 @@ static int receive_until(struct mn_nl *nl, struct mn_buffer *reply, uint32_t las
 				continue;
 			if (nlh->nlmsg_flags & NLM_F_DUMP_INTR && interrupted)
 				*interrupted = true;
-			if (is_final(nlh, acked))
+			if (!is_final(nlh, acked))
+				continue;
+			if (!lost || refused)
 				return 0;
+			if (!interrupted)
+				return talk_failed(err, ENOBUFS, "there were more answers than fit");
+			*interrupted = true; // a list with a hole
+			return 0;
 		}
 	}
 }
