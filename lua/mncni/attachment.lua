@@ -18,7 +18,9 @@ end
 -- policy is the call's, if it could be loaded.
 function attachment.ipam(call, policy)
   local ipam = call.config.ipam
-  if ipam == nil and policy and attachment.is_ipam(policy) then
+  if policy and policy.chained then
+    return nil
+  elseif ipam == nil and policy and attachment.is_ipam(policy) then
     return { type = call.policy }
   end
   return type(ipam) == "table" and ipam or nil

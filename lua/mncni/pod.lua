@@ -135,6 +135,17 @@ function Pod:wire(name, config)
   return policy.add(self, require("mncni.attachment").checked(call, policy))
 end
 
+-- For a chained policy: the addresses that the plugins before it gave this interface, as cidr values; of one family
+-- ("inet", "inet6") or both.
+function Pod:addresses(family)
+  return require("mncni.chain").addresses(self._call, family)
+end
+
+-- For a chained policy: the node's end of the pod's veth, as pod.host.link.get returns it. Raises code 7 if it has none.
+function Pod:host_link()
+  return require("mncni.chain").host_link(self._context.nets, self.ifname)
+end
+
 -- The MAC address that was asked for: runtimeConfig.mac, else args.cni.mac, else MAC of CNI_ARGS, else nil.
 -- Source of the order: the conventions of CNI, "dynamic plugin specific fields".
 function Pod:wanted_mac()

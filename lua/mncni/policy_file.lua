@@ -19,6 +19,7 @@ local hooks = {
   release = "function",
   desired = "function",
   options = "table",
+  chained = "boolean",
 }
 
 -- What to say behind a name that is no key of `known`.

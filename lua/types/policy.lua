@@ -9,6 +9,7 @@
 ---@field check? fun(call: mncni.Call, conf: mncni.Conf) CHECK, after what add made was compared with the kernel
 ---@field status? fun(conf: mncni.Conf) STATUS: raises code 50 or 51
 ---@field gc? fun(valid: mncni.ValidAttachment[], conf: mncni.Conf) GC, after the network's own was collected
+---@field chained? boolean it works on what the plugins before it in a chain have made: an ADD without their result is refused
 ---@field desired? fun(world: mncni.AgentWorld, conf: table): mncni.Desired what the node agent is to keep so
 
 ---@class mncni.IpamPolicy A policy that gives addresses: it has lease, and no add.
@@ -116,6 +117,15 @@ function pod:commit() end
 ---A line for people: in the runtime's log and, when the call succeeds, in its record.
 ---@param message string
 function pod:warn(message) end
+
+---For a chained policy: what the plugins before it gave this interface.
+---@param family? "inet"|"inet6" both unless given
+---@return mncni.Cidr[]
+function pod:addresses(family) end
+
+---For a chained policy: the node's end of the pod's veth, as pod.host.link.get returns it. Raises code 7 if it has none.
+---@return table link
+function pod:host_link() end
 
 ---The MAC address that was asked for: runtimeConfig.mac, else args.cni.mac, else MAC of CNI_ARGS.
 ---@return string?

@@ -64,9 +64,8 @@ function faults.world(case)
   local world = setmetatable({ case = case, scratch = spaces.must "mktemp -d" }, World)
   world.state, world.networks, world.own = world.scratch .. "/state", world.scratch .. "/networks", world.scratch
   spaces.must("mkdir %s/bin %s/policies", world.scratch, world.scratch)
-  for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
-    spaces.must("ln -s $(realpath " .. build .. "/bin/mncni) %s", world.scratch .. "/bin/" .. name)
-  end
+  spaces.must("for name in mncni $(basename -s .lua policies/*.lua); do ln -s $(realpath %s) %s/bin/$name; done",
+    build .. "/bin/mncni", world.scratch)
   for _, name in ipairs { "bridge", "host-local" } do
     spaces.must("ln -s %s %s", faults.REFERENCE .. "/" .. name, world.scratch .. "/bin/reference-" .. name)
   end

@@ -34,9 +34,8 @@ function node.new(args)
   }, node)
   self:subnets(args.subnets or { "10.244.1.0/24" })
   spaces.must("mkdir -p %s %s", scratch .. "/bin", scratch .. "/policies")
-  for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
-    spaces.must("ln -s $(realpath %s) %s", BIN, scratch .. "/bin/" .. name)
-  end
+  spaces.must("for name in mncni $(basename -s .lua policies/*.lua); do ln -s $(realpath %s) %s/bin/$name; done", BIN,
+    scratch)
   self.env = { MNCNI_STATE_DIR = self.state, MNCNI_POLICY_PATH = scratch .. "/policies", PATH = os.getenv "PATH" }
   self.space = args.space or alone()
   for _, name in ipairs(args.pods or {}) do

@@ -335,14 +335,17 @@ describe("the form of a policy", function()
   it("knows the hooks of the verbs, of address management and of the agent", function()
     assert.are.equal("null\n", load [[
       local f = function() end
-      return { add = f, del = f, check = f, gc = f, status = f, lease = f, release = f, desired = f, options = {} }
+      return {
+        add = f, del = f, check = f, gc = f, status = f, lease = f, release = f, desired = f, options = {},
+        chained = true,
+      }
     ]])
   end)
 
   it("has hooks of the right type, and no others", function()
     assert.is_truthy(load "return { add = 1 }":find("its \"add\" is a number and not a function", 1, true))
     assert.is_truthy(load "return { options = 1 }":find("its \"options\" is a number and not a table", 1, true))
-    assert.is_truthy(load "return { 1 }":find("unknown hook \"1\"; there are add, check,", 1, true))
+    assert.is_truthy(load "return { 1 }":find("unknown hook \"1\"; there are add, chained, check,", 1, true))
     assert.is_truthy(load "return { dell = function() end }":find("did you mean \"del\"?", 1, true))
   end)
 

@@ -105,6 +105,9 @@ function add.run(call)
       message = "it has no add hook, so it cannot attach a container",
     }, 0)
   end
+  if policy.chained then
+    require("mncni.chain").check(call)
+  end
   local conf = attachment.checked(call, policy)
   local netns <close> = attachment.netns(call)
   local net = require "mncni.net"
