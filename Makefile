@@ -48,7 +48,7 @@ HTTP_LIBS = $(shell $(PKG_CONFIG) --libs libcurl libmicrohttpd)
 CORE_SRC := $(filter-out $(HTTP_SRC),$(sort $(wildcard core/*.c)))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
-MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
+MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o snapshot.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
 LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/verb/*.lua lua/mncni/cmd/*.lua))
 POLICIES := $(sort $(wildcard policies/*.lua))
 # Those that are plugins; the others are the agent's.
@@ -150,11 +150,24 @@ $(BUILD)/spec/embed-shared: examples/embed.c $(LIB_SHARED)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -L$(BUILD)/lib -lmncni -Wl,-rpath,'$$ORIGIN/../lib'
 
+# A program with its Lua state in it, as it is once the modules of every call are loaded (core/snapshot.c); what has
+# AddressSanitizer in it goes without.
+ifeq ($(SANFLAGS),)
+define with_snapshot
+	$(Q)$(1) --snapshot $(2).image
+	$(Q)objcopy --update-section .mncni_image=$(2).image $(1) $(2)
+	$(Q)rm -f $(1) $(2).image
+endef
+else
+with_snapshot = $(Q)mv $(1) $(2)
+endif
+
 # Started for every pod: at a fixed address its tables need no relocation first.
 $(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(call with_snapshot,$@.bare,$@)
 
 $(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
@@ -221,9 +234,10 @@ $(BUILD)/obj/plugin/portable.o: plugin/portable.c $(PORTABLE)/libraries
 
 $(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--no-dynamic-linker,-e,mn_portable_start \
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--wrap=time -Wl,--no-dynamic-linker,-e,mn_portable_start \
 		-Wl,--disable-new-dtags,-rpath,'$$ORIGIN/'$$(cat $(PORTABLE)/libraries) \
-		-o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+		-o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(call with_snapshot,$@.bare,$@)
 
 portable: $(PORTABLE)/mncni
 	@test -n "$(DIR)" || { echo "make portable DIR=directory" >&2; exit 2; }

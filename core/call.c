@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HANDLES "mncni.handles" // in the registry: a list of {table, label}
-
 void mn_report_clear(struct mn_report *report)
 {
 	free(report->msg);
@@ -256,7 +254,7 @@ static int keep(lua_State *L, const char *kind, const char *name)
 {
 	int handle;
 
-	luaL_getsubtable(L, LUA_REGISTRYINDEX, HANDLES);
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, MN_HANDLES_KEY);
 	handle = (int)lua_rawlen(L, -1) + 1;
 	lua_createtable(L, 2, 0);
 	lua_pushvalue(L, -3);
@@ -325,7 +323,7 @@ int mn_policy(struct mn_state *state, const char *name, struct mn_error *err)
 // Pushes what belongs to a handle; index 1 is the table, 2 the label.
 static int push_handle(lua_State *L, int handle, int index)
 {
-	luaL_getsubtable(L, LUA_REGISTRYINDEX, HANDLES);
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, MN_HANDLES_KEY);
 	if (lua_rawgeti(L, -1, handle) == LUA_TTABLE)
 		return lua_rawgeti(L, -1, index);
 	lua_pushnil(L);

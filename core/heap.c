@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "heap.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -31,11 +32,31 @@ void mn_heap_clear(struct mn_heap *heap)
 	(void)heap;
 }
 
+void mn_heap_fill(struct mn_heap *heap, char *image, size_t size)
+{
+	(void)heap;
+	(void)image;
+	(void)size;
+}
+
+bool mn_heap_fills(void)
+{
+	return false;
+}
+
 #else
 
 static size_t class_of(size_t size)
 {
 	return (size - 1) / MN_HEAP_STEP;
+}
+
+static void *bump(struct mn_heap *heap, size_t room)
+{
+	if ((size_t)(heap->end - heap->at) < room)
+		return NULL;
+	heap->at += room;
+	return heap->at - room;
 }
 
 static void *take(struct mn_heap *heap, size_t size)
@@ -47,6 +68,8 @@ static void *take(struct mn_heap *heap, size_t size)
 		heap->free[class] = block->next;
 		return block;
 	}
+	if (heap->filling)
+		return bump(heap, room);
 	if ((size_t)(heap->end - heap->at) < room) {
 		// All of it will be written to: populated at once it costs no page faults.
 		char *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE,
@@ -59,8 +82,7 @@ static void *take(struct mn_heap *heap, size_t size)
 		heap->at = chunk + MN_HEAP_STEP;
 		heap->end = chunk + CHUNK;
 	}
-	heap->at += room;
-	return heap->at - room;
+	return bump(heap, room);
 }
 
 static void give(struct mn_heap *heap, struct mn_heap_block *block, size_t size)
@@ -71,12 +93,24 @@ static void give(struct mn_heap *heap, struct mn_heap_block *block, size_t size)
 	heap->free[class] = block;
 }
 
+// Whether a large block is one of malloc's.
+static bool is_malloced(const struct mn_heap *heap, const void *block)
+{
+	return !heap->image || (uintptr_t)block - (uintptr_t)heap->image >= heap->image_size;
+}
+
+static void *take_large(struct mn_heap *heap, size_t size)
+{
+	return heap->filling ? bump(heap, (size + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
+			     : malloc(size);
+}
+
 static void release(struct mn_heap *heap, void *block, size_t size)
 {
-	if (size > MN_HEAP_SMALL)
-		free(block);
-	else
+	if (size <= MN_HEAP_SMALL)
 		give(heap, block, size);
+	else if (is_malloced(heap, block))
+		free(block);
 }
 
 void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t new_size)
@@ -88,12 +122,12 @@ void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t
 			release(heap, block, old_size);
 		return NULL;
 	}
-	if (new_size > MN_HEAP_SMALL && (!block || old_size > MN_HEAP_SMALL))
+	if (block && new_size > MN_HEAP_SMALL && old_size > MN_HEAP_SMALL && is_malloced(heap, block))
 		return realloc(block, new_size);
 	if (block && new_size <= MN_HEAP_SMALL && old_size <= MN_HEAP_SMALL &&
 		class_of(old_size) == class_of(new_size))
 		return block;
-	moved = new_size > MN_HEAP_SMALL ? malloc(new_size) : take(heap, new_size);
+	moved = new_size > MN_HEAP_SMALL ? take_large(heap, new_size) : take(heap, new_size);
 	if (!moved && new_size < old_size)
 		return block; // Lua relies on it that shrinking cannot fail
 	if (moved && block) {
@@ -112,6 +146,18 @@ void mn_heap_clear(struct mn_heap *heap)
 		munmap(chunk, CHUNK);
 	}
 	memset(heap, 0, sizeof(*heap));
+}
+
+void mn_heap_fill(struct mn_heap *heap, char *image, size_t size)
+{
+	*heap = (struct mn_heap){ .image = image, .image_size = size, .filling = true };
+	heap->at = image;
+	heap->end = image + size;
+}
+
+bool mn_heap_fills(void)
+{
+	return true;
 }
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef MNCNI_HEAP_H
 #define MNCNI_HEAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define MN_HEAP_STEP 16u   // bytes; each size class holds blocks of one multiple of it
@@ -19,7 +20,16 @@ struct mn_heap {
 	struct mn_heap_block *free[MN_HEAP_SMALL / MN_HEAP_STEP];
 	char *at, *end; // what is left of the newest chunk
 	struct mn_heap_block *chunks;
+	char *image; // where blocks of a snapshot lie, which are nobody's to free
+	size_t image_size;
+	bool filling; // the snapshot is being made: every block comes from there
 };
+
+// Has all blocks, large ones too, come from the memory given, until that is full.
+void mn_heap_fill(struct mn_heap *heap, char *image, size_t size);
+
+// Whether mn_heap_fill works in this build: not under AddressSanitizer.
+bool mn_heap_fills(void);
 
 // As realloc(3), for blocks of this heap, with the size that the block has now. NULL when memory is short:
 // the block is as it was then. A new_size of 0 frees it.

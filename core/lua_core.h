@@ -22,6 +22,7 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 #define MN_SEALED_KEY "mncni.sealed" // true once the code of a policy is there
 #define MN_GUARD_KEY "mncni.guard" // a function to call once, before the first of it that is read from a file
 #define MN_EMBEDDED_KEY "mncni.embedded"
+#define MN_HANDLES_KEY "mncni.handles" // a list of {table, label}
 
 // Finds the Lua line being executed, from a level on: the nearest one outside of mncni's own modules and
 // true, else the nearest at all (currentline 0 when there is none) and false.

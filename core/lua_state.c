@@ -324,7 +324,7 @@ static void preload(lua_State *L)
 	lua_pop(L, 1);
 }
 
-void mn_state_open_libraries(lua_State *L, const char *policy_path, bool prompt)
+void mn_state_open_libraries(lua_State *L, bool prompt)
 {
 	if (!prompt) { // LUA_PATH of whoever started the host means nothing here
 		lua_pushboolean(L, 1);
@@ -345,8 +345,4 @@ void mn_state_open_libraries(lua_State *L, const char *policy_path, bool prompt)
 	lua_pop(L, 1);
 	lua_pushlightuserdata(L, (void *)mn_embedded);
 	lua_setfield(L, LUA_REGISTRYINDEX, MN_EMBEDDED_KEY);
-	if (policy_path) {
-		lua_pushstring(L, policy_path);
-		lua_setfield(L, LUA_REGISTRYINDEX, MN_POLICY_PATH_KEY);
-	}
 }

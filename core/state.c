@@ -43,7 +43,7 @@ static void refuse(struct mn_state *state)
 #endif
 }
 
-static void *allocate(void *data, void *pointer, size_t old_size, size_t new_size)
+void *mn_state_allocate(void *data, void *pointer, size_t old_size, size_t new_size)
 {
 	struct mn_state *state = data;
 	void *moved;
@@ -220,13 +220,27 @@ static int guard(lua_State *L)
 	return 0;
 }
 
+// What a new state and its options come with.
+struct beginning {
+	const struct mn_options *options;
+	bool snapshot;
+};
+
 // Counting costs a call for every instruction. Where an alarm watches over what is built in, it begins with
 // the first code that is not.
-static int open_libraries(lua_State *L)
+static int begin(lua_State *L)
 {
-	const struct mn_options *options = lua_touserdata(L, 1);
+	const struct beginning *beginning = lua_touserdata(L, 1);
+	const struct mn_options *options = beginning->options;
 
-	mn_state_open_libraries(L, options->policy_path, options->prompt);
+	if (beginning->snapshot)
+		mn_snapshot_adopt(L);
+	else
+		mn_state_open_libraries(L, options->prompt);
+	if (options->policy_path) {
+		lua_pushstring(L, options->policy_path);
+		lua_setfield(L, LUA_REGISTRYINDEX, MN_POLICY_PATH_KEY);
+	}
 	if (options->prompt)
 		return 0;
 	if (!options->alarm_signal)
@@ -251,6 +265,7 @@ int mn_state_new(struct mn_state **result, const struct mn_options *options, str
 	static const struct mn_options defaults;
 	static _Thread_local bool inside_warning;
 	struct mn_state *state = calloc(1, sizeof(*state));
+	struct beginning beginning;
 	int ret;
 
 	*result = NULL;
@@ -263,7 +278,10 @@ int mn_state_new(struct mn_state **result, const struct mn_options *options, str
 		return -ENOMEM;
 	}
 	set_limits(state, options);
-	state->L = lua_newstate(allocate, state);
+	mn_snapshot_take(state, options);
+	beginning = (struct beginning){ options, state->L };
+	if (!state->L)
+		state->L = lua_newstate(mn_state_allocate, state);
 	if (!state->L) {
 		mn_fail(err, ENOMEM, "state", NULL, "a Lua state does not fit into %zu bytes",
 			state->limits.memory);
@@ -279,7 +297,7 @@ int mn_state_new(struct mn_state **result, const struct mn_options *options, str
 	if (ret < 0)
 		mn_fail(err, -ret, "state", NULL, "no timer for signal %d", options->alarm_signal);
 	else
-		ret = mn_state_protect(state, open_libraries, (void *)options, "state", NULL, err);
+		ret = mn_state_protect(state, begin, &beginning, "state", NULL, err);
 	if (ret < 0) {
 		mn_state_free(state);
 		return ret;

@@ -60,7 +60,17 @@ void mn_state_charge(lua_State *L, uint64_t instructions);
 bool mn_state_locate(lua_State *L, struct mn_report *report);
 
 // Opens the libraries in the form that policies get, or whole for a prompt (called protected).
-void mn_state_open_libraries(lua_State *L, const char *policy_path, bool prompt);
+void mn_state_open_libraries(lua_State *L, bool prompt);
+
+// The allocator of every state, for lua_setallocf; data is the struct mn_state.
+void *mn_state_allocate(void *data, void *pointer, size_t old_size, size_t new_size);
+
+// Gives the state what is in options->image, if there is a snapshot, which can be had once. Its L stays NULL
+// without.
+void mn_snapshot_take(struct mn_state *state, const struct mn_options *options);
+
+// Replaces what belonged to the process that made the snapshot (called protected).
+void mn_snapshot_adopt(lua_State *L);
 
 void mn_report_clear(struct mn_report *report);
 

@@ -6,12 +6,16 @@
 #include <cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <malloc.h>
 #include <mncni.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STDIN_MAX ((size_t)1 << 20)   // bytes of configuration; what is larger is refused by name
@@ -20,6 +24,14 @@
 #define CODE_IO 5
 #define CNI_VERSION "1.1.0" // of an error document that was made before the configuration's was known
 #define STATE_DIR "/run/mncni"
+
+// What the calls that a runtime makes for every pod need, loaded when the program is built.
+static const char *const modules[] = { "mncni.cni", "mncni.netconf", "mncni.record", "mncni.result",
+	"mncni.verb.add", "mncni.verb.del", "mncni.verb.check", "mncni.verb.status", "mncni.attachment",
+	"mncni.policy", "mncni.steps", "mncni", "mncni.options", "mncni.net", "mncni.pod", "mncni.route",
+	"mncni.lease", "mncni.ipam", "mncni.store", "mncni.bridge", "mncni.ruleset", "mncni.masquerade",
+	"mncni.guard", "mncni.localnet", "mncni.chain", "mncni.check", NULL };
+static char image[640 << 10] __attribute__((section(".mncni_image"), aligned(4096)));
 
 static int out = -1; // where the document goes; descriptor 1 itself is standard error
 static const char *command;
@@ -308,7 +320,10 @@ static void undo_rest(void)
 static int cni_main(const char *name)
 {
 	struct sigaction action = { .sa_handler = stopped };
-	struct mn_options options = { .limits.wall_ms = wall_ms(), .alarm_signal = SIGALRM };
+	struct mn_options options = { .limits.wall_ms = wall_ms(),
+		.alarm_signal = SIGALRM,
+		.image = image,
+		.image_size = sizeof(image) };
 	static struct mn_state *state; // never freed, and for LeakSanitizer never lost
 	struct mn_error err = { 0 };
 	char *input, *request, *reply = NULL;
@@ -316,6 +331,9 @@ static int cni_main(const char *name)
 	size_t len = 0;
 	int module, status;
 
+	// Grown at once and never shrunk: a call is short.
+	mallopt(M_TOP_PAD, 512 << 10);
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
 	sigfillset(&action.sa_mask);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGALRM, &action, NULL);
@@ -385,6 +403,35 @@ static int command_main(int argc, char **argv)
 	return run_module("mncni.command", argv + 1, argc > 1 ? argc - 1 : 0, &options);
 }
 
+static bool timeless; // while the snapshot is made
+
+// Lua seeds its hashes and random numbers by this and by addresses; the linker puts it in the place of time().
+time_t __real_time(time_t *at);
+time_t __wrap_time(time_t *at);
+
+time_t __wrap_time(time_t *at)
+{
+	return timeless ? 0 : __real_time(at);
+}
+
+// mncni --snapshot FILE: for the build of this program. The same program makes the same bytes.
+static int snapshot_main(char **argv)
+{
+	struct mn_options options = { .image = image, .image_size = sizeof(image) };
+	const char *path = argv[2];
+	struct mn_error err = { 0 };
+	int persona = personality(0xffffffff);
+
+	if (persona >= 0 && !(persona & ADDR_NO_RANDOMIZE) &&
+		personality((unsigned long)persona | ADDR_NO_RANDOMIZE) >= 0)
+		execv("/proc/self/exe", argv);
+	timeless = true;
+	if (mn_snapshot(&options, modules, path, &err) == 0)
+		return 0;
+	fprintf(stderr, "mncni: snapshot %s: %s\n", path, err.message);
+	return 1;
+}
+
 // mncni repl: a person's own Lua, with standard output as it is, and signals as a shell expects them.
 static int repl_main(int argc, char **argv)
 {
@@ -422,6 +469,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "repl") == 0)
 		return repl_main(argc, argv);
+	if (argc == 3 && strcmp(argv[1], "--snapshot") == 0)
+		return snapshot_main(argv);
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&none);
