@@ -24,6 +24,7 @@ FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
 	busybox-static containernetworking-plugins
 KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
+VM_PACKAGES := lua-busted iproute2 util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -189,15 +190,17 @@ PACKAGES_LOG := /tmp/mncni-packages.log
 deps-build:
 	$(call need,$(BUILD_PACKAGES))
 deps-test: deps-build
-	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(CONTAINERD_PACKAGES))
+	$(call need,$(LINT_PACKAGES) $(TEST_PACKAGES) $(FUZZ_PACKAGES) $(CONTAINERD_PACKAGES) $(VM_PACKAGES))
 deps-kubernetes: deps-build
 	$(call need,$(KUBERNETES_PACKAGES))
 deps-lab:
 	$(call need,$(LAB_PACKAGES))
+deps-vm: deps-build
+	$(call need,$(VM_PACKAGES))
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
-RINGS := lint check-unit check-kernel check-fuzz-corpus check-faults-short \
+RINGS := lint check-unit check-kernel check-vm check-fuzz-corpus check-faults-short \
 	$(if $(filter 1,$(SAN)),,check-valgrind) check-containerd $(if $(filter 1,$(SAN)),,check-kubernetes-short)
 
 # Set-up comes first and by itself: what follows is decided by what is installed.
@@ -293,6 +296,11 @@ check-kernel: $(if $(SANFLAGS),,$(PORTABLE)/mncni)
 check-unit check-kernel: check-%: all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/ring $* $(ARGS)
 .PHONY: check-unit check-kernel
+
+# The same in a small machine, emulated in software, whose kernel has what this one's may lack.
+check-vm: deps-vm all $(UNPRELOAD)
+	$(Q)$(SPEC_ENV) spec/support/vm $(ARGS)
+.PHONY: check-vm
 
 # Faults at every system call and every answer of the kernel; POINT=N looks at one point of what ARGS chooses.
 # check-faults-short looks at a sample, another one each time; SEED=N repeats one.
@@ -390,4 +398,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all deps-build deps-test deps-kubernetes deps-demo test demo cni-bin spec-tools install clean
+.PHONY: all deps-build deps-test deps-kubernetes deps-vm deps-demo test demo cni-bin spec-tools install clean
