@@ -13,13 +13,14 @@ usage: make bench ARGS="[OPTION...]"
   --masquerade       with ipMasq
   --guard            with ipspoofchk, which the reference does not know
   --reserved N       addresses that are taken beforehand, of a /16 (default 0)
+  --chain            bridge, portmap and bandwidth, ours against Debian's
   --at-once          all pods of a round are added, and deleted, at the same time
   --trace-only       no times: only what one ADD does]]
 
 local build = assert(os.getenv "MNCNI_BUILD")
 local options = {
   plugin = build .. "/bench/cni/naivebridge", reference = "/usr/lib/cni/bridge", pods = 50, rounds = 4,
-  masquerade = false, guard = false, reserved = 0, ["at-once"] = false, ["trace-only"] = false,
+  masquerade = false, guard = false, reserved = 0, chain = false, ["at-once"] = false, ["trace-only"] = false,
 }
 
 local function fail(...)
@@ -58,8 +59,40 @@ local function run(command)
   return output
 end
 
+if options.chain and options.plugin:match "[^/]*$" == "naivebridge" then
+  options.plugin = build .. "/bench/cni/bridge"
+end
 local scratch = assert(os.getenv "TMPDIR")
 local tools = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+-- What follows the first plugin in a chain: with host ports and rates of the pod's own.
+local chained = {
+  { type = "portmap", capabilities = { portMappings = true }, snat = true, runtimeConfig = {
+    portMappings = core.json.array { { hostPort = 0, containerPort = 80, protocol = "tcp" } } } },
+  { type = "bandwidth", capabilities = { bandwidth = true }, ingressRate = 100000000, ingressBurst = 8000000,
+    egressRate = 100000000, egressBurst = 8000000 },
+}
+
+-- The programs of a chain and the files of their stdin, as the spawner takes them; for DEL in reverse, and without the
+-- result of the one before, which a runtime may not have.
+local function chain_of(who, verb, pod)
+  local programs, inputs = { who.program }, { who.input }
+  for i, item in ipairs(options.chain and chained or {}) do
+    local conf = {
+      cniVersion = "1.0.0", name = "bench" .. who.number, prevResult = verb == "ADD" and "@previous@" or nil,
+    }
+    for key, value in pairs(item) do conf[key] = value end
+    if conf.runtimeConfig then
+      conf.runtimeConfig.portMappings[1].hostPort = 10000 + who.number * 20000 + pod.number
+    end
+    local path = ("%s/%d-%s-%d-%s.json"):format(scratch, who.number, verb, pod.number, item.type)
+    write(path, (core.json.encode(conf):gsub('"@previous@"', "@previous@")))
+    local at = verb == "ADD" and i + 1 or 1
+    table.insert(programs, at, who.program:match "^(.*)/" .. "/" .. item.type)
+    table.insert(inputs, at, path)
+  end
+  return table.concat(programs, ":"), table.concat(inputs, ":")
+end
 
 -- One of the two that are compared: its label, its program and its network.
 local function contestant(label, program, number)
@@ -94,8 +127,10 @@ local function environment(who, verb, pod)
 end
 
 -- A pod has a namespace for each contestant.
+local pods_made = 0
 local function new_pod(name)
-  local pod = { name = name, paths = {} }
+  pods_made = pods_made + 1
+  local pod = { name = name, paths = {}, number = pods_made }
   for _, who in ipairs(contestants) do
     local ns <close> = core.netns.create(("%s-%d"):format(name, who.number))
     pod.paths[who.number] = ns:path()
@@ -108,7 +143,8 @@ local function remove_pod(pod)
 end
 
 local function job(label, who, verb, pod)
-  return table.concat({ label, who.program, who.input, table.unpack(environment(who, verb, pod)) }, "\t")
+  local programs, inputs = chain_of(who, verb, pod)
+  return table.concat({ label, programs, inputs, table.unpack(environment(who, verb, pod)) }, "\t")
 end
 
 -- Fills the range of a contestant from its start, in the name of containers that are somewhere else.
@@ -279,6 +315,7 @@ for round = 1, options["trace-only"] and 0 or options.rounds do
   for _, pod in ipairs(pods) do remove_pod(pod) end
 end
 if not options["trace-only"] then
+  if options.chain then print "each a chain with portmap (one host port) and bandwidth (both ways)" end
   print(("%d pods at a time%s, %d rounds, %s masquerading, %s ipspoofchk, %d addresses reserved, "
     .. "state on tmpfs, kernel %s"):format(
     options.pods, options["at-once"] and " and at once" or "", options.rounds,

@@ -2,11 +2,13 @@
 // Starts programs as a container runtime does and says how long each took, with no interpreter in between.
 //
 // Each line of stdin is one run, its fields separated by tabs: LABEL PROGRAM STDIN-FILE NAME=VALUE...
-// where the rest is the complete environment. For each a line "LABEL<tab>WALL<tab>USER<tab>SYSTEM" is
-// printed, in microseconds: from just before the start until the program has been waited for, and what it and
-// its children used of the processors. The first run that fails ends the whole, with what it printed.
-// With the argument "at-once" all runs are started before the first is waited for; a last line "total" has
-// the time from the first start to the last end.
+// where the rest is the complete environment. PROGRAM and STDIN-FILE may be lists, separated by colons: these
+// are started one after the other, as the plugins of a chain are, and what one prints takes the place of
+// @previous@ in the next one's stdin. For each a line "LABEL<tab>WALL<tab>USER<tab>SYSTEM" is printed, in
+// microseconds: from just before the start until the program has been waited for, and what it and its
+// children used of the processors. The first run that fails ends the whole, with what it printed. With the
+// argument "at-once" all runs are started before the first is waited for; a last line "total" has the time
+// from the first start to the last end.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +20,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -79,22 +82,56 @@ static int64_t in_us(const struct timeval *time)
 	return (int64_t)time->tv_sec * 1000000 + time->tv_usec;
 }
 
-static pid_t start(const struct run *run, int output)
+static int empty_file(void)
+{
+	int fd = memfd_create("spawn", MFD_CLOEXEC);
+
+	if (fd < 0)
+		die("spawn", "memfd_create");
+	return fd;
+}
+
+// Opens a program's stdin, with what the one before it has printed.
+static int open_input(const char *path, int output)
+{
+	static const char mark[] = "@previous@";
+	static char text[65536], previous[65536];
+	int fd = open(path, O_RDONLY | O_CLOEXEC), made;
+	ssize_t size, got;
+	char *at;
+
+	if (fd < 0 || (size = read(fd, text, sizeof(text) - 1)) < 0)
+		die(path, "open");
+	text[size] = '\0';
+	at = strstr(text, mark);
+	if (!at) {
+		lseek(fd, 0, SEEK_SET);
+		return fd;
+	}
+	close(fd);
+	got = pread(output, previous, sizeof(previous), 0);
+	made = empty_file();
+	if (got < 0 ||
+		dprintf(made, "%.*s%.*s%s", (int)(at - text), text, (int)got, previous, at + strlen(mark)) <
+			0 ||
+		lseek(made, 0, SEEK_SET) < 0)
+		die(path, "stdin");
+	return made;
+}
+
+static pid_t start(const struct run *run, char *program, int input, int output)
 {
 	posix_spawn_file_actions_t files;
-	char *argv[] = { run->program, NULL };
-	int input = open(run->input, O_RDONLY | O_CLOEXEC);
+	char *argv[] = { program, NULL };
 	pid_t pid;
 
-	if (input < 0)
-		die(run->label, run->input);
 	if (posix_spawn_file_actions_init(&files) ||
 		posix_spawn_file_actions_adddup2(&files, input, STDIN_FILENO) ||
 		posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO))
 		die(run->label, "posix_spawn");
-	errno = posix_spawn(&pid, run->program, &files, NULL, argv, (char *const *)run->env);
+	errno = posix_spawn(&pid, program, &files, NULL, argv, (char *const *)run->env);
 	if (errno)
-		die(run->label, run->program);
+		die(run->label, program);
 	posix_spawn_file_actions_destroy(&files);
 	close(input);
 	return pid;
@@ -106,21 +143,33 @@ static void print_times(const struct run *run, int64_t took, const struct rusage
 		(long long)in_us(&used->ru_stime));
 }
 
-static int empty_file(void)
-{
-	int fd = memfd_create("stdout", MFD_CLOEXEC);
-
-	if (fd < 0)
-		die("stdout", "memfd_create");
-	return fd;
-}
-
 static bool parse_line(char *line, struct run *run)
 {
 	if (parse(line, run))
 		return true;
 	fprintf(stderr, "spawn: a line needs a label, a program and a file for stdin\n");
 	return false;
+}
+
+// Runs the programs of one line; returns the status of the last, and adds up what they used.
+static int run_all(struct run *run, int output, struct rusage *used)
+{
+	char *program, *input;
+	int status = 0;
+
+	memset(used, 0, sizeof(*used));
+	while (status == 0 && (program = strsep(&run->program, ":")) && (input = strsep(&run->input, ":"))) {
+		int from = open_input(input, output);
+		struct rusage one;
+
+		if (ftruncate(output, 0) < 0 || lseek(output, 0, SEEK_SET) < 0)
+			die(run->label, "stdout");
+		if (wait4(start(run, program, from, output), &status, 0, &one) < 0)
+			die(run->label, "wait");
+		timeradd(&used->ru_utime, &one.ru_utime, &used->ru_utime);
+		timeradd(&used->ru_stime, &one.ru_stime, &used->ru_stime);
+	}
+	return status;
 }
 
 static int one_by_one(void)
@@ -137,11 +186,8 @@ static int one_by_one(void)
 
 		if (!parse_line(line, &run))
 			return 1;
-		if (ftruncate(output, 0) < 0 || lseek(output, 0, SEEK_SET) < 0)
-			die(run.label, "stdout");
 		before = now_us();
-		if (wait4(start(&run, output), &status, 0, &used) < 0)
-			die(run.label, "wait");
+		status = run_all(&run, output, &used);
 		if (status == 0)
 			print_times(&run, now_us() - before, &used);
 		else
@@ -174,7 +220,8 @@ static int at_once(void)
 	}
 	for (size_t i = 0; i < count; i++) {
 		jobs[i].begun = now_us();
-		jobs[i].pid = start(&jobs[i].run, jobs[i].output);
+		jobs[i].pid = start(
+			&jobs[i].run, jobs[i].run.program, open_input(jobs[i].run.input, -1), jobs[i].output);
 	}
 	for (size_t left = count; left > 0; left--) {
 		struct rusage used;
