@@ -16,8 +16,8 @@
 #define AT_ONCE 64	 // removals in one send: their answers fit the receive buffer
 #define REMOVAL_MAX 1024 // bytes of one
 
-// What of a tuple the kernel (since 5.8; an older one tells all entries) is to compare: the bits of CTA_FILTER,
-// net/netfilter/nf_internals.h.
+// What of a tuple the kernel (since 5.8; an older one tells all entries) is to compare: the bits of
+// CTA_FILTER, net/netfilter/nf_internals.h.
 #define BY_PROTOCOL (1 << 3)
 #define BY_PORT (1 << 5)
 

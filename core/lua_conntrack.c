@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // mncni.core.conntrack: forgetting connection tracking entries inside a namespace.
+#include "codec.h"
 #include "conntrack.h"
 #include "lua_args.h"
 #include "lua_core.h"
 #include "lua_netns.h"
-#include "codec.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -26,7 +26,8 @@ static uint8_t check_family(lua_State *L)
 	lua_getfield(L, 2, "family");
 	name = luaL_optstring(L, -1, "");
 	if (strcmp(name, "inet") != 0 && strcmp(name, "inet6") != 0)
-		mn_lua_bad_argument(L, "conntrack.flush", "family is \"inet\" or \"inet6\", not \"%s\"", name);
+		mn_lua_bad_argument(
+			L, "conntrack.flush", "family is \"inet\" or \"inet6\", not \"%s\"", name);
 	return strcmp(name, "inet") == 0 ? AF_INET : AF_INET6;
 }
 
@@ -35,7 +36,8 @@ static lua_Integer check_number(lua_State *L, const char *what, lua_Integer max)
 	lua_Integer value = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : -1;
 
 	if (value < 0 || value > max)
-		mn_lua_bad_argument(L, "conntrack.flush", "%s is a number from 0 to %lld", what, (long long)max);
+		mn_lua_bad_argument(
+			L, "conntrack.flush", "%s is a number from 0 to %lld", what, (long long)max);
 	return value;
 }
 
@@ -59,9 +61,9 @@ static void read_addresses(lua_State *L, struct mn_conntrack_filter *filter)
 	filter->to_count = (size_t)n;
 }
 
-// conntrack.flush(ns, { family = "inet" | "inet6", protocol = number, ports = { ports that were asked for }, to =
-// { addresses that were asked for } or nil for any, answerer = address of who answers, or nil for any }) -> how
-// many entries were removed. ns is a handle, or nil for the caller's.
+// conntrack.flush(ns, { family = "inet" | "inet6", protocol = number, ports = { ports that were asked for },
+// to = { addresses that were asked for } or nil for any, answerer = address of who answers, or nil for any })
+// -> how many entries were removed. ns is a handle, or nil for the caller's.
 static int conntrack_flush(lua_State *L)
 {
 	static const char *const keys[] = { "family", "protocol", "ports", "to", "answerer", NULL };
@@ -88,6 +90,10 @@ static int conntrack_flush(lua_State *L)
 	if (filter->has_answerer)
 		check_address(L, filter->family, filter->answerer);
 	read_addresses(L, filter);
+	if (filter->to && filter->to_count == 0) { // none is not any
+		lua_pushinteger(L, 0);
+		return 1;
+	}
 	if (mn_conntrack_flush(netns, filter, &count, &err) < 0) {
 		mn_lua_netns_label(L, 1, err.netns, sizeof(err.netns));
 		mn_lua_raise(L, &err);

@@ -52,7 +52,8 @@ static int put_removal(struct work *work, const char *set, const char *hex, stru
 	struct nlmsghdr *nlh;
 	size_t len;
 
-	if (!set || strlen(set) > NAME_MAX_LEN || mn_undo_unhex(hex, &key, &len) < 0 || len == 0 || len > KEY_MAX)
+	if (!set || strlen(set) > NAME_MAX_LEN || mn_undo_unhex(hex, &key, &len) < 0 || len == 0 ||
+		len > KEY_MAX)
 		return mn_undo_bad_entry(err, "elements", "keys");
 	if (mn_buffer_reserve(&work->out, MESSAGE_ROOM) < 0)
 		return mn_fail(err, ENOMEM, "undo", "elements", "no memory");
@@ -110,8 +111,8 @@ static int remove_groups(struct work *work, struct mn_nl *nl, const cJSON *group
 	return ret < 0 ? ret : mn_undo_send(nl, work->out.data, work->out.len, gone, err);
 }
 
-// The elements of each group go together or not at all: the first one is the proof that the others, whose keys
-// somebody else may have by now, are ours. Where the others are gone, it goes by itself.
+// The elements of each group go together or not at all: the first one is the proof that the others, whose
+// keys somebody else may have by now, are ours. Where the others are gone, it goes by itself.
 int mn_undo_elements(const cJSON *entry, int netns, struct mn_error *err)
 {
 	const cJSON *family = cJSON_GetObjectItemCaseSensitive(entry, "family");
