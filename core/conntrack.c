@@ -193,6 +193,14 @@ static int remove_all(
 	return ret == 0 && pending ? send_removals(nl, first, count, err) : ret;
 }
 
+// Whether the kernel says that it has no ctnetlink.
+static bool is_missing(const struct nlmsghdr *refusal)
+{
+	int errnum = mn_nl_errno(refusal);
+
+	return errnum == EINVAL || errnum == EOPNOTSUPP || errnum == EPROTONOSUPPORT;
+}
+
 int mn_conntrack_flush(
 	int netns, const struct mn_conntrack_filter *filter, size_t *count, struct mn_error *err)
 {
@@ -203,6 +211,10 @@ int mn_conntrack_flush(
 	*count = 0;
 	if (ret == 0)
 		ret = list(&nl, filter, &refusal, err);
+	if (ret == 0 && refusal && !is_missing(refusal)) {
+		ret = mn_fail(err, mn_nl_errno(refusal), "list", "conntrack", "the kernel refuses to");
+		err->code = 102;
+	}
 	if (ret == 0 && !refusal)
 		ret = remove_all(&nl, filter, count, err);
 	mn_nl_close(&nl);
