@@ -348,8 +348,9 @@ local function remove(doomed)
       end
       host.nft.batch(batch)
       for i = 4, pod and 5 or 0 do
+        local key_end = protocol .. port .. pod:sub(1, length)
         for found in host.nft.element.list(rules.element(sets[i])) do
-          if found.elem:sub(-#(protocol .. port .. pod)) == protocol .. port .. pod then
+          if found.elem:sub(-#key_end) == key_end then
             host.nft.element.absent(rules.element(sets[i], { { key = found.elem } }))
           end
         end

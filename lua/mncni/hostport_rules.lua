@@ -5,8 +5,8 @@
 --   hostports        protocol . port -> address and port of the pod
 --   hostip_ports     protocol . address . port -> likewise, for one address of the node; it is looked at first
 --   hostport_owners  protocol . address (zeros: any) . port . whose it is: proof of ownership when a port is given up
---   hostport_snat    device . protocol . port . pod . its port: what comes from the pod's own side is masqueraded
---   hostport_masq    protocol . port . pod . its port: so is everything
+--   hostport_snat    device . protocol . port . pod: what comes from the pod's own side is masqueraded
+--   hostport_masq    protocol . port . pod: so is everything
 --
 -- Hooks: prerouting and output at -95, behind kube-proxy and iptables (-100), so that a service keeps its ports, as it
 -- does where the reference plugin appends its rules; postrouting at 100, where sources are translated.
@@ -76,8 +76,8 @@ local function parts(info)
   end
   local function own_side(device)
     return {
-      { kind = "meta", key = device, dreg = 1 }, protocol(4), asked_port(5), address(6), port(6 + words),
-      lookup "hostport_snat", { kind = "masq" },
+      { kind = "meta", key = device, dreg = 1 }, protocol(4), asked_port(5), address(6), lookup "hostport_snat",
+      { kind = "masq" },
     }
   end
   local to_pod = {
@@ -89,7 +89,7 @@ local function parts(info)
     any_address = { protocol(0), port(1), lookup("hostports", 1), to_pod },
     came_by = own_side "iifname",
     goes_by = own_side "oifname",
-    all = { protocol(0), asked_port(1), address(2), port(2 + words), lookup "hostport_masq", { kind = "masq" } },
+    all = { protocol(0), asked_port(1), address(2), lookup "hostport_masq", { kind = "masq" } },
   }
 end
 
@@ -126,8 +126,8 @@ local function sets_of(info)
     { name = "hostport_owners", type = { "inet_proto", address, port, "mark", "mark" } },
     { name = "hostports", type = { "inet_proto", port }, map = pod, flags = { "map" } },
     { name = "hostip_ports", type = { "inet_proto", address, port }, map = pod, flags = { "map" } },
-    { name = "hostport_snat", type = { "ifname", "inet_proto", port, address, port } },
-    { name = "hostport_masq", type = { "inet_proto", port, address, port } },
+    { name = "hostport_snat", type = { "ifname", "inet_proto", port, address } },
+    { name = "hostport_masq", type = { "inet_proto", port, address } },
   }
 end
 
@@ -161,9 +161,13 @@ for _, family in ipairs { "inet", "inet6" } do
   end
   add("hostports", part.this, part.one_address)
   add("hostports", part.this, part.any_address)
-  add("hostport_source", part.this, part.came_by)
-  add("hostport_source", part.this, bridged, part.goes_by)
-  add("hostport_source", part.this, part.all)
+  -- By protocol, because nft cannot read again what it prints of `ct original proto-dst` where it does not know which.
+  for _, name in ipairs { "tcp", "udp", "sctp" } do
+    local protocol = { is("l4proto", string.char(rules.protocols[name])) }
+    add("hostport_source", part.this, protocol, part.came_by)
+    add("hostport_source", part.this, protocol, bridged, part.goes_by)
+    add("hostport_source", part.this, protocol, part.all)
+  end
 end
 
 -- The names of a family's sets, in the order of the keys that elements() gives.
@@ -192,7 +196,7 @@ function rules.elements(entry, how)
   local info = rules.families[entry.family]
   local protocol = string.pack("Bxxx", rules.protocols[entry.protocol])
   local port, host = string.pack(">I2xx", entry.port), core.cidr(entry.host).bytes
-  local pod = core.cidr(entry.to).bytes .. string.pack(">I2xx", entry.to_port)
+  local pod = core.cidr(entry.to).bytes
   local device = how.devices and how.devices[entry.family]
   local is_any = entry.host == info.any
   return {
@@ -201,7 +205,7 @@ function rules.elements(entry, how)
     not is_any and protocol .. host .. port,
     how.masquerade == "own" and device and string.pack("c16", device) .. protocol .. port .. pod or false,
     how.masquerade == "all" and protocol .. port .. pod,
-  }, pod
+  }, pod .. string.pack(">I2xx", entry.to_port)
 end
 
 return rules

@@ -146,6 +146,18 @@ describe("portmap", function()
     assert.are.equal(12, #world:elements())
   end)
 
+  it("is in what nft saves and loads again", function()
+    world:attach("web", { mappings = { PORT } })
+    local saved = node.scratch .. "/saved"
+    node.space:must("nft list ruleset >%s; nft flush ruleset; nft -f %s", saved, saved)
+    world:serve("web", "tcp:80")
+    for _, case in ipairs { { world.client, "192.0.2.20" }, { node.pods.web, "10.244.1.1" } } do
+      assert.are.equal("web " .. case[2], world:ask { from = case[1], to = "192.0.2.10", port = 8080 })
+    end
+    world:detach "web"
+    assert.are.same({}, world:elements())
+  end)
+
   describe("where another pod has the port", function()
     local held
 
