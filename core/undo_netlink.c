@@ -160,7 +160,7 @@ int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 	return ret;
 }
 
-static int unhex(const char *hex, char **bytes, size_t *len)
+int mn_undo_unhex(const char *hex, char **bytes, size_t *len)
 {
 	*len = strlen(hex) / 2;
 	*bytes = calloc(1, *len + 1);
@@ -208,12 +208,11 @@ static bool is_whole(const char *bytes, size_t len, bool netfilter)
 	return left <= 0 && requests > 0 && ended == netfilter;
 }
 
-// Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
-// removes was not there.
-static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
+int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
 {
 	struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
 	const struct nlmsghdr *answer = NULL;
+	struct nlmsghdr *end = NULL;
 	uint32_t first = 0, last = 0;
 	int left = (int)len, ret;
 
@@ -224,9 +223,13 @@ static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, 
 		first = first ? first : nlh->nlmsg_seq;
 		if (nl->protocol == NETLINK_NETFILTER && is_frame(nlh))
 			continue;
-		nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
+		if (nl->protocol != NETLINK_NETFILTER)
+			nlh->nlmsg_flags |= NLM_F_ACK; // without it success has no answer
 		last = nlh->nlmsg_seq;
+		end = nlh;
 	}
+	if (end) // a transaction fails as a whole, and a thousand answers would not fit
+		end->nlmsg_flags |= NLM_F_ACK;
 	*gone = false;
 	ret = mn_nl_exchange(nl, &request, last, &nl->in, err);
 	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
@@ -261,7 +264,7 @@ static int send_one_by_one(struct mn_nl *nl, char *bytes, size_t len, struct mn_
 		size += MNL_ALIGN(nlh->nlmsg_len);
 		memcpy(one + size, begin, begin->nlmsg_len); // an end is like a beginning but for its type
 		((struct nlmsghdr *)(one + size))->nlmsg_type = NFNL_MSG_BATCH_END;
-		ret = send_requests(nl, one, size + begin->nlmsg_len, &gone, err);
+		ret = mn_undo_send(nl, one, size + begin->nlmsg_len, &gone, err);
 		first = first ? first : ret;
 	}
 	return first;
@@ -279,11 +282,11 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	int ret;
 
 	netfilter = protocol && strcmp(protocol, "netfilter") == 0;
-	if (!hex || !protocol || unhex(hex, &bytes, &len) < 0 || !is_whole(bytes, len, netfilter))
+	if (!hex || !protocol || mn_undo_unhex(hex, &bytes, &len) < 0 || !is_whole(bytes, len, netfilter))
 		return mn_undo_bad_entry(err, "netlink", "message");
 	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
 	if (ret == 0)
-		ret = send_requests(&nl, bytes, len, &gone, err);
+		ret = mn_undo_send(&nl, bytes, len, &gone, err);
 	if (ret == 0 && netfilter && gone)
 		ret = send_one_by_one(&nl, bytes, len, err);
 	mn_nl_close(&nl);
@@ -300,7 +303,7 @@ static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error 
 	int ret;
 
 	*in_use = false;
-	if (unhex(hex, &request, &len) < 0 || !is_whole(request, len, false))
+	if (mn_undo_unhex(hex, &request, &len) < 0 || !is_whole(request, len, false))
 		return mn_undo_bad_entry(err, "sysctl", "unless");
 	ret = mn_nl_open(&nl, NETLINK_NETFILTER, netns, err);
 	if (ret == 0)

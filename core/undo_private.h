@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of the undo share: undo.c (journals and their entries), undo_netlink.c (network namespaces).
+// What the parts of the undo share: undo.c (journals and their entries), undo_netlink.c (network namespaces),
+// undo_nft.c (elements that others may have, too).
 #ifndef MNCNI_UNDO_PRIVATE_H
 #define MNCNI_UNDO_PRIVATE_H
 
 #include <cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
 
-#include "error.h"
+#include "nl.h"
 
 // The string that an entry of a journal has under a key; NULL when there is none.
 static inline const char *mn_undo_string(const cJSON *entry, const char *key)
@@ -22,5 +25,14 @@ int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_sysctl(const cJSON *entry, int netns, struct mn_error *err);
+int mn_undo_elements(const cJSON *entry, int netns, struct mn_error *err);
+int mn_undo_conntrack(const cJSON *entry, int netns, struct mn_error *err);
+
+// Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
+// removes was not there.
+int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err);
+
+// Turns hexadecimal digits into bytes, which are the caller's to free. -ENOMEM or -EINVAL.
+int mn_undo_unhex(const char *hex, char **bytes, size_t *len);
 
 #endif

@@ -30,6 +30,8 @@ local about = {
   nft = { "nftables: table, chain, rule, set and element",
     [[host.nft.batch { { "add", "table", { family = "inet", name = "t" } } }]] },
   sysctl = { "kernel settings in the net's namespace", [[host.sysctl.set("net/ipv4/ip_forward", 1)]] },
+  conntrack = { "connections that the kernel keeps track of",
+    [[host.conntrack.flush { family = "inet", protocol = 17, ports = { 53 } }]] },
   monitor = { "what changes, as it changes", [[for event in host:monitor { "link", "route" } do print(event) end]] },
   batch = { "many changes in one go", [[host:batch { { "set", "link", { ifname = "lo", up = true } } }]] },
   netns = { "network namespaces", [[local pod <close> = mncni.netns.open "/run/netns/web"]] },
@@ -39,8 +41,8 @@ local about = {
 }
 
 local order = {
-  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "nft", "sysctl", "monitor", "batch", "netns", "cidr",
-  "json", "try",
+  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "nft", "sysctl", "conntrack", "monitor", "batch", "netns",
+  "cidr", "json", "try",
 }
 
 local longer = {
@@ -49,6 +51,11 @@ local longer = {
     "set(key, value)     returns the previous value and whether it was changed",
     "batch{{key, value}} the same for many, entering the namespace once",
     "Keys are written with slashes or dots: net/ipv4/ip_forward, net.ipv4.ip_forward.",
+  },
+  conntrack = {
+    "flush{family, protocol, ports, to, answerer}  forgets what was asked for at one",
+    "of these ports, and at one of the addresses `to`, and is answered by `answerer`,",
+    "where those are given. Returns how many there were.",
   },
   monitor = {
     "Groups: link addr route rule neigh fdb nsid nft. Options: all_netns = true,",

@@ -12,6 +12,7 @@ local topics = {
     "check(call, conf)  after what add made was compared with the kernel",
     "status(conf)       raises code 50 or 51",
     "gc(valid, conf)    valid: a list of { containerID, ifname }",
+    "lost(call)         of a chained one, DEL: removes what no journal tells any more",
     "chained = true     it works on what the plugins before it in a chain have made",
     "One that gives addresses has lease instead of add: help \"ipam\"",
     "One of the node agent has desired(world, conf): help \"agent\"",
@@ -63,6 +64,14 @@ local topics = {
   localnet = { "host ports on 127.0.0.1", [[mncni.localnet.ensure { bridge = bridge, port = eth }]],
     "ensure{bridge, port}  while the attachment lasts, a DNAT rule of yours reaches",
     "                      the pod from there",
+  },
+  hostport = { "ports of the node that lead to a pod",
+    [[mncni.hostport.ensure { pod = pod, mappings = pod.runtime.portMappings }]],
+    "ensure{pod, mappings, addresses, snat, masq_all}",
+    "  mappings { hostPort, containerPort, protocol, hostIP }; addresses: the chain's",
+    "  unless given; snat (true): masquerade what comes from 127.0.0.1 and the pod's",
+    "  own side; masq_all (false): masquerade everything",
+    "status()  lost(call)  gc(valid, network)  for the hooks of those names",
   },
   ipam = { "addresses: hooks of a policy, and ranges", [[mncni.ipam.range_sets { subnet = "10.244.1.0/24" }]],
     "lease(request, conf)         returns { addresses = { { address, gateway } },",
@@ -184,8 +193,8 @@ local topics = {
 
 -- In the order in which they are told.
 local order = {
-  "policy", "options", "pod", "bridge", "masquerade", "localnet", "ipam", "store", "collect", "agent", "controller",
-  "node", "node_ranges", "routes", "conflist", "flannel", "recorded", "route_mtu", "error",
+  "policy", "options", "pod", "bridge", "masquerade", "localnet", "hostport", "ipam", "store", "collect", "agent",
+  "controller", "node", "node_ranges", "routes", "conflist", "flannel", "recorded", "route_mtu", "error",
 }
 
 return { topics = topics, order = order }

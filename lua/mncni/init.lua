@@ -16,6 +16,7 @@ local parts = {
   conflist = { "mncni.conflist" },
   flannel = { "mncni.flannel" },
   help = { "mncni.help" },
+  hostport = { "mncni.hostport" },
   ipam = { "mncni.ipam" },
   json = { "mncni.core", "json" },
   localnet = { "mncni.localnet" },

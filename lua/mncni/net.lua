@@ -10,8 +10,8 @@
 -- nft.table, nft.chain, nft.rule, nft.set and nft.element likewise. Errors are raised as objects.
 --
 -- A net speaks through a backend: backend.socket(protocol, netns) makes something with core.socket's methods request,
--- batch, dump and close; backend.sysctl is core.sysctl or alike; backend.monitor(args) makes a monitor. The recorded
--- net (mncni.recorded) is another backend, and everything in this file runs on it unchanged.
+-- batch, dump and close; backend.sysctl and backend.conntrack are core's or alike; backend.monitor(args) makes a monitor. The
+-- recorded net (mncni.recorded) is another backend, and everything in this file runs on it unchanged.
 
 local core = require "mncni.core"
 
@@ -229,6 +229,17 @@ local function sysctl_family(self)
   }
 end
 
+-- net.conntrack: flush{ family =, protocol = number, ports =, to =, answerer = } -> number of entries, see
+-- core.conntrack.
+local function conntrack_family(self)
+  local backend, netns = self.backend.conntrack, rawget(self, "netns")
+  return {
+    flush = function(args)
+      return backend.flush(netns, args)
+    end,
+  }
+end
+
 -- The socket of a protocol ("route" or "netfilter") in the net's namespace, opened when first needed.
 function Net:socket(protocol)
   local sockets = rawget(self, "sockets")
@@ -307,10 +318,12 @@ function meta.__index(self, key)
     value = require("mncni.net_nft")(self, nftables, family)
   elseif key == "sysctl" then
     value = sysctl_family(self)
+  elseif key == "conntrack" then
+    value = conntrack_family(self)
   elseif fields[key] or type(key) ~= "string" then
     return nil
   else
-    local known = { "nft", "sysctl" }
+    local known = { "nft", "sysctl", "conntrack" }
     for _, list in ipairs { Net, rtnetlink, fields } do
       for name in pairs(list) do
         known[#known + 1] = name
@@ -346,7 +359,7 @@ local kernel = setmetatable({
     return core.netns.current()
   end,
 }, {
-  __index = core, -- sysctl
+  __index = core, -- sysctl, conntrack
 })
 
 -- of(handle) is a net over a namespace handle that stays the caller's.

@@ -20,6 +20,7 @@ local hooks = {
   desired = "function",
   options = "table",
   chained = "boolean",
+  lost = "function",
 }
 
 -- What to say behind a name that is no key of `known`.

@@ -138,7 +138,8 @@ function read.meta(state, expression)
     return ("meta %s set %s"):format(expression.key, value_text(metas[expression.key], source and source.data or ""))
   end
   local words = (bare_metas[expression.key] and "" or "meta ") .. expression.key
-  state.registers[expression.dreg] = { words = words, sort = metas[expression.key] }
+  local length = expression.key:find "name$" and 16 or nil -- IFNAMSIZ
+  state.registers[expression.dreg] = { words = words, sort = metas[expression.key], length = length }
 end
 
 function read.ct(state, expression)
@@ -269,6 +270,8 @@ local function port_words(state, from, to)
     return ""
   elseif first.is_map then
     return ":" .. first.words
+  elseif not first.data then
+    return "" -- what the map that gave the address has put there
   end
   local text = ":" .. value_text("number", first.data:sub(1, 2))
   return last and last.data ~= first.data and text .. "-" .. value_text("number", last.data:sub(1, 2)) or text

@@ -6,9 +6,11 @@
 --   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl" or "nft".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
--- One of nftables may bring send(batch), for a better word on what the kernel refuses.
+-- One of nftables may bring send(batch), for a better word on what the kernel refuses, and `told`, what the journal keeps
+-- of it instead of a batch that is long.
+-- The verb "flush" of the object "conntrack" forgets connections, and has no way back.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
--- object is then "bridge", "masquerade", "guard" or "localnet", and args what its module wants to know.
+-- object is then "bridge", "masquerade", "guard", "localnet" or "hostport", and args what its module wants to know.
 
 local core = require "mncni.core"
 
@@ -67,7 +69,7 @@ end
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
   local netns = step.net == "pod" and context.netns or nil
-  if step.shared or verb == "require" or object == "nft" then
+  if step.shared or verb == "require" or object == "nft" or object == "conntrack" then
     return step.undo
   end
   if object == "link" and verb == "add" then
@@ -189,12 +191,12 @@ end
 local function journal_line(context, step)
   local entry = {
     step = {
-      net = step.net, verb = step.verb, object = step.object, args = step.args, where = step.where,
+      net = step.net, verb = step.verb, object = step.object, args = step.told or step.args, where = step.where,
       shared = step.shared,
     },
     undo = inverse(context, step),
   }
-  if step.object ~= "nft" then
+  if step.object ~= "nft" or step.told then
     local ok, line = pcall(core.json.encode, entry)
     if ok then
       return line
@@ -273,6 +275,9 @@ local function send(context, plain_steps)
     elseif step.object == "nft" then
       sender:flush()
       blame(step, step.send or net.nft.batch, step.args)
+    elseif step.object == "conntrack" then
+      sender:flush()
+      blame(step, net.conntrack.flush, step.args)
     elseif step.exists_ok then
       -- Somebody else may make the same shared object at this moment; that is as good as ours.
       sender:flush()

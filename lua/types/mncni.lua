@@ -8,6 +8,7 @@
 ---@field netns mncni.core.netns
 ---@field bridge mncni.BridgeModule
 ---@field masquerade mncni.MasqueradeModule
+---@field hostport mncni.HostportModule
 ---@field localnet mncni.LocalnetModule
 ---@field ipam mncni.IpamModule
 ---@field store mncni.StoreModule
@@ -62,6 +63,7 @@ function mncni.help(topic) end
 ---@field nsid mncni.Verbs
 ---@field nft mncni.Nft
 ---@field sysctl mncni.Sysctl
+---@field conntrack mncni.Conntrack
 ---@field netns? mncni.Netns nil when it is the caller's own namespace
 ---@field name? string
 local net = {}
@@ -190,6 +192,9 @@ function net:close() end
 ---@field get fun(key: string): string?
 ---@field set fun(key: string, value: string|integer|boolean): string?, boolean previous value, whether it was changed
 ---@field batch fun(list: { [1]: string, [2]: string|integer|boolean, optional?: boolean }[]): mncni.SysctlChange[]
+
+---@class mncni.Conntrack
+---@field flush fun(args: mncni.ConntrackFilter): integer how many connections were forgotten: see mncni.core.conntrack
 
 ---@class mncni.SysctlChange
 ---@field key string

@@ -43,6 +43,39 @@ local localnet = {}
 ---@param args { bridge: mncni.Bridge|string, port: mncni.Eth|string }
 function localnet.ensure(args) end
 
+---@class mncni.PortMapping A port of the node that leads to the pod, as runtimes write it.
+---@field hostPort integer
+---@field containerPort integer
+---@field protocol? "tcp"|"udp"|"sctp" tcp unless given
+---@field hostIP? string an address of the node; all of both families unless given, of one with 0.0.0.0 or ::
+
+---@class mncni.HostportArgs
+---@field pod mncni.Pod
+---@field mappings mncni.PortMapping[]
+---@field addresses? mncni.Cidr[] those of the chain unless given
+---@field snat? boolean masquerade what comes from 127.0.0.1 and from the pod's own side (true)
+---@field masq_all? boolean masquerade everything (false)
+
+---@class mncni.HostportModule
+local hostport = {}
+
+---For as long as the attachment lasts, ports of the node lead to the first of the pod's addresses of each family. Raises
+---code 7 for what is no mapping; the commit raises 103 for a port that another pod has.
+---@param args mncni.HostportArgs
+function hostport.ensure(args) end
+
+---For the hook status: raises code 50 when the kernel has no nftables.
+function hostport.status() end
+
+---For the hook lost: removes the ports of an attachment whose journal is lost.
+---@param call mncni.Call
+function hostport.lost(call) end
+
+---For the hook gc: removes the network's ports that no attachment of valid has.
+---@param valid mncni.ValidAttachment[]
+---@param network string
+function hostport.gc(valid, network) end
+
 ---@class mncni.Range
 ---@field subnet mncni.Cidr
 ---@field first mncni.Cidr

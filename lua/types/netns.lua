@@ -107,6 +107,23 @@ function sysctl.set(handle, key, value) end
 ---@return { key: string, previous?: string, changed: boolean }[]
 function sysctl.batch(handle, settings) end
 
+---@class mncni.ConntrackFilter
+---@field family "inet"|"inet6"
+---@field protocol integer
+---@field ports integer[] what was asked for, in the original direction, which is that of the first packet
+---@field to? string[] addresses that were asked for; any unless given
+---@field answerer? string who answers, behind all translation; anybody unless given
+
+---@class mncni.core.conntrack
+local conntrack = {}
+
+--- Forgets the connections for which all of the filter is so. A kernel without ctnetlink has none that it could forget.
+--- Raises what it refuses.
+---@param handle mncni.Netns? nil stands for the caller's own namespace
+---@param args mncni.ConntrackFilter
+---@return integer count
+function conntrack.flush(handle, args) end
+
 ---@class mncni.core.boot
 local boot = {}
 

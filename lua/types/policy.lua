@@ -10,6 +10,7 @@
 ---@field status? fun(conf: mncni.Conf) STATUS: raises code 50 or 51
 ---@field gc? fun(valid: mncni.ValidAttachment[], conf: mncni.Conf) GC, after the network's own was collected
 ---@field chained? boolean it works on what the plugins before it in a chain have made: an ADD without their result is refused
+---@field lost? fun(call: mncni.Call) of a chained policy, DEL: no whole journal tells what add made; removes it by its name
 ---@field desired? fun(world: mncni.AgentWorld, conf: table): mncni.Desired what the node agent is to keep so
 
 ---@class mncni.IpamPolicy A policy that gives addresses: it has lease, and no add.

@@ -140,6 +140,101 @@ describe("undoing a journal", function()
     assert.are.equal("10.0.0.1 10.0.0.2 10.0.0.3", elements())
   end)
 
+  describe("of elements with a proof of ownership", function()
+    local MINE, THEIRS = "0a000001", "0a000002"
+
+    before_each(function()
+      node:must "nft add set ip t owners '{ type ipv4_addr . mark; }'; nft add set ip t more '{ type ipv4_addr; }'"
+      node:must "nft add element ip t owners '{ 10.0.0.1 . 1, 10.0.0.2 . 2, 10.0.0.3 . 1 }'"
+      node:must "nft add element ip t more '{ 10.0.0.1, 10.0.0.2, 10.0.0.3 }'"
+    end)
+
+    -- The groups of keys of these addresses that 1 takes for its own.
+    local function entry(...)
+      local keys = core.json.array {}
+      for i, address in ipairs { ... } do
+        keys[i] = core.json.array { address .. ruleset.hex(string.pack("=I4", 1)), address, address }
+      end
+      return { op = "elements", family = 2, table = "t", sets = core.json.array { "owners", "s", "more" }, keys = keys }
+    end
+
+    local function all()
+      local text = node:sh "nft list table ip t":gsub("%s+", " ")
+      local found = {}
+      for name, list in text:gmatch "set (%w+) {[^=]-elements = {([^}]*)}" do
+        local parts = {}
+        for part in list:gsub("0x0+", ""):gmatch "[^,]+" do
+          parts[#parts + 1] = part:match "^ ?(.-) ?$"
+        end
+        table.sort(parts)
+        found[name] = table.concat(parts, ", ")
+      end
+      return found
+    end
+
+    it("takes out what is ours", function()
+      undone(entry(MINE, "0a000003"))
+      assert.are.same({ owners = "10.0.0.2 . 2", s = "10.0.0.2", more = "10.0.0.2" }, all())
+    end)
+
+    it("leaves what is somebody else's, and takes the rest", function()
+      undone(entry(MINE, THEIRS, "0a000003"))
+      assert.are.same({ owners = "10.0.0.2 . 2", s = "10.0.0.2", more = "10.0.0.2" }, all())
+      undone(entry(THEIRS))
+      assert.are.same({ owners = "10.0.0.2 . 2", s = "10.0.0.2", more = "10.0.0.2" }, all())
+    end)
+
+    it("takes the proof where something behind it is gone, and does without a set that has no key", function()
+      node:must "nft delete element ip t more '{ 10.0.0.1 }'"
+      undone(entry(MINE))
+      assert.are.equal("10.0.0.2 . 2, 10.0.0.3 . 1", all().owners)
+      local other = entry "0a000003"
+      other.keys[1][3] = ""
+      undone(other)
+      assert.are.same({ "10.0.0.2 . 2", "10.0.0.2, 10.0.0.3" }, { all().owners, all().more })
+    end)
+
+    it("takes a table that is gone for elements that are gone", function()
+      node:must "nft flush ruleset"
+      undone(entry(MINE, THEIRS))
+      assert.are.equal("", node:sh "nft list ruleset")
+    end)
+
+    it("refuses what it cannot read, and does nothing of it", function()
+      local before = all()
+      local function broken(change)
+        local one = entry(MINE, "0a000003")
+        change(one)
+        refused(one, 'the journal\'s entry has no usable "keys"')
+        assert.are.same(before, all())
+      end
+      broken(function(one) one.family = nil end)
+      broken(function(one) one.table = nil end)
+      broken(function(one) one.table = ("t"):rep(300) end)
+      broken(function(one) one.sets = core.json.array { "owners" } end)
+      broken(function(one) one.sets[2] = 7 end)
+      broken(function(one) one.sets[2] = ("s"):rep(300) end)
+      broken(function(one) one.keys = core.json.array {} end)
+      broken(function(one) one.keys[2] = "0a000003" end)
+      broken(function(one) one.keys[2] = core.json.array {} end)
+      broken(function(one) one.keys[2][1] = "" end)
+      broken(function(one) one.keys[2][2] = "zz" end)
+      broken(function(one) one.keys[2][2] = ("00"):rep(65) end)
+      broken(function(one) one.keys[2][2] = 5 end)
+    end)
+  end)
+
+  it("refuses to forget connections that it is not told well", function()
+    for key, value in pairs { answerer = "nobody", ports = 53, protocol = "udp" } do
+      local entry = { op = "conntrack", protocol = 17, ports = core.json.array { 53 }, answerer = "10.0.0.1" }
+      undone(entry)
+      entry[key] = value
+      refused(entry, 'the journal\'s entry has no usable "answerer"')
+    end
+    refused({ op = "conntrack", protocol = 17, ports = core.json.array { 65536 }, answerer = "10.0.0.1" },
+      'the journal\'s entry has no usable "ports"')
+  end)
+
   -- Without an end the kernel answers each part with success, and does none; with a part that is gone it would
   -- otherwise be done piece by piece. What its entry says was damaged: it was written with its end.
   it("refuses a transaction that is not all there, whatever is left of it, and does nothing of it", function()

@@ -28,8 +28,9 @@ World.__index = World
 
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
 -- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
--- excused (a pattern of what the oracle finds that is another program's fault). Returned with `leaves`: what the oracle's
--- lines begin with of an attachment that is there.
+-- excused (a pattern of what the oracle finds that is another program's fault), chained = function(who) that returns more
+-- keys, of a plugin behind one that has wired the pod. Returned with `leaves`: what the oracle's lines begin with of an
+-- attachment that is there, and `alone`: whether one process does all of it.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -38,11 +39,13 @@ function faults.case(args)
   }
   for key, value in pairs(args.network or {}) do conf[key] = value end
   for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
-  local leaves = { "node: link ", "victim: link ", "victim: address ", "address file " }
-  if conf.type == "naivebridge" then leaves[#leaves + 1] = "state attachments/" end
+  local leaves = args.chained and {} or { "node: link ", "victim: link ", "victim: address ", "address file " }
+  if conf.type == "naivebridge" or args.chained then leaves[#leaves + 1] = "state attachments/" end
   if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
+    chained = args.chained,
+    alone = args.chained ~= nil or conf.type == "naivebridge" and conf.ipam.type == "host-local",
   }
 end
 
@@ -58,6 +61,35 @@ faults.guarded = faults.case {
   name = "naivebridge, guarded and masquerading", ipam = faults.dual_stack,
   network = { ipMasq = true, ipspoofchk = true, macspoofchk = true },
 }
+
+local ADDRESSES = { victim = "10.88.0.2/24", neighbour = "10.88.0.3/24" }
+
+-- Host ports of a pod that is wired already, both protocols.
+faults.host_ports = faults.case {
+  name = "portmap", plugin = "portmap", chained = function(who)
+    local port = who == "victim" and 8000 or 9000
+    return {
+      prevResult = {
+        cniVersion = "1.1.0", interfaces = { { name = "eth0", sandbox = "/run/netns/" .. who } },
+        ips = { { address = ADDRESSES[who], interface = 0 } },
+      },
+      runtimeConfig = { portMappings = {
+        { hostPort = port, containerPort = 80, protocol = "tcp" },
+        { hostPort = port + 1, containerPort = 53, protocol = "udp" },
+        { hostPort = port + 2, containerPort = 81, protocol = "tcp", hostIP = "192.0.2.10" },
+      } },
+    }
+  end,
+}
+faults.host_ports.leaves[#faults.host_ports.leaves + 1] = "nft: element "
+
+-- A pod as the plugins before a chained one leave it, but for where its link leads to.
+local function wired(who)
+  local space = spaces.new(who)
+  space:must "ip link add eth0 type veth peer name other && ip link set eth0 up && ip link set other up"
+  space:must("ip addr add %s dev eth0", ADDRESSES[who])
+  return space
+end
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
 function faults.world(case)
@@ -93,9 +125,12 @@ function World:begin()
     end
   end
   spaces.must "nft flush ruleset"
-  self.victim = spaces.new "victim"
+  if self.case.chained then
+    spaces.must "ip link add cbr0 type bridge && ip addr add 10.88.0.1/24 dev cbr0 && ip link set cbr0 up"
+  end
+  self.victim = self:pod "victim"
   if not self.case.cold then
-    self.neighbour = spaces.new "neighbour"
+    self.neighbour = self:pod "neighbour"
     local outcome = self:call("ADD", { who = "neighbour" })
     assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
   end
@@ -106,6 +141,10 @@ function World:begin()
   end
   self:settle()
   self.before = self:snapshot()
+end
+
+function World:pod(who)
+  return self.case.chained and wired(who) or spaces.new(who)
 end
 
 -- What a cold case begins each ADD without.
@@ -128,10 +167,10 @@ function World:end_victim()
   self.victim:close()
 end
 
--- The victim's namespace is there, without anything in it.
+-- The victim's namespace is there, as before an ADD.
 function World:new_victim()
   self.victim:close()
-  self.victim = spaces.new "victim"
+  self.victim = self:pod "victim"
 end
 
 function World:close()
@@ -153,6 +192,7 @@ function World:call(verb, args)
   local who = args.who or "victim"
   local conf = {}
   for key, value in pairs(self.case.conf) do conf[key] = value end
+  for key, value in pairs(self.case.chained and self.case.chained(who) or {}) do conf[key] = value end
   for key, value in pairs(args.keys or {}) do conf[key] = value end
   local argv, report, errors = {}, self.own .. "/report", self.own .. "/errors"
   if args.inject then
@@ -219,7 +259,10 @@ function World:works(wrong, outcome)
   if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
   for _, ip in ipairs(outcome.json.ips) do
     -- The first question for a neighbour may be lost while the bridge gets ready; it is asked again after a second.
-    local text, status = self.victim:sh("ping -c 1 -W 5 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
+    local text, status = "", 0
+    if ip.gateway then
+      text, status = self.victim:sh("ping -c 1 -W 5 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
+    end
     if status ~= 0 then wrong[#wrong + 1] = "no answer from the bridge: " .. text end
   end
 end

@@ -32,7 +32,7 @@ describe("help", function()
   end)
 
   it("knows every object and table that the encoder knows, and fits a terminal", function()
-    local topics = { "nft", "sysctl", "monitor", "batch", "netns", "cidr", "json", "try" }
+    local topics = { "nft", "sysctl", "conntrack", "monitor", "batch", "netns", "cidr", "json", "try" }
     local function gather(path, fields)
       topics[#topics + 1] = path
       for key, row in pairs(fields) do
@@ -66,9 +66,9 @@ describe("help", function()
       end
     end
     for topic, hidden in pairs {
-      bridge = "", masquerade = "check", localnet = "check", ipam = "", store = "", collect = "remove log",
-      recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "", cidr = "", json = "",
-      netns = "", policy = "",
+      bridge = "", masquerade = "check", localnet = "check", hostport = "check", ipam = "", store = "",
+      collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "",
+      cidr = "", json = "", netns = "", policy = "",
     } do
       local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }
       for name in pairs(mncni[topic]) do

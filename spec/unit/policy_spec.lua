@@ -337,7 +337,7 @@ describe("the form of a policy", function()
       local f = function() end
       return {
         add = f, del = f, check = f, gc = f, status = f, lease = f, release = f, desired = f, options = {},
-        chained = true,
+        chained = true, lost = f,
       }
     ]])
   end)

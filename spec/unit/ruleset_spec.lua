@@ -3,16 +3,18 @@
 
 local core = require "mncni.core"
 local guard = require "mncni.guard"
+local hostport_rules = require "mncni.hostport_rules"
 local localnet = require "mncni.localnet"
 local masquerade = require "mncni.masquerade"
 local recorded = require "mncni.recorded"
+local ruleset = require "mncni.ruleset"
 local steps = require "mncni.steps"
 
 -- Comment -> hash of the rules. Those that differ from these need another
 -- revision, or no node that has the old ones will ever get them.
 local known = {
   ["mncni: guard 1"] = "b0142fcc85e96e5d", ["mncni: localnet 1"] = "547893721a4123de",
-  ["mncni: masquerade 3"] = "4a4a38124fe2930b",
+  ["mncni: hostport 1"] = "8bfa9c00e5092331", ["mncni: masquerade 3"] = "4a4a38124fe2930b",
 }
 
 -- Comment -> hash of the rules that it marks.
@@ -40,6 +42,7 @@ describe("a rule of the node", function()
     assert.same(known, made(function(context)
       guard.record(context, { port = "veth0", bridge = "cbr0", mac = "02:00:00:00:00:01", lease = true })
       localnet.ensure { bridge = "cbr0", port = "veth0" }
+      context:record { prepare = function(c) return ruleset.steps(c.nets.host, hostport_rules.want) end }
       masquerade.ensure { sources = { core.cidr "10.244.1.0/24" } }
     end))
   end)

@@ -132,6 +132,7 @@ describe("the types for editors", function()
     ["mncni.FlannelModule"] = { mncni.flannel },
     ["mncni.MasqueradeModule"] = { mncni.masquerade, "check" },
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
+    ["mncni.HostportModule"] = { mncni.hostport, "check" },
     ["mncni.IpamModule"] = { mncni.ipam },
     ["mncni.StoreModule"] = { mncni.store },
     ["mncni.CollectModule"] = { mncni.collect, "remove log" },
@@ -141,6 +142,7 @@ describe("the types for editors", function()
     ["mncni.core.json"] = { core.json },
     ["mncni.core.cidr"] = { core.cidr },
     ["mncni.core.sysctl"] = { core.sysctl },
+    ["mncni.core.conntrack"] = { core.conntrack },
     ["mncni.core.boot"] = { core.boot },
     ["mncni.core.directory"] = { core.directory },
   } do
@@ -284,7 +286,8 @@ describe("the types for editors", function()
 
     local index = index_of(mncni.open())
     assert.same(public(upvalue(index, "Net"), "here socket"), sorted(classes["mncni.Net"].functions))
-    assert.same(sorted(upvalue(index, "rtnetlink"), upvalue(index, "fields"), { nft = true, sysctl = true }),
+    local others = { nft = true, sysctl = true, conntrack = true }
+    assert.same(sorted(upvalue(index, "rtnetlink"), upvalue(index, "fields"), others),
       sorted(classes["mncni.Net"].fields))
 
     local monitor = upvalue(require("mncni.monitor").open, "Monitor")
@@ -312,6 +315,7 @@ describe("the types for editors", function()
     local host <close> = mncni.open()
     assert.same(sorted(host.nft), sorted(classes["mncni.Nft"].fields))
     assert.same(sorted(host.sysctl), sorted(classes["mncni.Sysctl"].fields))
+    assert.same(sorted(host.conntrack), sorted(classes["mncni.Conntrack"].fields))
   end)
 
   it("name keys of netlink objects that the encoder knows", function()

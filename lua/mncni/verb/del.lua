@@ -24,11 +24,12 @@ local function condition(journal)
 end
 
 -- Gives back what no journal, or less than a whole one, tells of, by the name of the attachment: the link on the host, and
--- the addresses. Raises the first failure after both were tried. To a chained policy neither belongs.
+-- the addresses. Raises the first failure after both were tried. To a chained policy neither belongs: what does, its hook
+-- `lost` finds, if it has one.
 local function del_by_name(call)
   local loaded, policy = pcall(policies.load, call.policy)
   if loaded and policy.chained then
-    return
+    return policy.lost and policy.lost(call)
   end
   local ipam = attachment.ipam(call, loaded and policy)
   local deleted, err = true, nil
