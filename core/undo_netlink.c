@@ -208,9 +208,18 @@ static bool is_whole(const char *bytes, size_t len, bool netfilter)
 	return left <= 0 && requests > 0 && ended == netfilter;
 }
 
+// Tells whether the kernel says that something need not, or can no longer, be put back: somebody has done so,
+// or what it was a part of (device, address, gateway) is gone.
+static bool without_place(int errnum)
+{
+	return errnum == EEXIST || errnum == ENETDOWN || errnum == ENETUNREACH || errnum == EHOSTUNREACH ||
+		errnum == EINVAL;
+}
+
 // Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
-// removes was not there.
-static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
+// removes was not there. With restore they put back what may have no place any more.
+static int send_requests(
+	struct mn_nl *nl, char *bytes, size_t len, bool restore, bool *gone, struct mn_error *err)
 {
 	struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
 	const struct nlmsghdr *answer = NULL;
@@ -232,7 +241,7 @@ static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, 
 	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
 		int errnum = mn_nl_errno(answer);
 
-		if (absent(-errnum))
+		if (absent(-errnum) || (restore && without_place(errnum)))
 			*gone = true;
 		else if (errnum)
 			ret = refused(err, -errnum, "netlink request");
@@ -261,7 +270,7 @@ static int send_one_by_one(struct mn_nl *nl, char *bytes, size_t len, struct mn_
 		size += MNL_ALIGN(nlh->nlmsg_len);
 		memcpy(one + size, begin, begin->nlmsg_len); // an end is like a beginning but for its type
 		((struct nlmsghdr *)(one + size))->nlmsg_type = NFNL_MSG_BATCH_END;
-		ret = send_requests(nl, one, size + begin->nlmsg_len, &gone, err);
+		ret = send_requests(nl, one, size + begin->nlmsg_len, false, &gone, err);
 		first = first ? first : ret;
 	}
 	return first;
@@ -275,6 +284,7 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	auto_free char *bytes = NULL;
 	struct mn_nl nl = { 0 };
 	bool netfilter, gone = false;
+	bool restore = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(entry, "restore"));
 	size_t len;
 	int ret;
 
@@ -283,7 +293,7 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 		return mn_undo_bad_entry(err, "netlink", "message");
 	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
 	if (ret == 0)
-		ret = send_requests(&nl, bytes, len, &gone, err);
+		ret = send_requests(&nl, bytes, len, restore, &gone, err);
 	if (ret == 0 && netfilter && gone)
 		ret = send_one_by_one(&nl, bytes, len, err);
 	mn_nl_close(&nl);

@@ -8,7 +8,7 @@
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
 -- One of nftables may bring send(batch), for a better word on what the kernel refuses.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
--- object is then "bridge", "masquerade", "guard" or "localnet", and args what its module wants to know.
+-- object is then "bridge", "masquerade", "guard", "localnet" or "forwarding", and args what its module wants to know.
 
 local core = require "mncni.core"
 
@@ -63,6 +63,21 @@ function Context:record(step)
   return step
 end
 
+-- What puts back an object that a step removes, or nil when there is none. Where its surroundings are gone by then (the
+-- device is down, the gateway out of reach) there is nothing to put it back into.
+local function put_back(context, step, netns)
+  local found = require("mncni.ensure").find(context.nets[step.net], step.object, step.args)
+  if not found then
+    return nil
+  elseif step.object == "route" then
+    found = require("mncni.route").settable(found)
+  end
+  return {
+    op = "netlink", protocol = "route", netns = netns, restore = true,
+    message = context:encode(step.net, "add", step.object, found),
+  }
+end
+
 -- The inverse of a plain step, or nil where the removal of a link made here, or of the namespace, covers it.
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
@@ -78,8 +93,8 @@ local function inverse(context, step)
     if interface and context.own[step.net][interface] then
       return nil
     end
-    local previous = context.nets[step.net].sysctl.get(args.key)
-    if not previous or previous == tostring(args.value) then
+    local read, previous = pcall(context.nets[step.net].sysctl.get, args.key)
+    if not read or not previous or previous == tostring(args.value) then -- some can only be written
       return nil
     end
     return { op = "sysctl", key = args.key, value = previous, netns = netns }
@@ -103,6 +118,9 @@ local function inverse(context, step)
     return {
       op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "set", object, back),
     }
+  end
+  if verb == "del" then
+    return put_back(context, step, netns)
   end
   return { op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "del", object, args) }
 end
