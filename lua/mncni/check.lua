@@ -5,6 +5,7 @@
 
 local core = require "mncni.core"
 local objects = require "mncni.objects"
+local steps = require "mncni.steps"
 
 local check = {}
 
@@ -123,7 +124,7 @@ local function check_route(run, step)
 end
 
 local function check_sysctl(run, step)
-  local have = run[step.net].sysctl.get(step.args.key)
+  local have = steps.setting(run[step.net], step.args.key)
   if have ~= nil and have:gsub("%s+", " ") ~= tostring(step.args.value):gsub("%s+", " ") then
     differs(("sysctl %s"):format(step.args.key), "it is %s, and should be %s", have, tostring(step.args.value))
   end

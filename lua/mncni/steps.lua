@@ -78,6 +78,15 @@ local function put_back(context, step, netns)
   }
 end
 
+-- What a setting is, or nil where the kernel has none, or one that can only be written.
+function steps.setting(net, key)
+  local ok, value = pcall(net.sysctl.get, key)
+  if not ok and not (core.is_error(value) and value.name == "EACCES") then
+    error(value, 0)
+  end
+  return ok and value or nil
+end
+
 -- The inverse of a plain step, or nil where the removal of a link made here, or of the namespace, covers it.
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
@@ -93,8 +102,8 @@ local function inverse(context, step)
     if interface and context.own[step.net][interface] then
       return nil
     end
-    local read, previous = pcall(context.nets[step.net].sysctl.get, args.key)
-    if not read or not previous or previous == tostring(args.value) then -- some can only be written
+    local previous = steps.setting(context.nets[step.net], args.key)
+    if not previous or previous == tostring(args.value) then
       return nil
     end
     return { op = "sysctl", key = args.key, value = previous, netns = netns }

@@ -95,6 +95,12 @@ describe("tuning", function()
     must "DEL"
   end)
 
+  it("makes a setting that can only be written", function()
+    local result = must("ADD", { sysctl = { ["net.ipv4.route.flush"] = "1" } })
+    must("CHECK", { prevResult = result })
+    must "DEL"
+  end)
+
   it("lets args.cni win over runtimeConfig, that over CNI_ARGS, and that over the configuration", function()
     local env = { CNI_ARGS = "MAC=0a:58:00:00:00:02" }
     local runtime, args = { mac = "0a:58:00:00:00:03" }, { cni = { mac = "0a:58:00:00:00:04" } }

@@ -28,8 +28,10 @@ World.__index = World
 
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
 -- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
--- excused (a pattern of what the oracle finds that is another program's fault). Returned with `leaves`: what the oracle's
--- lines begin with of an attachment that is there.
+-- excused (a pattern of what the oracle finds that is another program's fault), inhabit = function(space) that makes
+-- what is in a pod before its ADD, sysctl (a setting of pods to look at, too). Returned with `leaves`: what the oracle's
+-- lines begin with of an attachment that is there (given for plugins that make no link), and `ours`: whether mncni is
+-- the plugin.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -38,11 +40,13 @@ function faults.case(args)
   }
   for key, value in pairs(args.network or {}) do conf[key] = value end
   for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
-  local leaves = { "node: link ", "victim: link ", "victim: address ", "address file " }
-  if conf.type == "naivebridge" then leaves[#leaves + 1] = "state attachments/" end
+  local ours = not conf.type:find "^reference"
+  local leaves = args.leaves or { "node: link ", "victim: link ", "victim: address ", "address file " }
+  if ours then leaves[#leaves + 1] = "state attachments/" end
   if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
+    ours = ours, inhabit = args.inhabit, sysctl = args.sysctl,
   }
 end
 
@@ -57,6 +61,41 @@ faults.dual_stack = {
 faults.guarded = faults.case {
   name = "naivebridge, guarded and masquerading", ipam = faults.dual_stack,
   network = { ipMasq = true, ipspoofchk = true, macspoofchk = true },
+}
+
+-- A veth pair per pod and no bridge.
+faults.ptp = faults.case {
+  name = "ptp, both families, masquerading", plugin = "ptp", ipam = faults.dual_stack, network = { ipMasq = true },
+}
+
+-- What tuning changes is the plugin's before it: an interface that is there.
+faults.tuning = faults.case {
+  name = "tuning", plugin = "tuning", sysctl = "net/core/somaxconn", leaves = { "victim: link ", "victim: sysctl " },
+  network = {
+    mac = "0a:58:0a:01:02:03", mtu = 1400, promisc = true, sysctl = { ["net.core.somaxconn"] = "77" },
+    prevResult = { interfaces = core.json.array { { name = "eth0", sandbox = "/run/netns/victim" } } },
+  },
+  inhabit = function(space)
+    space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name far0 address 0a:58:00:00:00:02"
+  end,
+}
+
+-- Routes of an interface that is there.
+faults.sbr = faults.case {
+  name = "sbr", plugin = "sbr", leaves = { "victim: rule ", "victim: route " },
+  network = {
+    prevResult = {
+      interfaces = core.json.array { { name = "eth0" } }, -- that names no namespace; an address without one counts
+      ips = core.json.array {
+        { address = "10.99.0.2/24", gateway = "10.99.0.1" }, { address = "fd00:99::2/64", gateway = "fd00:99::1" },
+      },
+    },
+  },
+  inhabit = function(space)
+    space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name far0 address 0a:58:00:00:00:02"
+    space:must "ip link set far0 up; ip link set eth0 up; ip addr add fd00:99::2/64 dev eth0 nodad"
+    space:must "ip addr add 10.99.0.2/24 dev eth0; ip route add default via 10.99.0.1"
+  end,
 }
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
@@ -83,6 +122,13 @@ function faults.join(case, scratch, own)
   return setmetatable({ case = case, scratch = scratch, state = scratch .. "/state", own = own }, World)
 end
 
+-- The namespace of "victim" or "neighbour", with what is in it before an ADD.
+function World:new_pod(who)
+  local space = spaces.new(who)
+  if self.case.inhabit then self.case.inhabit(space) end
+  return space
+end
+
 -- Everything is as before the first ADD of the victim; also after a leak.
 function World:begin()
   self:close_pods()
@@ -93,9 +139,9 @@ function World:begin()
     end
   end
   spaces.must "nft flush ruleset"
-  self.victim = spaces.new "victim"
+  self.victim = self:new_pod "victim"
   if not self.case.cold then
-    self.neighbour = spaces.new "neighbour"
+    self.neighbour = self:new_pod "neighbour"
     local outcome = self:call("ADD", { who = "neighbour" })
     assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
   end
@@ -128,10 +174,10 @@ function World:end_victim()
   self.victim:close()
 end
 
--- The victim's namespace is there, without anything in it.
+-- The victim's namespace is there, as before its ADD.
 function World:new_victim()
   self.victim:close()
-  self.victim = spaces.new "victim"
+  self.victim = self:new_pod "victim"
 end
 
 function World:close()
@@ -217,7 +263,7 @@ function World:works(wrong, outcome)
   end
   local check = self:check(outcome.json)
   if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
-  for _, ip in ipairs(outcome.json.ips) do
+  for _, ip in ipairs(outcome.json.ips or {}) do
     -- The first question for a neighbour may be lost while the bridge gets ready; it is asked again after a second.
     local text, status = self.victim:sh("ping -c 1 -W 5 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
     if status ~= 0 then wrong[#wrong + 1] = "no answer from the bridge: " .. text end
@@ -255,9 +301,11 @@ end
 local function network(add, where, net, case)
   for link in net.link.list {} do
     if not (case.cold and link.ifname == case.conf.bridge) then
-      add("%s: link %s group %s master %s", where, link.ifname, link.group, link.master)
+      add("%s: link %s group %s master %s mtu %s promisc %s%s", where, link.ifname, link.group, link.master, link.mtu,
+        link.promisc, where ~= "node" and " address " .. link.address or "")
     end
   end
+  if where ~= "node" and case.sysctl then add("%s: sysctl %s", where, net.sysctl.get(case.sysctl)) end
   for address in net.addr.list {} do
     -- The kernel's own come and go in their own time, and what is on a shared bridge goes with it.
     if not address.address:find "^fe80:" and not (case.cold and address.dev == case.conf.bridge) then
@@ -266,8 +314,9 @@ local function network(add, where, net, case)
   end
   for _, family in ipairs { "inet", "inet6" } do
     for route in net.route.list { family = family } do
-      if route.protocol ~= "kernel" then
-        add("%s: route %s via %s dev %s", where, route.dst, route.gateway, route.dev)
+      local moved = case.inhabit and where ~= "node" and route.table ~= "local" and not route.dst:find "^fe80:"
+      if route.protocol ~= "kernel" or moved then
+        add("%s: route %s via %s dev %s table %s", where, route.dst, route.gateway, route.dev, route.table)
       end
     end
     for rule in net.rule.list { family = family } do add("%s: rule %s %s", where, family, rule.priority) end
