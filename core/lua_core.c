@@ -31,6 +31,7 @@ static const struct {
 	{ "picker", mn_open_picker },
 	{ "policy", mn_open_policy },
 	{ "place", mn_open_place },
+	{ "regex", mn_open_regex },
 	{ "record", mn_open_record },
 	{ "boot", mn_open_boot },
 	{ "directory", mn_open_directory },

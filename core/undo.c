@@ -47,6 +47,14 @@ static bool has_cookie(int fd, const cJSON *cookie)
 	return same;
 }
 
+// Tells whether an error of mn_netns_open says that no namespace is at a path. Others say that it could not
+// be looked at.
+static bool says_gone(int ret)
+{
+	return ret == -ENOENT || ret == -ENOTDIR || ret == -EINVAL || ret == -ELOOP || ret == -ENAMETOOLONG ||
+		ret == -ESRCH;
+}
+
 // Opens the namespace that an entry names. 1: it is gone, and with it all that was in it. An entry without
 // one means the caller's own, *fd -1. A path that leads to another namespace than the one recorded proves
 // nothing about that one's contents, but there is nothing of ours behind it.
@@ -54,7 +62,6 @@ static int open_netns(const cJSON *entry, int *fd, struct mn_error *err)
 {
 	const cJSON *netns = cJSON_GetObjectItemCaseSensitive(entry, "netns");
 	const char *path = mn_undo_string(netns, "path"), *id = mn_undo_string(netns, "id");
-	struct mn_error ignored = { 0 };
 	char found[64];
 	uint64_t dev, ino;
 	int ret;
@@ -64,8 +71,9 @@ static int open_netns(const cJSON *entry, int *fd, struct mn_error *err)
 		return 0;
 	if (!path || !id)
 		return mn_undo_bad_entry(err, "netns", "netns");
-	if (mn_netns_open(path, fd, &ignored) < 0)
-		return 1;
+	ret = mn_netns_open(path, fd, err);
+	if (ret < 0)
+		return says_gone(ret) ? 1 : ret;
 	ret = mn_netns_id(*fd, &dev, &ino, err);
 	snprintf(found, sizeof(found), "%" PRIu64 ":%" PRIu64, dev, ino);
 	if (ret < 0 || strcmp(found, id) != 0 ||

@@ -208,7 +208,15 @@ static bool is_whole(const char *bytes, size_t len, bool netfilter)
 	return left <= 0 && requests > 0 && ended == netfilter;
 }
 
-int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
+// Tells whether the kernel says that something need not, or can no longer, be put back: somebody has done so,
+// or what it was a part of (device, address, gateway) is gone.
+static bool without_place(int errnum)
+{
+	return errnum == EEXIST || errnum == ENETDOWN || errnum == ENETUNREACH || errnum == EHOSTUNREACH ||
+		errnum == EINVAL;
+}
+
+int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool restore, bool *gone, struct mn_error *err)
 {
 	struct mn_buffer request = { .data = bytes, .len = len, .cap = len };
 	const struct nlmsghdr *answer = NULL;
@@ -235,7 +243,7 @@ int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct m
 	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
 		int errnum = mn_nl_errno(answer);
 
-		if (absent(-errnum))
+		if (absent(-errnum) || (restore && without_place(errnum)))
 			*gone = true;
 		else if (errnum)
 			ret = refused(err, -errnum, "netlink request");
@@ -264,7 +272,7 @@ static int send_one_by_one(struct mn_nl *nl, char *bytes, size_t len, struct mn_
 		size += MNL_ALIGN(nlh->nlmsg_len);
 		memcpy(one + size, begin, begin->nlmsg_len); // an end is like a beginning but for its type
 		((struct nlmsghdr *)(one + size))->nlmsg_type = NFNL_MSG_BATCH_END;
-		ret = mn_undo_send(nl, one, size + begin->nlmsg_len, &gone, err);
+		ret = mn_undo_send(nl, one, size + begin->nlmsg_len, false, &gone, err);
 		first = first ? first : ret;
 	}
 	return first;
@@ -278,6 +286,7 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	auto_free char *bytes = NULL;
 	struct mn_nl nl = { 0 };
 	bool netfilter, gone = false;
+	bool restore = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(entry, "restore"));
 	size_t len;
 	int ret;
 
@@ -286,7 +295,7 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 		return mn_undo_bad_entry(err, "netlink", "message");
 	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
 	if (ret == 0)
-		ret = mn_undo_send(&nl, bytes, len, &gone, err);
+		ret = mn_undo_send(&nl, bytes, len, restore, &gone, err);
 	if (ret == 0 && netfilter && gone)
 		ret = send_one_by_one(&nl, bytes, len, err);
 	mn_nl_close(&nl);

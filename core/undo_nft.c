@@ -108,7 +108,7 @@ static int remove_groups(struct work *work, struct mn_nl *nl, const cJSON *group
 		ret = put_group(work, group, count, err);
 	if (ret == 0)
 		ret = put_frame(work, NFNL_MSG_BATCH_END, err);
-	return ret < 0 ? ret : mn_undo_send(nl, work->out.data, work->out.len, gone, err);
+	return ret < 0 ? ret : mn_undo_send(nl, work->out.data, work->out.len, false, gone, err);
 }
 
 // The elements of each group go together or not at all: the first one is the proof that the others, whose

@@ -3,6 +3,7 @@
 
 local core = require "mncni.core"
 local arguments = require "mncni.arguments"
+local forwarding = require "mncni.forwarding"
 local steps = require "mncni.steps"
 
 local bridge = {}
@@ -33,19 +34,6 @@ local function sysctl(list, key, value, optional)
   list[#list + 1] = {
     net = "host", verb = "set", object = "sysctl", args = { key = key, value = value, optional = optional },
   }
-end
-
--- A kernel that forwards IPv6 drops the default routes that routers have advertised, and hears of no new ones, on links
--- whose accept_ra is 1 (the kernel's ip-sysctl documentation): the node would lose its way out.
-local function follow_routers(list, host)
-  local seen = {}
-  for route in host.route.list { family = "inet6", protocol = "ra" } do
-    local key = route.dev and ("net/ipv6/conf/%s/accept_ra"):format(route.dev)
-    if key and not seen[key] and host.sysctl.get(key) == "1" then
-      seen[key] = true
-      sysctl(list, key, "2")
-    end
-  end
 end
 
 -- What is missing of one address: nothing, or one step. Another subnet's address of the family is a conflict, as pods
@@ -123,15 +111,9 @@ local function prepare(context, args)
   for _, gateway in ipairs(args.address or {}) do
     address_steps(list, link, args, gateway, present)
   end
-  for _, gateway in ipairs(args.address or {}) do
-    -- Whoever gives a bridge a gateway's address wants it to route (IPv4: RFC 1812's forwarding, off by default).
-    local key = gateway.family == "inet" and "net/ipv4/ip_forward" or "net/ipv6/conf/all/forwarding"
-    if host.sysctl.get(key) ~= "1" then
-      if gateway.family == "inet6" then
-        follow_routers(list, host)
-      end
-      sysctl(list, key, "1")
-    end
+  -- Whoever gives a bridge a gateway's address wants it to route.
+  for _, step in ipairs(forwarding.steps(host, args.address or {})) do
+    list[#list + 1] = step
   end
   list[#list + 1] = {
     net = "host", verb = "require", object = "bridge",

@@ -5,6 +5,7 @@
 
 local core = require "mncni.core"
 local objects = require "mncni.objects"
+local steps = require "mncni.steps"
 
 local check = {}
 
@@ -63,7 +64,8 @@ local function check_link(run, step)
   if args.master and tostring(link.master) ~= tostring(args.master) then
     differs(name, "its master is %s, and should be %s", tostring(link.master or "none"), tostring(args.master))
   end
-  for key, label in pairs { ifalias = "alias", group = "group", promisc = "promiscuous mode" } do
+  for key, label in pairs { ifalias = "alias", group = "group", promisc = "promiscuous mode",
+    allmulti = "all-multicast mode", txqlen = "transmit queue length" } do
     if args[key] ~= nil and not objects.matches("link", { [key] = args[key] }, link) then
       differs(name, "its %s is %s, and should be %s", label, tostring(link[key]), tostring(args[key]))
     end
@@ -122,8 +124,8 @@ local function check_route(run, step)
 end
 
 local function check_sysctl(run, step)
-  local have = run[step.net].sysctl.get(step.args.key)
-  if have ~= nil and have ~= tostring(step.args.value) then
+  local have = steps.setting(run[step.net], step.args.key)
+  if have ~= nil and have:gsub("%s+", " ") ~= tostring(step.args.value):gsub("%s+", " ") then
     differs(("sysctl %s"):format(step.args.key), "it is %s, and should be %s", have, tostring(step.args.value))
   end
 end
@@ -166,6 +168,7 @@ end
 local required = {
   bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard",
   localnet = by_module "mncni.localnet", hostport = by_module "mncni.hostport",
+  forwarding = by_module "mncni.forwarding",
 }
 
 local checks = {

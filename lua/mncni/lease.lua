@@ -64,7 +64,8 @@ function lease.request(call, context)
   want(runtime.ips)
   return {
     network = call.network, container = call.container, ifname = call.ifname, args = call.args,
-    annotations = call.annotations, wanted = wanted, ranges = runtime.ipRanges,
+    annotations = call.annotations, wanted = wanted, args_ips = args.ips, runtime_ips = runtime.ips,
+    ranges = runtime.ipRanges,
     journal = { undo = function(_, entry) context:undo(entry) end },
     collect = function() require("mncni.collect").relieve(call.state_dir, call.network) end,
   }

@@ -221,8 +221,9 @@ function Pod:veth(args)
 end
 
 -- Gives the interface an address ("10.0.0.2/24") or every address of a lease. No duplicate address detection:
--- IPAM has seen to that, and it would cost a second or two.
-function Eth:address(what)
+-- IPAM has seen to that, and it would cost a second or two. With noprefixroute = true the subnet gets no route.
+function Eth:address(what, options)
+  arguments.check("eth:address", options or {}, { "noprefixroute" })
   local list = type(what) == "table" and what.addresses or { { address = what } }
   local context = self._pod._context
   for _, entry in ipairs(list) do
@@ -236,11 +237,11 @@ function Eth:address(what)
         }
       end
     end
+    local flags = { address.family == "inet6" and "nodad" or nil }
+    flags[#flags + 1] = options and options.noprefixroute and "noprefixroute" or nil
     context:record {
       net = "pod", verb = "add", object = "addr",
-      args = {
-        dev = self.ifname, address = tostring(address), flags = address.family == "inet6" and { "nodad" } or nil,
-      },
+      args = { dev = self.ifname, address = tostring(address), flags = #flags > 0 and flags or nil },
     }
   end
 end

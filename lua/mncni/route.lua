@@ -34,4 +34,22 @@ function route.mtu()
   return route.default_mtu(host)
 end
 
+local any = { inet = "0.0.0.0/0", inet6 = "::/0" }
+
+-- settable(have) returns, of a route as the kernel lists it, what `add` takes to make the same again. What the kernel
+-- finds out by itself is left out: indexes, the state of next hops, and the scope of IPv6.
+function route.settable(have)
+  local args = { dst = have.dst == "default" and any[have.family] or have.dst }
+  for _, key in ipairs { "family", "dev", "gateway", "via", "prefsrc", "metric", "metrics", "protocol", "type", "table",
+    "pref" } do
+    args[key] = have[key]
+  end
+  args.tos = have.tos ~= 0 and have.tos or nil
+  args.scope = have.family == "inet" and have.scope or nil
+  for _, flag in ipairs(have.flags or {}) do
+    args.flags = flag == "onlink" and { flag } or args.flags
+  end
+  return args
+end
+
 return route

@@ -10,7 +10,8 @@
 -- of it instead of a batch that is long.
 -- The verb "flush" of the object "conntrack" forgets connections, and has no way back.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
--- object is then "bridge", "masquerade", "guard", "localnet" or "hostport", and args what its module wants to know.
+-- object is then "bridge", "masquerade", "guard", "localnet", "hostport" or "forwarding", and args what its module wants to
+-- know.
 
 local core = require "mncni.core"
 
@@ -65,6 +66,30 @@ function Context:record(step)
   return step
 end
 
+-- What puts back an object that a step removes, or nil when there is none. Where its surroundings are gone by then (the
+-- device is down, the gateway out of reach) there is nothing to put it back into.
+local function put_back(context, step, netns)
+  local found = require("mncni.ensure").find(context.nets[step.net], step.object, step.args)
+  if not found then
+    return nil
+  elseif step.object == "route" then
+    found = require("mncni.route").settable(found)
+  end
+  return {
+    op = "netlink", protocol = "route", netns = netns, restore = true,
+    message = context:encode(step.net, "add", step.object, found),
+  }
+end
+
+-- What a setting is, or nil where the kernel has none, or one that can only be written.
+function steps.setting(net, key)
+  local ok, value = pcall(net.sysctl.get, key)
+  if not ok and not (core.is_error(value) and value.name == "EACCES") then
+    error(value, 0)
+  end
+  return ok and value or nil
+end
+
 -- The inverse of a plain step, or nil where the removal of a link made here, or of the namespace, covers it.
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
@@ -80,7 +105,7 @@ local function inverse(context, step)
     if interface and context.own[step.net][interface] then
       return nil
     end
-    local previous = context.nets[step.net].sysctl.get(args.key)
+    local previous = steps.setting(context.nets[step.net], args.key)
     if not previous or previous == tostring(args.value) then
       return nil
     end
@@ -105,6 +130,9 @@ local function inverse(context, step)
     return {
       op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "set", object, back),
     }
+  end
+  if verb == "del" then
+    return put_back(context, step, netns)
   end
   return { op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "del", object, args) }
 end

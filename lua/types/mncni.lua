@@ -9,8 +9,11 @@
 ---@field bridge mncni.BridgeModule
 ---@field masquerade mncni.MasqueradeModule
 ---@field hostport mncni.HostportModule
+---@field forwarding mncni.ForwardingModule
 ---@field localnet mncni.LocalnetModule
 ---@field ipam mncni.IpamModule
+---@field source_routing mncni.SourceRoutingModule
+---@field static mncni.StaticModule
 ---@field store mncni.StoreModule
 ---@field collect mncni.CollectModule
 ---@field node mncni.NodeModule
@@ -18,6 +21,7 @@
 ---@field routes mncni.RoutesModule
 ---@field conflist mncni.ConflistModule
 ---@field flannel mncni.FlannelModule
+---@field tuning mncni.TuningModule
 ---@field pod mncni.PodModule
 ---@field policy mncni.PolicyModule
 ---@field recorded mncni.RecordedModule

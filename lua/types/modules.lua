@@ -35,6 +35,13 @@ function masquerade.ensure(args) end
 ---@return mncni.Ruleset
 function masquerade.desired(args) end
 
+---@class mncni.ForwardingModule
+local forwarding = {}
+
+---The node forwards the families of these addresses from now on.
+---@param addresses mncni.Cidr[]
+function forwarding.ensure(addresses) end
+
 ---@class mncni.LocalnetModule
 local localnet = {}
 
@@ -125,6 +132,60 @@ function ipam.routes(given) end
 ---@param path? string
 ---@return table
 function ipam.dns(path) end
+
+---@class mncni.StaticModule Addresses that a configuration or the runtime names; what is wrong is raised with code 7.
+local static = {}
+
+---The addresses of runtimeConfig.ips, else of args.cni.ips, else of conf.addresses and IP, GATEWAY of CNI_ARGS.
+---@param request { runtime_ips?: string[], args_ips?: string[], args?: table<string, string> }
+---@param conf { addresses?: { address: string, gateway?: string }[], version?: string }
+---@return { address: string, gateway?: string }[]
+function static.addresses(request, conf) end
+
+---Raises code 106 for the first address wanted that the other list does not have, or has with another gateway.
+---@param wanted { address: string, gateway?: string }[]
+---@param have { address: string, gateway?: string }[]
+function static.check(wanted, have) end
+
+---@class mncni.TuningModule What the plugin tuning may be asked for; what is wrong is raised with code 7.
+local tuning = {}
+
+---The settings as pod.inside.sysctl.set takes them, sorted by the keys given. Each must be in the node's allowlist, where
+---there is one (/etc/cni/tuning/allowlist.conf, a regular expression a line).
+---@param given table<string, string> keys as sysctl(8) writes them; IFNAME stands for the pod's interface
+---@param ifname string
+---@return { [1]: string, [2]: string }[] key and value
+function tuning.sysctls(given, ifname) end
+
+---An Ethernet address as the kernel writes it.
+---@param text string
+---@return string
+function tuning.mac(text) end
+
+---@class mncni.SourceRoutingModule
+---@field FIRST_TABLE integer for an address; those below are for people
+local routing = {}
+
+---@class mncni.SourceRoutingArguments
+---@field ifname string
+---@field addresses { address: mncni.Cidr, gateway?: string }[]
+---@field routes mncni.Route[] of the interface, as list returns them
+---@field rules table[] of the pod
+---@field taken (integer|string)[] the tables that routes of the pod are in
+---@field table? integer the only one to use, which keeps its routes
+---@field gateways mncni.Cidr[] each for addresses of its subnet, before the result's
+---@field hints? boolean the routes stay in the main table, with the address as source
+
+---@class mncni.SourceRouting
+---@field rules table[] to add
+---@field add mncni.Route[]
+---@field del mncni.Route[]
+---@field back mncni.Route[] to add after that
+
+---Which rules and routes route what the addresses send by tables of their own. Pure.
+---@param args mncni.SourceRoutingArguments
+---@return mncni.SourceRouting
+function routing.plan(args) end
 
 ---@class mncni.StoreModule Leases in <conf.dataDir>/<conf.network>, the files that host-local keeps.
 ---@field DEADLINE integer milliseconds to wait for the lock before code 11

@@ -160,9 +160,11 @@ function pod:wanted_mac() end
 ---@field mtu? integer
 local eth = {}
 
----Gives the interface an address with its prefix length, or every address of a lease.
+---Gives the interface an address with its prefix length, or every address of a lease. With noprefixroute its subnet gets
+---no route.
 ---@param what string|mncni.Lease
-function eth:address(what) end
+---@param options? { noprefixroute?: boolean }
+function eth:address(what, options) end
 
 ---Adds one route through the interface, with the keys of `ip route`.
 ---@param route mncni.Route
@@ -199,6 +201,8 @@ function lease:has(family) end
 ---@field args table<string, string> CNI_ARGS
 ---@field annotations table<string, string>
 ---@field wanted string[] addresses asked for: IP of CNI_ARGS, args.cni.ips, runtimeConfig.ips
+---@field args_ips? string[] args.cni.ips
+---@field runtime_ips? string[] runtimeConfig.ips
 ---@field ranges? table runtimeConfig.ipRanges
 ---@field journal { undo: fun(self: table, entry: table) } writes down the way back before something durable happens
 ---@field collect fun() removes dead attachments of the network, for a range that is exhausted

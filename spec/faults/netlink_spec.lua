@@ -8,6 +8,8 @@ local cases = {
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
   faults.guarded,
   faults.host_ports,
+  faults.ptp,
+  faults.tuning,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
 }
 

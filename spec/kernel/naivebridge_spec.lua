@@ -85,6 +85,7 @@ describe("naivebridge", function()
     for _, name in ipairs { "mncni", "naivebridge", "host-local", "loopback" } do
       sh(("ln -s $(realpath %s) %s/bin/%s"):format(bin, scratch, name))
     end
+    sh(("ln -s /usr/lib/cni/static %s/bin/reference-static"):format(scratch))
     env = { MNCNI_STATE_DIR = scratch .. "/state", MNCNI_POLICY_PATH = scratch .. "/policies" }
     node = spaces.new "node"
     pods = { web = spaces.new "web", db = spaces.new "db" }
@@ -266,7 +267,7 @@ describe("naivebridge", function()
   it("uses the reference IPAM plugin when no policy has its name", function()
     local conf = {
       cniVersion = "1.0.0",
-      ipam = { type = "static", addresses = { { address = "10.5.0.9/24", gateway = "10.5.0.1" } } },
+      ipam = { type = "reference-static", addresses = { { address = "10.5.0.9/24", gateway = "10.5.0.1" } } },
     }
     local result = add { conf = conf }
     assert.are.equal("10.5.0.9/24", result.ips[1].address)
@@ -277,7 +278,7 @@ describe("naivebridge", function()
   it("leaves nothing when that plugin does not know the configuration's version, not even for DEL", function()
     local conf = {
       cniVersion = "1.1.0", -- Debian's stops at 1.0.0
-      ipam = { type = "static", addresses = { { address = "10.5.0.9/24", gateway = "10.5.0.1" } } },
+      ipam = { type = "reference-static", addresses = { { address = "10.5.0.9/24", gateway = "10.5.0.1" } } },
     }
     refused(1, { conf = conf }, "incompatible CNI versions")
     assert_nothing_left()

@@ -28,9 +28,10 @@ World.__index = World
 
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
 -- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
--- excused (a pattern of what the oracle finds that is another program's fault), chained = function(who) that returns more
--- keys, of a plugin behind one that has wired the pod. Returned with `leaves`: what the oracle's lines begin with of an
--- attachment that is there, and `alone`: whether one process does all of it.
+-- excused (a pattern of what the oracle finds that is another program's fault), keys = function(who) that returns more
+-- keys, inhabit = function(space, who) that makes what is in a pod before its ADD, sysctl (a setting of pods to look at,
+-- too), leaves. Returned with `leaves`: what the oracle's lines begin with of an attachment that is there (given for
+-- plugins that make no link), `ours`: whether mncni is the plugin, and `alone`: whether one process does all of it.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -39,13 +40,14 @@ function faults.case(args)
   }
   for key, value in pairs(args.network or {}) do conf[key] = value end
   for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
-  local leaves = args.chained and {} or { "node: link ", "victim: link ", "victim: address ", "address file " }
-  if conf.type == "naivebridge" or args.chained then leaves[#leaves + 1] = "state attachments/" end
+  local ours = not conf.type:find "^reference"
+  local leaves = args.leaves or { "node: link ", "victim: link ", "victim: address ", "address file " }
+  if ours then leaves[#leaves + 1] = "state attachments/" end
   if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
-    chained = args.chained,
-    alone = args.chained ~= nil or conf.type == "naivebridge" and conf.ipam.type == "host-local",
+    ours = ours, inhabit = args.inhabit, keys = args.keys, sysctl = args.sysctl,
+    alone = ours and conf.ipam.type == "host-local",
   }
 end
 
@@ -64,9 +66,15 @@ faults.guarded = faults.case {
 
 local ADDRESSES = { victim = "10.88.0.2/24", neighbour = "10.88.0.3/24" }
 
+-- A pod as the plugins before a chained one leave it, but for where its link leads to.
+local function wired(space, who)
+  space:must "ip link add eth0 type veth peer name other && ip link set eth0 up && ip link set other up"
+  space:must("ip addr add %s dev eth0", ADDRESSES[who])
+end
+
 -- Host ports of a pod that is wired already, both protocols.
 faults.host_ports = faults.case {
-  name = "portmap", plugin = "portmap", chained = function(who)
+  name = "portmap", plugin = "portmap", leaves = { "nft: element " }, inhabit = wired, keys = function(who)
     local port = who == "victim" and 8000 or 9000
     return {
       prevResult = {
@@ -81,15 +89,41 @@ faults.host_ports = faults.case {
     }
   end,
 }
-faults.host_ports.leaves[#faults.host_ports.leaves + 1] = "nft: element "
 
--- A pod as the plugins before a chained one leave it, but for where its link leads to.
-local function wired(who)
-  local space = spaces.new(who)
-  space:must "ip link add eth0 type veth peer name other && ip link set eth0 up && ip link set other up"
-  space:must("ip addr add %s dev eth0", ADDRESSES[who])
-  return space
-end
+-- A veth pair per pod and no bridge.
+faults.ptp = faults.case {
+  name = "ptp, both families, masquerading", plugin = "ptp", ipam = faults.dual_stack, network = { ipMasq = true },
+}
+
+-- What tuning changes is the plugin's before it: an interface that is there.
+faults.tuning = faults.case {
+  name = "tuning", plugin = "tuning", sysctl = "net/core/somaxconn", leaves = { "victim: link ", "victim: sysctl " },
+  network = {
+    mac = "0a:58:0a:01:02:03", mtu = 1400, promisc = true, sysctl = { ["net.core.somaxconn"] = "77" },
+    prevResult = { interfaces = core.json.array { { name = "eth0", sandbox = "/run/netns/victim" } } },
+  },
+  inhabit = function(space)
+    space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name far0 address 0a:58:00:00:00:02"
+  end,
+}
+
+-- Routes of an interface that is there.
+faults.sbr = faults.case {
+  name = "sbr", plugin = "sbr", leaves = { "victim: rule ", "victim: route " },
+  network = {
+    prevResult = {
+      interfaces = core.json.array { { name = "eth0" } }, -- that names no namespace; an address without one counts
+      ips = core.json.array {
+        { address = "10.99.0.2/24", gateway = "10.99.0.1" }, { address = "fd00:99::2/64", gateway = "fd00:99::1" },
+      },
+    },
+  },
+  inhabit = function(space)
+    space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name far0 address 0a:58:00:00:00:02"
+    space:must "ip link set far0 up; ip link set eth0 up; ip addr add fd00:99::2/64 dev eth0 nodad"
+    space:must "ip addr add 10.99.0.2/24 dev eth0; ip route add default via 10.99.0.1"
+  end,
+}
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
 function faults.world(case)
@@ -115,6 +149,13 @@ function faults.join(case, scratch, own)
   return setmetatable({ case = case, scratch = scratch, state = scratch .. "/state", own = own }, World)
 end
 
+-- The namespace of "victim" or "neighbour", with what is in it before an ADD.
+function World:new_pod(who)
+  local space = spaces.new(who)
+  if self.case.inhabit then self.case.inhabit(space, who) end
+  return space
+end
+
 -- Everything is as before the first ADD of the victim; also after a leak.
 function World:begin()
   self:close_pods()
@@ -125,12 +166,12 @@ function World:begin()
     end
   end
   spaces.must "nft flush ruleset"
-  if self.case.chained then
+  if self.case.plugin == "portmap" then
     spaces.must "ip link add cbr0 type bridge && ip addr add 10.88.0.1/24 dev cbr0 && ip link set cbr0 up"
   end
-  self.victim = self:pod "victim"
+  self.victim = self:new_pod "victim"
   if not self.case.cold then
-    self.neighbour = self:pod "neighbour"
+    self.neighbour = self:new_pod "neighbour"
     local outcome = self:call("ADD", { who = "neighbour" })
     assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
   end
@@ -141,10 +182,6 @@ function World:begin()
   end
   self:settle()
   self.before = self:snapshot()
-end
-
-function World:pod(who)
-  return self.case.chained and wired(who) or spaces.new(who)
 end
 
 -- What a cold case begins each ADD without.
@@ -167,10 +204,10 @@ function World:end_victim()
   self.victim:close()
 end
 
--- The victim's namespace is there, as before an ADD.
+-- The victim's namespace is there, as before its ADD.
 function World:new_victim()
   self.victim:close()
-  self.victim = self:pod "victim"
+  self.victim = self:new_pod "victim"
 end
 
 function World:close()
@@ -192,7 +229,7 @@ function World:call(verb, args)
   local who = args.who or "victim"
   local conf = {}
   for key, value in pairs(self.case.conf) do conf[key] = value end
-  for key, value in pairs(self.case.chained and self.case.chained(who) or {}) do conf[key] = value end
+  for key, value in pairs(self.case.keys and self.case.keys(who) or {}) do conf[key] = value end
   for key, value in pairs(args.keys or {}) do conf[key] = value end
   local argv, report, errors = {}, self.own .. "/report", self.own .. "/errors"
   if args.inject then
@@ -257,7 +294,7 @@ function World:works(wrong, outcome)
   end
   local check = self:check(outcome.json)
   if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
-  for _, ip in ipairs(outcome.json.ips) do
+  for _, ip in ipairs(outcome.json.ips or {}) do
     -- The first question for a neighbour may be lost while the bridge gets ready; it is asked again after a second.
     local text, status = "", 0
     if ip.gateway then
@@ -298,9 +335,11 @@ end
 local function network(add, where, net, case)
   for link in net.link.list {} do
     if not (case.cold and link.ifname == case.conf.bridge) then
-      add("%s: link %s group %s master %s", where, link.ifname, link.group, link.master)
+      add("%s: link %s group %s master %s mtu %s promisc %s%s", where, link.ifname, link.group, link.master, link.mtu,
+        link.promisc, where ~= "node" and " address " .. link.address or "")
     end
   end
+  if where ~= "node" and case.sysctl then add("%s: sysctl %s", where, net.sysctl.get(case.sysctl)) end
   for address in net.addr.list {} do
     -- The kernel's own come and go in their own time, and what is on a shared bridge goes with it.
     if not address.address:find "^fe80:" and not (case.cold and address.dev == case.conf.bridge) then
@@ -309,8 +348,9 @@ local function network(add, where, net, case)
   end
   for _, family in ipairs { "inet", "inet6" } do
     for route in net.route.list { family = family } do
-      if route.protocol ~= "kernel" then
-        add("%s: route %s via %s dev %s", where, route.dst, route.gateway, route.dev)
+      local moved = case.inhabit and where ~= "node" and route.table ~= "local" and not route.dst:find "^fe80:"
+      if route.protocol ~= "kernel" or moved then
+        add("%s: route %s via %s dev %s table %s", where, route.dst, route.gateway, route.dev, route.table)
       end
     end
     for rule in net.rule.list { family = family } do add("%s: rule %s %s", where, family, rule.priority) end

@@ -167,7 +167,9 @@ function node:check(args, result)
   for key, value in pairs(args.conf or {}) do
     conf[key] = value
   end
-  local outcome = self:call("CHECK", { pod = args.pod, policy = args.policy, conf = conf })
+  local outcome = self:call("CHECK", {
+    pod = args.pod, ifname = args.ifname, name = args.name, policy = args.policy, conf = conf,
+  })
   return outcome.status ~= 0 and (outcome.json and outcome.json.msg or outcome.stdout .. outcome.stderr) or nil,
     outcome.json
 end

@@ -133,7 +133,11 @@ describe("the types for editors", function()
     ["mncni.MasqueradeModule"] = { mncni.masquerade, "check" },
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
     ["mncni.HostportModule"] = { mncni.hostport, "check" },
+    ["mncni.ForwardingModule"] = { mncni.forwarding, "steps check" },
     ["mncni.IpamModule"] = { mncni.ipam },
+    ["mncni.StaticModule"] = { mncni.static },
+    ["mncni.TuningModule"] = { mncni.tuning },
+    ["mncni.SourceRoutingModule"] = { mncni.source_routing },
     ["mncni.StoreModule"] = { mncni.store },
     ["mncni.CollectModule"] = { mncni.collect, "remove log" },
     ["mncni.PodModule"] = { mncni.pod, "new" },
@@ -221,7 +225,7 @@ describe("the types for editors", function()
   it("have what an IPAM hook is asked", function()
     local request = require("mncni.lease").request({
       network = "n", container = "c", ifname = "eth0", args = {}, annotations = {},
-      config = { runtimeConfig = { ipRanges = {} } },
+      config = { runtimeConfig = { ipRanges = {}, ips = {} }, args = { cni = { ips = {} } } },
     }, {}, {})
     assert.same(sorted(request), sorted(classes["mncni.IpamRequest"].fields))
   end)
