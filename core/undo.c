@@ -212,6 +212,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 		{ "bridge", mn_undo_bridge },
 		{ "netlink", mn_undo_netlink },
 		{ "sysctl", mn_undo_sysctl },
+		{ "rules", mn_undo_rules },
 	};
 	const char *op = mn_undo_string(entry, "op");
 	auto_close int netns = -1;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of the undo share: undo.c (journals and their entries), undo_netlink.c (network namespaces).
+// What the parts of the undo share: undo.c (journals and their entries), undo_netlink.c (network namespaces),
+// undo_rules.c (rules of nf_tables).
 #ifndef MNCNI_UNDO_PRIVATE_H
 #define MNCNI_UNDO_PRIVATE_H
 
 #include <cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "error.h"
 
@@ -22,5 +25,19 @@ int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_sysctl(const cJSON *entry, int netns, struct mn_error *err);
+int mn_undo_rules(const cJSON *entry, int netns, struct mn_error *err);
+
+// Whether a -errno of the kernel says that what was to go is gone already.
+bool mn_undo_absent(int ret);
+
+// Fills err, unless it is filled, for something that the kernel refuses to take back. Returns ret.
+int mn_undo_refused(struct mn_error *err, int ret, const char *object);
+
+// Turns digits into bytes, which the caller frees. 0, -ENOMEM or -EINVAL.
+int mn_undo_unhex(const char *hex, char **bytes, size_t *len);
+
+// Tells whether the bytes are requests and nothing else: for nf_tables the whole of one transaction. Without
+// its end the kernel says yes to each part and does none.
+bool mn_undo_is_whole(const char *bytes, size_t len, bool netfilter);
 
 #endif
