@@ -8,7 +8,7 @@
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
 -- One of nftables may bring send(batch), for a better word on what the kernel refuses.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
--- object is then "bridge", "masquerade", "guard" or "localnet", and args what its module wants to know.
+-- object is then "bridge", or what mncni.check has a module for, and args what that wants to know.
 
 local core = require "mncni.core"
 

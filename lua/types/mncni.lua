@@ -9,6 +9,8 @@
 ---@field bridge mncni.BridgeModule
 ---@field masquerade mncni.MasqueradeModule
 ---@field localnet mncni.LocalnetModule
+---@field forward mncni.ForwardModule
+---@field ingress mncni.IngressModule
 ---@field ipam mncni.IpamModule
 ---@field store mncni.StoreModule
 ---@field collect mncni.CollectModule

@@ -66,8 +66,8 @@ describe("help", function()
       end
     end
     for topic, hidden in pairs {
-      bridge = "", masquerade = "check", localnet = "check", ipam = "", store = "", collect = "remove log",
-      recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "", cidr = "", json = "",
+      bridge = "", masquerade = "check", localnet = "check", forward = "check", ingress = "check",
+      ipam = "", store = "", collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "", cidr = "", json = "",
       netns = "", policy = "",
     } do
       local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }
