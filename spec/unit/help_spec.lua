@@ -67,8 +67,8 @@ describe("help", function()
     end
     for topic, hidden in pairs {
       bridge = "", masquerade = "check", localnet = "check", forward = "check", ingress = "check",
-      ipam = "", store = "", collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "", cidr = "", json = "",
-      netns = "", policy = "",
+      ipam = "", store = "", collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "",
+      conflist = "", flannel = "", cidr = "", json = "", netns = "", policy = "",
     } do
       local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }
       for name in pairs(mncni[topic]) do
