@@ -15,10 +15,10 @@ endif
 
 # Packages of Debian 12: to build, and to test.
 BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-dev libcurl4-openssl-dev \
-	libmicrohttpd-dev
+	libmicrohttpd-dev libnftables-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
-TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iputils-ping util-linux procps strace jq busybox-static \
-	containernetworking-plugins valgrind iptables conntrack
+TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
+	busybox-static containernetworking-plugins valgrind
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
@@ -46,7 +46,11 @@ HTTP_SRC := $(sort $(wildcard core/http*.c core/lua_http*.c))
 HTTP_OBJ := $(HTTP_SRC:%.c=$(BUILD)/obj/%.o)
 HTTPD_OBJ := $(filter %/httpd.o %/lua_httpd.o,$(HTTP_OBJ))
 HTTP_LIBS = $(shell $(PKG_CONFIG) --libs libcurl libmicrohttpd)
-CORE_SRC := $(filter-out $(HTTP_SRC),$(sort $(wildcard core/*.c)))
+# nft's language is for a stock lua5.4 alone, where its library is.
+NFT_SRC := core/nftables.c core/lua_nftables.c
+NFT_OBJ := $(NFT_SRC:%.c=$(BUILD)/obj/%.o)
+HAS_NFT := $(shell $(PKG_CONFIG) --exists libnftables 2>/dev/null && echo yes)
+CORE_SRC := $(filter-out $(HTTP_SRC) $(NFT_SRC),$(sort $(wildcard core/*.c)))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
 MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o snapshot.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
@@ -60,6 +64,7 @@ LUA_MODULE := $(BUILD)/lib/lua/5.4/mncni/core.so
 # What a module shares with the core it brings along: the core keeps its own names to itself.
 HTTP_SHARED := $(addprefix $(BUILD)/obj/core/,error.o lua_args.o lua_error.o nearest.o)
 HTTP_MODULES := $(BUILD)/lib/lua/5.4/mncni/http.so $(BUILD)/lib/lua/5.4/mncni/httpd.so
+NFT_MODULE := $(if $(HAS_NFT),$(BUILD)/lib/lua/5.4/mncni/nft.so)
 LIB_STATIC := $(BUILD)/lib/libmncni.a
 LIB_SHARED := $(BUILD)/lib/libmncni.so
 PKG_CONFIG_FILE := $(BUILD)/lib/pkgconfig/mncni.pc
@@ -68,7 +73,7 @@ SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec
 PLUGIN := $(BUILD)/bin/mncni
 AGENT := $(BUILD)/bin/mncni-agent
 
-all: $(LUA_MODULE) $(HTTP_MODULES) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
+all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
 # Small programs that the specs run.
 spec-tools: $(SPEC_TOOLS)
@@ -111,6 +116,11 @@ $(BUILD)/lib/lua/5.4/mncni/httpd.so: $(HTTPD_OBJ) $(HTTP_SHARED)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libmicrohttpd)
+
+$(BUILD)/lib/lua/5.4/mncni/nft.so: $(NFT_OBJ) $(HTTP_SHARED)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libnftables)
 
 $(LIB_STATIC): $(CORE_OBJ) $(EMBED_OBJ)
 	$(call say,AR,$@)
@@ -277,7 +287,7 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
 SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
@@ -338,7 +348,7 @@ check-valgrind: all
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(HTTP_SRC) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
+LINT_C := $(CORE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
 SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
@@ -387,7 +397,7 @@ install: all
 	ln -sf libmncni.so.0 $(DESTDIR)$(LIBDIR)/libmncni.so
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' core/mncni.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
-	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/
+	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/
 	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
 	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
 	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/

@@ -5,6 +5,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
 
 #define REG(a, k) \
 	{ \
@@ -225,6 +226,22 @@ static const struct mn_row rt_rows[] = {
 };
 TABLE(rt);
 
+// What iptables-nft writes where nf_tables has no words of its own, and the only words of some things that it
+// reads: an extension of x_tables with its struct.
+static const struct mn_row match_rows[] = {
+	{ MN_A(NFTA_MATCH_NAME), .key = "name", .type = MN_STRING, .max = 29 },
+	NUMBER(NFTA_MATCH_REV, "rev", 0),
+	{ MN_A(NFTA_MATCH_INFO), .key = "info", .type = MN_BYTES },
+};
+TABLE(match);
+
+static const struct mn_row target_rows[] = {
+	{ MN_A(NFTA_TARGET_NAME), .key = "name", .type = MN_STRING, .max = 29 },
+	NUMBER(NFTA_TARGET_REV, "rev", 0),
+	{ MN_A(NFTA_TARGET_INFO), .key = "info", .type = MN_BYTES },
+};
+TABLE(target);
+
 static const struct mn_variant kinds[] = {
 	{ "bitwise", NULL, &bitwise_table },
 	{ "byteorder", NULL, &byteorder_table },
@@ -237,6 +254,7 @@ static const struct mn_variant kinds[] = {
 	{ "log", NULL, &log_table },
 	{ "lookup", NULL, &lookup_table },
 	{ "masq", NULL, &masq_table },
+	{ "match", NULL, &match_table },
 	{ "meta", NULL, &meta_table },
 	{ "nat", NULL, &nat_table },
 	{ "notrack", NULL, &mn_nothing_table },
@@ -245,6 +263,7 @@ static const struct mn_variant kinds[] = {
 	{ "redir", NULL, &redir_table },
 	{ "reject", NULL, &reject_table },
 	{ "rt", NULL, &rt_table },
+	{ "target", NULL, &target_table },
 	{ 0 },
 };
 

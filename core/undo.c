@@ -222,6 +222,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 		{ "sysctl", mn_undo_sysctl },
 		{ "elements", mn_undo_elements },
 		{ "conntrack", mn_undo_conntrack },
+		{ "rules", mn_undo_rules },
 	};
 	const char *op = mn_undo_string(entry, "op");
 	auto_close int netns = -1;

@@ -54,12 +54,12 @@ static struct nlmsghdr *link_request(char *buf, uint16_t type, uint16_t flags, i
 	return nlh;
 }
 
-static bool absent(int ret)
+bool mn_undo_absent(int ret)
 {
 	return ret == -ENODEV || ret == -ENOENT || ret == -ESRCH || ret == -EADDRNOTAVAIL;
 }
 
-static int refused(struct mn_error *err, int ret, const char *object)
+int mn_undo_refused(struct mn_error *err, int ret, const char *object)
 {
 	if (err && err->errnum == 0) {
 		mn_fail(err, -ret, "undo", object, "it is still there; DEL again when the cause is gone");
@@ -84,9 +84,9 @@ static int find_ours(
 	*index = 0;
 	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
 	if (ret < 0)
-		return absent(ret) ? 0 : refused(err, ret, ifname);
+		return mn_undo_absent(ret) ? 0 : mn_undo_refused(err, ret, ifname);
 	if (!reply || reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
-		return refused(err, -EPROTO, ifname);
+		return mn_undo_refused(err, -EPROTO, ifname);
 	info = mnl_nlmsg_get_payload(reply);
 	mnl_attr_for_each (attr, reply, sizeof(*info)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFALIAS)
@@ -105,7 +105,7 @@ static int delete_link(struct mn_nl *nl, int index, const char *ifname, struct m
 	char buf[256] = { 0 };
 	int ret = talk(nl, link_request(buf, RTM_DELLINK, NLM_F_ACK, index, NULL), NULL, err);
 
-	return ret < 0 && !absent(ret) ? refused(err, ret, ifname) : 0;
+	return ret < 0 && !mn_undo_absent(ret) ? mn_undo_refused(err, ret, ifname) : 0;
 }
 
 // The name of a link in an entry; NULL when there is none that a link can have.
@@ -184,9 +184,7 @@ static bool is_frame(const struct nlmsghdr *nlh)
 	return nlh->nlmsg_type == NFNL_MSG_BATCH_BEGIN || nlh->nlmsg_type == NFNL_MSG_BATCH_END;
 }
 
-// Tells whether the bytes are requests and nothing else: for nf_tables the whole of one transaction. Without
-// its end the kernel says yes to each part and does none.
-static bool is_whole(const char *bytes, size_t len, bool netfilter)
+bool mn_undo_is_whole(const char *bytes, size_t len, bool netfilter)
 {
 	const struct nlmsghdr *nlh = (const struct nlmsghdr *)bytes;
 	int left = (int)len, requests = 0;
@@ -243,10 +241,10 @@ int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool restore, bool *
 	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
 		int errnum = mn_nl_errno(answer);
 
-		if (absent(-errnum) || (restore && without_place(errnum)))
+		if (mn_undo_absent(-errnum) || (restore && without_place(errnum)))
 			*gone = true;
 		else if (errnum)
-			ret = refused(err, -errnum, "netlink request");
+			ret = mn_undo_refused(err, -errnum, "netlink request");
 	}
 	return ret;
 }
@@ -291,7 +289,8 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err)
 	int ret;
 
 	netfilter = protocol && strcmp(protocol, "netfilter") == 0;
-	if (!hex || !protocol || mn_undo_unhex(hex, &bytes, &len) < 0 || !is_whole(bytes, len, netfilter))
+	if (!hex || !protocol || mn_undo_unhex(hex, &bytes, &len) < 0 ||
+		!mn_undo_is_whole(bytes, len, netfilter))
 		return mn_undo_bad_entry(err, "netlink", "message");
 	ret = mn_nl_open(&nl, netfilter ? NETLINK_NETFILTER : NETLINK_ROUTE, netns, err);
 	if (ret == 0)
@@ -312,13 +311,13 @@ static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error 
 	int ret;
 
 	*in_use = false;
-	if (mn_undo_unhex(hex, &request, &len) < 0 || !is_whole(request, len, false))
+	if (mn_undo_unhex(hex, &request, &len) < 0 || !mn_undo_is_whole(request, len, false))
 		return mn_undo_bad_entry(err, "sysctl", "unless");
 	ret = mn_nl_open(&nl, NETLINK_NETFILTER, netns, err);
 	if (ret == 0)
 		ret = mn_nl_dump(&nl, request, len, &nl.in, &refusal, err);
-	if (ret == 0 && refusal && !absent(-mn_nl_errno(refusal)))
-		ret = refused(err, -mn_nl_errno(refusal), "nftables set");
+	if (ret == 0 && refusal && !mn_undo_absent(-mn_nl_errno(refusal)))
+		ret = mn_undo_refused(err, -mn_nl_errno(refusal), "nftables set");
 	while (ret == 0 && !refusal && (nlh = mn_nl_next(&nl, &nl.in, nlh, 0, UINT32_MAX))) {
 		const struct nlattr *attr;
 

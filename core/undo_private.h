@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parts of the undo share: undo.c (journals and their entries), undo_netlink.c (network namespaces),
-// undo_nft.c (elements that others may have, too).
+// undo_nft.c (elements that others may have, too), undo_rules.c (rules of nf_tables).
 #ifndef MNCNI_UNDO_PRIVATE_H
 #define MNCNI_UNDO_PRIVATE_H
 
@@ -27,6 +27,7 @@ int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_sysctl(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_elements(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_conntrack(const cJSON *entry, int netns, struct mn_error *err);
+int mn_undo_rules(const cJSON *entry, int netns, struct mn_error *err);
 
 // Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
 // removes was not there. With restore they put back what may have no place any more.
@@ -35,5 +36,15 @@ int mn_undo_send(
 
 // Turns hexadecimal digits into bytes, which are the caller's to free. -ENOMEM or -EINVAL.
 int mn_undo_unhex(const char *hex, char **bytes, size_t *len);
+
+// Whether a -errno of the kernel says that what was to go is gone already.
+bool mn_undo_absent(int ret);
+
+// Fills err, unless it is filled, for something that the kernel refuses to take back. Returns ret.
+int mn_undo_refused(struct mn_error *err, int ret, const char *object);
+
+// Tells whether the bytes are requests and nothing else: for nf_tables the whole of one transaction. Without
+// its end the kernel says yes to each part and does none.
+bool mn_undo_is_whole(const char *bytes, size_t len, bool netfilter);
 
 #endif

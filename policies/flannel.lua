@@ -13,6 +13,7 @@ policy.options = {
     type = "string", default = "/var/lib/cni/flannel",
     doc = "where flannel's own plugin noted what it made: pods from before are deleted by that",
   },
+  ipam = { type = "table", doc = "more of host-local, as dataDir or routes; its ranges are the node's" },
   delegate = { type = "table", default = {}, doc = "options of naivebridge; defaults are those of the plugin bridge" },
 }
 

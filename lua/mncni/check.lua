@@ -169,6 +169,7 @@ local required = {
   bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard",
   localnet = by_module "mncni.localnet", hostport = by_module "mncni.hostport",
   forwarding = by_module "mncni.forwarding",
+  forward = by_module "mncni.forward", ingress = by_module "mncni.ingress",
 }
 
 local checks = {

@@ -203,6 +203,11 @@ local function nft_text()
   out[#out + 1] = '  batch    a list of { verb, object, args }, all or nothing'
   out[#out + 1] = ""
   out[#out + 1] = 'Keys: help "nft.set" and so on.'
+  out[#out + 1] = ""
+  out[#out + 1] = "The language of nft, in a stock lua5.4 where libnftables is:"
+  out[#out + 1] = '  local nft = require "mncni.nft"'
+  out[#out + 1] = '  nft.run "add table inet x"        nft.run { text, netns =, dry_run = true }'
+  out[#out + 1] = '  nft.list "table inet x"           what `nft -j` prints, as a list of tables'
   return out
 end
 

@@ -76,6 +76,14 @@ local topics = {
     "  own side; masq_all (false): masquerade everything",
     "status()  lost(call)  gc(valid, network)  for the hooks of those names",
   },
+  forward = { "forwarding on a node whose iptables drop it", [[mncni.forward.accept { pod = pod }]],
+    "accept{pod, admin}    in a chain: what the pod's addresses send is forwarded,",
+    "                      and the answers; iptables' chain admin is asked first",
+  },
+  ingress = { "which pods reach a pod", [[mncni.ingress.hold { pod = pod, policy = "same-bridge" }]],
+    "hold{pod, policy}     in a chain: same-bridge keeps away held pods of another",
+    "                      bridge, isolated all, and what else is on its bridge",
+  },
   ipam = { "addresses: hooks of a policy, and ranges", [[mncni.ipam.range_sets { subnet = "10.244.1.0/24" }]],
     "lease(request, conf)         returns { addresses = { { address, gateway } },",
     "                             routes, dns }",
@@ -213,9 +221,9 @@ local topics = {
 
 -- In the order in which they are told.
 local order = {
-  "policy", "options", "pod", "bridge", "masquerade", "forwarding", "localnet", "hostport", "ipam", "static", "store",
-  "tuning", "source_routing", "collect", "agent",
-  "controller", "node", "node_ranges", "routes", "conflist", "flannel", "recorded", "route_mtu", "error",
+  "policy", "options", "pod", "bridge", "masquerade", "forwarding", "localnet", "hostport", "forward", "ingress", "ipam",
+  "static", "store", "tuning", "source_routing", "collect", "agent", "controller", "node", "node_ranges", "routes",
+  "conflist", "flannel", "recorded", "route_mtu", "error",
 }
 
 return { topics = topics, order = order }

@@ -10,8 +10,7 @@
 -- of it instead of a batch that is long.
 -- The verb "flush" of the object "conntrack" forgets connections, and has no way back.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
--- object is then "bridge", "masquerade", "guard", "localnet", "hostport" or "forwarding", and args what its module wants to
--- know.
+-- object is then "bridge", or what mncni.check has a module for, and args what that wants to know.
 
 local core = require "mncni.core"
 

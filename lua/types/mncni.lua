@@ -11,6 +11,8 @@
 ---@field hostport mncni.HostportModule
 ---@field forwarding mncni.ForwardingModule
 ---@field localnet mncni.LocalnetModule
+---@field forward mncni.ForwardModule
+---@field ingress mncni.IngressModule
 ---@field ipam mncni.IpamModule
 ---@field source_routing mncni.SourceRoutingModule
 ---@field static mncni.StaticModule

@@ -83,6 +83,22 @@ function hostport.lost(call) end
 ---@param network string
 function hostport.gc(valid, network) end
 
+---@class mncni.ForwardModule
+local forward = {}
+
+---For a chained policy: the node forwards what the pod's addresses send, and the answers, where its iptables would drop
+---that. The chain `admin` ("CNI-ADMIN" unless given) of the tables ip filter and ip6 filter is asked first.
+---@param args { pod: mncni.Pod, admin?: string }
+function forward.accept(args) end
+
+---@class mncni.IngressModule
+local ingress = {}
+
+---For a chained policy: keeps pods of other attachments that are held from the pod's addresses, those behind another
+---bridge ("same-bridge"), or all of them and whatever else is on its bridge ("isolated").
+---@param args { pod: mncni.Pod, policy: "same-bridge"|"isolated" }
+function ingress.hold(args) end
+
 ---@class mncni.Range
 ---@field subnet mncni.Cidr
 ---@field first mncni.Cidr

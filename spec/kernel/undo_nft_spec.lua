@@ -261,4 +261,75 @@ describe("undoing a journal", function()
       end
     end
   end)
+
+  describe("of rules", function()
+    local function rules(comment, args)
+      args = args or { family = "ip", table = "t", chain = "c" }
+      return { op = "rules", comment = comment, list = ruleset.hex(core.encode("dump", "nft_rule", args)) }
+    end
+
+    local function left()
+      local list = {}
+      for address in node:sh("nft list chain ip t c"):gmatch "ip saddr 10%.0%.0%.(%d+)" do
+        list[#list + 1] = address
+      end
+      return table.concat(list, " ")
+    end
+
+    before_each(function()
+      node:must "nft add chain ip t c; nft add chain ip t other"
+      for i, comment in ipairs { "mine", "other", "mine", "mine too", "" } do
+        node:must(("nft add rule ip t c ip saddr 10.0.0.%d accept%s"):format(i,
+          comment ~= "" and (" comment '\"%s\"'"):format(comment) or ""))
+      end
+      node:must "nft add rule ip t other ip saddr 10.0.0.9 accept comment mine"
+    end)
+
+    it("takes those of the chain that have the comment, and no others", function()
+      undone(rules "mine")
+      assert.are.equal("2 4 5", left())
+      assert.truthy(node:sh("nft list chain ip t other"):find("10.0.0.9", 1, true))
+      undone(rules "mine")
+      assert.are.equal("2 4 5", left())
+    end)
+
+    it("finds the comment where iptables-restore puts it", function()
+      node:must "iptables -A FORWARD -s 10.0.0.1 -m comment --comment mine -j ACCEPT"
+      node:must "iptables -A FORWARD -s 10.0.0.2 -m comment --comment 'mine too' -j ACCEPT"
+      undone(rules("mine", { family = "ip", table = "filter", chain = "FORWARD" }))
+      local text = node:sh "iptables -S FORWARD"
+      assert.falsy(text:find("10.0.0.1", 1, true), text)
+      assert.truthy(text:find("10.0.0.2", 1, true), text)
+    end)
+
+    it("takes a chain or a table that is gone for rules that are gone", function()
+      undone(rules("mine", { family = "ip", table = "t", chain = "nosuch" }))
+      undone(rules("mine", { family = "ip6", table = "t", chain = "c" }))
+      assert.are.equal("1 2 3 4 5", left())
+    end)
+
+    it("takes its own while others come and go all the time", function()
+      for i = 1, 20 do
+        node:must(("nft add rule ip t c ip saddr 10.0.1.%d accept comment r%d"):format(i, i))
+      end
+      local busy = "for i in $(seq 40); do nft add rule ip t other accept; done"
+      node:must(("( %s ) >/dev/null 2>&1 & echo $! >%s/busy"):format(busy, directory))
+      for i = 1, 20 do
+        undone(rules("r" .. i))
+      end
+      node:must(("while kill -0 $(cat %s/busy) 2>/dev/null; do sleep 0.05; done"):format(directory))
+      assert.falsy(node:sh("nft list chain ip t c"):find("10.0.1.", 1, true))
+      assert.are.equal("1 2 3 4 5", left())
+    end)
+
+    it("refuses an entry that does not tell which", function()
+      local list = rules("mine").list
+      refused({ op = "rules", list = list }, 'the journal\'s entry has no usable "comment"')
+      refused({ op = "rules", list = list, comment = "" }, 'the journal\'s entry has no usable "comment"')
+      for _, other in ipairs { "", "zz", list:sub(1, -3), list_of "s" } do
+        refused({ op = "rules", list = other, comment = "mine" }, 'the journal\'s entry has no usable "list"')
+      end
+      assert.are.equal("1 2 3 4 5", left())
+    end)
+  end)
 end)

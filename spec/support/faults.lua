@@ -58,6 +58,14 @@ faults.dual_stack = {
   },
 }
 
+-- A chained plugin by itself: the addresses in its prevResult are those of the neighbour, too.
+faults.firewall = faults.case {
+  name = "firewall", plugin = "firewall", leaves = { "nft: rule " },
+  network = { prevResult = { cniVersion = "1.1.0", ips = core.json.array {
+    { address = "10.88.0.9/24" }, { address = "fd00:88::9/64" },
+  } } },
+}
+
 -- Everything that naivebridge can make in nftables.
 faults.guarded = faults.case {
   name = "naivebridge, guarded and masquerading", ipam = faults.dual_stack,

@@ -67,9 +67,9 @@ describe("help", function()
     end
     for topic, hidden in pairs {
       bridge = "", masquerade = "check", localnet = "check", hostport = "check", forwarding = "steps check",
-        ipam = "", static = "",
-      tuning = "", source_routing = "", store = "", collect = "remove log", recorded = "", node = "", node_ranges = "",
-      routes = "", conflist = "", flannel = "", cidr = "", json = "", netns = "", policy = "",
+      forward = "check", ingress = "check", ipam = "", static = "", tuning = "", source_routing = "", store = "",
+      collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "",
+      cidr = "", json = "", netns = "", policy = "",
     } do
       local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }
       for name in pairs(mncni[topic]) do

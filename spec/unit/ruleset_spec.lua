@@ -4,6 +4,7 @@
 local core = require "mncni.core"
 local guard = require "mncni.guard"
 local hostport_rules = require "mncni.hostport_rules"
+local ingress = require "mncni.ingress"
 local localnet = require "mncni.localnet"
 local masquerade = require "mncni.masquerade"
 local recorded = require "mncni.recorded"
@@ -13,8 +14,9 @@ local steps = require "mncni.steps"
 -- Comment -> hash of the rules. Those that differ from these need another
 -- revision, or no node that has the old ones will ever get them.
 local known = {
-  ["mncni: guard 1"] = "b0142fcc85e96e5d", ["mncni: localnet 1"] = "547893721a4123de",
-  ["mncni: hostport 1"] = "8bfa9c00e5092331", ["mncni: masquerade 3"] = "4a4a38124fe2930b",
+  ["mncni: guard 1"] = "b0142fcc85e96e5d", ["mncni: hostport 1"] = "8bfa9c00e5092331",
+  ["mncni: ingress 1"] = "278b17b32563822c", ["mncni: localnet 1"] = "547893721a4123de",
+  ["mncni: masquerade 3"] = "4a4a38124fe2930b",
 }
 
 -- Comment -> hash of the rules that it marks.
@@ -43,6 +45,11 @@ describe("a rule of the node", function()
       guard.record(context, { port = "veth0", bridge = "cbr0", mac = "02:00:00:00:00:01", lease = true })
       localnet.ensure { bridge = "cbr0", port = "veth0" }
       context:record { prepare = function(c) return ruleset.steps(c.nets.host, hostport_rules.want) end }
+      ingress.hold { policy = "isolated", pod = {
+        addresses = function() return { core.cidr "10.244.1.2/24" } end,
+        host_link = function() return { ifname = "veth0", master = "cbr0" } end,
+        host = { link = { get = function() return { ifname = "cbr0", kind = "bridge" } end } },
+      } }
       masquerade.ensure { sources = { core.cidr "10.244.1.0/24" } }
     end))
   end)

@@ -10,7 +10,8 @@ local net = require "mncni.net"
 -- types that are declared, and those that are used, with the line.
 local function read()
   local classes, declared, used = {}, {}, {}
-  for _, file in ipairs { "agent", "core", "http", "httpd", "kube", "mncni", "modules", "netns", "policy" } do
+  for _, file in ipairs { "agent", "core", "http", "httpd", "kube", "mncni", "modules", "netns", "nft",
+    "policy" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -134,6 +135,8 @@ describe("the types for editors", function()
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
     ["mncni.HostportModule"] = { mncni.hostport, "check" },
     ["mncni.ForwardingModule"] = { mncni.forwarding, "steps check" },
+    ["mncni.ForwardModule"] = { mncni.forward, "check" },
+    ["mncni.IngressModule"] = { mncni.ingress, "check" },
     ["mncni.IpamModule"] = { mncni.ipam },
     ["mncni.StaticModule"] = { mncni.static },
     ["mncni.TuningModule"] = { mncni.tuning },
@@ -241,6 +244,17 @@ describe("the types for editors", function()
     for name in pairs(classes["mncni.World"].fields) do
       assert.is_not_nil(world[name])
     end
+  end)
+
+  it("have what there is of nft's language", function()
+    local nft = require "mncni.nft"
+    check("mncni.nft", nft)
+    local _, err = pcall(nft.run, { "", [("z"):rep(40)] = 1 })
+    local names = {}
+    for name in tostring(err):match "known ones are (.*)$":gmatch "[%w_]+" do
+      names[name] = true
+    end
+    assert.same(sorted(names), sorted(classes["mncni.NftArguments"].fields))
   end)
 
   it("have what there is of HTTP", function()

@@ -99,6 +99,7 @@ function gc.run(call)
     keep[key(entry.containerID, entry.ifname)] = true
   end
   local ipam = attachment.ipam(call)
+  ipam = ipam and (ipam.type or ipam.policy) and ipam -- without either, the policy sees to it
   local look <close> = judge.look { state_dir = call.state_dir or "/run/mncni", network = call.network }
   local looked, doomed, others = pcall(survey, look, keep, ipam and ipam.type, failed)
   if not looked then

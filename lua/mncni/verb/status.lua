@@ -40,7 +40,8 @@ function status.run(call)
       try("configuration", policy.status, conf)
     end
   end
-  if ipam then
+  local own = policy.options and policy.options.ipam -- it says which, where the configuration does not
+  if ipam and not (own and ipam.type == nil and ipam.policy == nil) then
     try("ipam", require("mncni.lease").status, call, ipam)
   end
 end
