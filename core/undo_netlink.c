@@ -208,6 +208,15 @@ static bool is_whole(const char *bytes, size_t len, bool netfilter)
 	return left <= 0 && requests > 0 && ended == netfilter;
 }
 
+// Tells whether a refusal says that what a request of traffic control would remove is not there: the kernel says
+// EINVAL where it finds nothing, or something of another kind or handle, which is somebody else's.
+static bool is_not_ours(const struct nlmsghdr *request, int errnum)
+{
+	return errnum == EINVAL &&
+		(request->nlmsg_type == RTM_DELQDISC || request->nlmsg_type == RTM_DELTCLASS ||
+			request->nlmsg_type == RTM_DELTFILTER);
+}
+
 // Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
 // removes was not there.
 static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, struct mn_error *err)
@@ -232,7 +241,7 @@ static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, 
 	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
 		int errnum = mn_nl_errno(answer);
 
-		if (absent(-errnum))
+		if (absent(-errnum) || is_not_ours((const struct nlmsghdr *)bytes, errnum))
 			*gone = true;
 		else if (errnum)
 			ret = refused(err, -errnum, "netlink request");

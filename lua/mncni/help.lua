@@ -27,6 +27,12 @@ local about = {
     [[host.fdb.append { dev = "vx0", mac = "00:00:00:00:00:00", dst = "192.0.2.7" }]] },
   nsid = { "numbers by which one namespace knows another, as `ip netns set`",
     [[host.nsid.add { netns = pod, nsid = 5 }]] },
+  qdisc = { "queueing disciplines, as `tc qdisc`",
+    [[host.qdisc.add { dev = "eth0", tbf = { rate = 125000, burst = 16000, limit = 20000 } }]] },
+  class = { "classes of a discipline, as `tc class`",
+    [[host.class.add { dev = "eth0", parent = "1:", handle = "1:10", htb = { rate = 125000, ... } }]] },
+  filter = { "what is done with packets that match, as `tc filter`",
+    [[host.filter.add { dev = "eth0", parent = "1:", prio = 1, u32 = { flowid = "1:10", sel = ... } }]] },
   nft = { "nftables: table, chain, rule, set and element",
     [[host.nft.batch { { "add", "table", { family = "inet", name = "t" } } }]] },
   sysctl = { "kernel settings in the net's namespace", [[host.sysctl.set("net/ipv4/ip_forward", 1)]] },
@@ -39,8 +45,8 @@ local about = {
 }
 
 local order = {
-  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "nft", "sysctl", "monitor", "batch", "netns", "cidr",
-  "json", "try",
+  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "qdisc", "class", "filter", "nft", "sysctl", "monitor",
+  "batch", "netns", "cidr", "json", "try",
 }
 
 local longer = {
@@ -51,7 +57,7 @@ local longer = {
     "Keys are written with slashes or dots: net/ipv4/ip_forward, net.ipv4.ip_forward.",
   },
   monitor = {
-    "Groups: link addr route rule neigh fdb nsid nft. Options: all_netns = true,",
+    "Groups: link addr route rule neigh fdb nsid tc nft. Options: all_netns = true,",
     "timeout = milliseconds. Each event has event (new, del, overrun), object, value",
     "and, of another namespace, nsid. An overrun means that some were lost.",
   },

@@ -60,6 +60,9 @@ function mncni.help(topic) end
 ---@field neigh mncni.Verbs
 ---@field fdb mncni.Verbs
 ---@field nsid mncni.Verbs
+---@field qdisc mncni.Verbs
+---@field class mncni.Verbs
+---@field filter mncni.Verbs
 ---@field nft mncni.Nft
 ---@field sysctl mncni.Sysctl
 ---@field netns? mncni.Netns nil when it is the caller's own namespace
