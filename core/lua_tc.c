@@ -19,14 +19,12 @@ static const struct mn_name handles[] = { { "root", TC_H_ROOT }, { "ingress", TC
 // Reads up to four hexadecimal digits; -1 when there is anything else.
 static long read_half(const char *text, size_t len)
 {
-	char digits[5] = { 0 }, *end;
-	long value;
+	char digits[5] = { 0 };
 
-	if (len > 4 || (len && !strchr("0123456789abcdefABCDEF", text[0])))
+	if (len > 4 || strspn(text, "0123456789abcdefABCDEF") < len)
 		return -1;
 	memcpy(digits, text, len);
-	value = strtol(digits, &end, 16);
-	return *end ? -1 : value;
+	return strtol(digits, NULL, 16);
 }
 
 static uint32_t check_handle(struct mn_encoder *e, const struct mn_row *row)

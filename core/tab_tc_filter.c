@@ -23,7 +23,7 @@ static const struct mn_row mirred_rows[] = {
 	FIELD(TCA_MIRRED_PARMS, tc_mirred, index, "index", MN_UINT),
 	FIELD_MORE(TCA_MIRRED_PARMS, tc_mirred, action, "action", MN_ENUM, MN_REQUIRED, .names = verdicts),
 	FIELD_MORE(TCA_MIRRED_PARMS, tc_mirred, eaction, "eaction", MN_ENUM, MN_REQUIRED, .names = mirrors),
-	FIELD_MORE(TCA_MIRRED_PARMS, tc_mirred, ifindex, "dev", MN_DEV, MN_REQUIRED),
+	FIELD_MORE(TCA_MIRRED_PARMS, tc_mirred, ifindex, "to_dev", MN_DEV, MN_REQUIRED),
 	SKIP(TCA_MIRRED_TM),
 	SKIP(TCA_MIRRED_PAD),
 };

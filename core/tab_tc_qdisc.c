@@ -32,7 +32,7 @@ static const struct mn_row htb_rows[] = {
 	FIELD(TCA_HTB_INIT, tc_htb_glob, defcls, "default", MN_UINT), // minor number of a class
 	FIELD_MORE(TCA_HTB_INIT, tc_htb_glob, direct_pkts, "direct_packets_stat", MN_UINT, MN_READ),
 	NUMBER(TCA_HTB_DIRECT_QLEN, "direct_qlen", 4),
-	{ MN_A(TCA_HTB_OFFLOAD), .key = "offload", .type = MN_FLAG },
+	SKIP(TCA_HTB_OFFLOAD),
 };
 TABLE(htb, 0);
 
@@ -109,7 +109,7 @@ static const struct mn_row class_htb_rows[] = {
 	SKIP(TCA_HTB_CTAB),
 	SKIP(TCA_HTB_RTAB),
 	SKIP(TCA_HTB_PAD),
-	{ MN_A(TCA_HTB_OFFLOAD), .key = "offload", .type = MN_FLAG, .flags = MN_READ },
+	SKIP(TCA_HTB_OFFLOAD),
 };
 TABLE(class_htb, 0);
 

@@ -116,7 +116,7 @@ local function actions(out, list)
     out:add("action", action.kind)
     if action.kind == "mirred" then
       out[#out + 1] = action.eaction
-      out:add("dev", action.dev)
+      out:add("dev", action.to_dev)
     elseif action.kind == "police" then
       say(out, action, { { "rate", rate }, { "burst", number }, { "mtu", number } })
       out:add("conform-exceed", action.action)

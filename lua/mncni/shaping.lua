@@ -130,7 +130,7 @@ function shaping.redirect(pod, from, to)
   pod.host.qdisc.add { dev = from, kind = "ingress" }
   pod.host.filter.add { dev = from, parent = "ffff:", prio = 1, protocol = "all", kind = "u32", u32 = {
     sel = { keys = { { val = 0, mask = 0, off = 0 } } },
-    actions = { { kind = "mirred", eaction = "egress redirect", dev = to, action = "stolen" } },
+    actions = { { kind = "mirred", eaction = "egress redirect", to_dev = to, action = "stolen" } },
   } }
 end
 

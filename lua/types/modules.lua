@@ -265,8 +265,9 @@ function pods.mac(text) end
 ---@param network string
 ---@param container string
 ---@param ifname string
+---@param part? string the plugin's name, of a link besides the pod's own
 ---@return string
-function pods.alias(network, container, ifname) end
+function pods.alias(network, container, ifname, part) end
 
 ---@class mncni.PolicyModule
 local policies = {}
