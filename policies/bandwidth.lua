@@ -36,6 +36,9 @@ local function read(conf, runtime)
 end
 
 function policy.add(pod, conf)
+  if (pod.config.cniVersion or "0.1.0"):find "^0%.[12]%." then
+    error(mncni.error { code = 1, object = "cniVersion", message = "plugins are chained from 0.3.0 on" }, 0)
+  end
   local limits, shaped, unshaped = read(conf, pod.runtime.bandwidth)
   if not limits.ingress and not limits.egress then
     return pod:result {}
