@@ -464,8 +464,8 @@ static bool wanted(struct mn_encoder *e, const struct mn_row *row, int args)
 // Whether the message makes or changes its object, so that all of it has to be there.
 static bool makes(const struct mn_encoder *e)
 {
-	return !e->later && e->verb != MN_NEW && e->verb != MN_DUMP && e->verb != MN_GET && e->verb != MN_DEL &&
-		e->verb != MN_FLUSH;
+	return !e->later && e->verb != MN_NEW && e->verb != MN_DUMP && e->verb != MN_GET &&
+		e->verb != MN_DEL && e->verb != MN_FLUSH;
 }
 
 static bool given(struct mn_encoder *e, const struct mn_row *row, int args)

@@ -546,8 +546,8 @@ void mn_encode_preset(struct mn_encoder *e, const struct mn_row *row, size_t bas
 	if (row->type == MN_SKIP)
 		mn_encode_put(e, row->attr, row->bit);
 	else
-		write_number(place(e, row, base, container, row->size), row->bit, row->size,
-			row->flags & MN_NET);
+		write_number(
+			place(e, row, base, container, row->size), row->bit, row->size, row->flags & MN_NET);
 }
 
 void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container)

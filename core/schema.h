@@ -39,11 +39,11 @@ enum mn_type {
 	MN_VARIANT,   // nest that depends on the string attribute .aux beside it; see .variants
 	MN_LIST,      // nest of nests, attribute .aux each; 0: numbered by their order
 	MN_HOPS,      // array of struct rtnexthop with attributes
-	MN_ARRAY,     // last row of a table: behind the header follow structs, as many as the byte at .at says
-	MN_HANDLE,    // of traffic control: "1:", "1:10", "root" or "ingress"
-	MN_BURST,     // bytes, on the wire the ticks in which a rate lets them pass; see MN_RATE_OF
-	MN_SHARE,     // from 0 to 1, on the wire a part of 2^32 - 1
-	MN_SKIP,      // padding and statistics: neither shown nor kept
+	MN_ARRAY,  // last row of a table: behind the header follow structs, as many as the byte at .at says
+	MN_HANDLE, // of traffic control: "1:", "1:10", "root" or "ingress"
+	MN_BURST,  // bytes, on the wire the ticks in which a rate lets them pass; see MN_RATE_OF
+	MN_SHARE,  // from 0 to 1, on the wire a part of 2^32 - 1
+	MN_SKIP,   // padding and statistics: neither shown nor kept
 };
 
 enum {
@@ -62,15 +62,17 @@ enum {
 	MN_NESTED = 1 << 12,	// set NLA_F_NESTED
 	MN_REQUIRED = 1 << 13,
 	MN_JOINED = 1 << 14, // of MN_ENUM: a list of names is one as well, MN_JOINED_BITS each, last lowest
-	MN_PRESET = 1 << 15, // .bit is what changes say where the key is not given or there is none; of MN_SKIP: zeros
+	MN_PRESET = 1 << 15, // .bit is what changes say where the key is not given or there is none; of
+			     // MN_SKIP: zeros
 };
 
 #define MN_JOINED_BITS 6
 #define MN_JOINED_MASK ((1U << MN_JOINED_BITS) - 1)
 
-// Of MN_BURST, as .bit: the field of the same struct that has the rate, and the attribute beside the struct that
-// has it where it is too large for the field.
-#define MN_RATE_OF(type_, member, attr64) ((uint32_t)offsetof(struct type_, member) | (uint32_t)(attr64) << 16)
+// Of MN_BURST, as .bit: the field of the same struct that has the rate, and the attribute beside the struct
+// that has it where it is too large for the field.
+#define MN_RATE_OF(type_, member, attr64) \
+	((uint32_t)offsetof(struct type_, member) | (uint32_t)(attr64) << 16)
 #define MN_TICK_NS 64 // linux/include/net/pkt_sched.h, PSCHED_SHIFT; the second number in /proc/net/psched
 
 struct mn_name {

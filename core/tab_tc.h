@@ -13,14 +13,15 @@
 	}
 #define FIELD_MORE(a, type_, member, k, sort, more, ...) \
 	{ \
-		MN_A(a), .key = (k), .type = (sort), .flags = MN_STRUCT | (more), .aux = sizeof(struct type_), \
-			 .at = offsetof(struct type_, member), .size = sizeof(((struct type_ *)0)->member), \
-			 __VA_ARGS__ \
+		MN_A(a), .key = (k), .type = (sort), .flags = MN_STRUCT | (more), \
+			 .aux = sizeof(struct type_), .at = offsetof(struct type_, member), \
+			 .size = sizeof(((struct type_ *)0)->member), __VA_ARGS__ \
 	}
 // Rates are in bytes per second. The kernel works its tables out itself where it knows the link layer.
 #define RATE(a, type_, member, k, more) \
 	FIELD_MORE(a, type_, member.rate, k, MN_UINT, MN_LOW | (more), .bit = UINT32_MAX), \
-		FIELD_MORE(a, type_, member.linklayer, NULL, MN_UINT, MN_PRESET, .bit = TC_LINKLAYER_ETHERNET)
+		FIELD_MORE( \
+			a, type_, member.linklayer, NULL, MN_UINT, MN_PRESET, .bit = TC_LINKLAYER_ETHERNET)
 #define RATE64(a, k) \
 	{ \
 		MN_A(a), .key = (k), .type = MN_UINT, .size = 8 \

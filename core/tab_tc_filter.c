@@ -104,8 +104,12 @@ static const struct mn_row sel_rows[] = {
 	{ MN_H(tc_u32_sel, offoff), .key = "offoff", .type = MN_INT, .flags = MN_HEADER },
 	{ MN_H(tc_u32_sel, hoff), .key = "hoff", .type = MN_INT, .flags = MN_HEADER },
 	{ MN_H(tc_u32_sel, hmask), .key = "hmask", .type = MN_UINT, .flags = MN_HEADER | MN_NET },
-	{ .name = "keys", .key = "keys", .type = MN_ARRAY, .at = offsetof(struct tc_u32_sel, nkeys),
-		.max = 128, .table = &match_table },
+	{ .name = "keys",
+		.key = "keys",
+		.type = MN_ARRAY,
+		.at = offsetof(struct tc_u32_sel, nkeys),
+		.max = 128,
+		.table = &match_table },
 };
 static const struct mn_table sel_table = MN_TABLE(sel_rows, sizeof(struct tc_u32_sel));
 

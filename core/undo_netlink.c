@@ -208,8 +208,8 @@ static bool is_whole(const char *bytes, size_t len, bool netfilter)
 	return left <= 0 && requests > 0 && ended == netfilter;
 }
 
-// Tells whether a refusal says that what a request of traffic control would remove is not there: the kernel says
-// EINVAL where it finds nothing, or something of another kind or handle, which is somebody else's.
+// Tells whether a refusal says that what a request of traffic control would remove is not there: the kernel
+// says EINVAL where it finds nothing, or something of another kind or handle, which is somebody else's.
 static bool is_not_ours(const struct nlmsghdr *request, int errnum)
 {
 	return errnum == EINVAL &&
