@@ -91,14 +91,14 @@ local function check_needs(object, verb, want)
   end
 end
 
--- What a list shows and nobody has made: the discipline that every link begins with, and of u32 (linux/net/sched/
--- cls_u32.c) the table that holds the filters, and their head.
+-- What a list shows and nobody has made: the discipline that every link begins with, the head of filters, and of u32
+-- (linux/net/sched/cls_u32.c) the table that holds them.
 local made_by_kernel = {
   qdisc = function(have)
     return have.handle == "0:"
   end,
   filter = function(have)
-    return have.kind == "u32" and (have.handle == 0 or have.u32 and have.u32.divisor ~= nil)
+    return have.handle == 0 or have.u32 ~= nil and have.u32.divisor ~= nil
   end,
 }
 

@@ -10,9 +10,14 @@ local function rate(out, value, word)
   end
 end
 
+-- Nanoseconds, as tc takes them.
+local function microseconds(value)
+  return ("%.15gus"):format(value / 1000)
+end
+
 local function nanoseconds(out, value, word)
   if value ~= 0 then
-    out:add(word, value .. "ns")
+    out:add(word, microseconds(value))
   end
 end
 
@@ -62,7 +67,7 @@ local kinds = {
     bfifo = { { "limit", number } },
     netem = {
       { "limit", number }, { "delay", nanoseconds }, { "jitter", function(out, value)
-        out[#out + 1] = value ~= 0 and value .. "ns" or nil
+        out[#out + 1] = value ~= 0 and microseconds(value) or nil
       end }, { "loss", share }, { "duplicate", share }, { "corrupt", share }, { "reorder", share }, { "gap", number },
       { "rate", rate },
     },

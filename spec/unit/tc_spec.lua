@@ -121,8 +121,8 @@ describe("the line of", function()
     assert.equal("qdisc add dev eth0 root handle 1: tbf rate 1000000bps burst 100000 limit 125000",
       line("add", "qdisc", { dev = "eth0", handle = "1:", tbf = tbf }))
     assert.equal("qdisc del dev eth0 ingress", line("del", "qdisc", { dev = "eth0", kind = "ingress" }))
-    assert.equal("qdisc change dev eth0 root netem delay 10000000ns 1000000ns loss 1.5%",
-      line("set", "qdisc", { dev = "eth0", netem = { delay = 10000000, jitter = 1000000, loss = 0.015 } }))
+    assert.equal("qdisc change dev eth0 root netem delay 10000us 1000.5us loss 1.5%",
+      line("set", "qdisc", { dev = "eth0", netem = { delay = 10000000, jitter = 1000500, loss = 0.015 } }))
     assert.equal("class add dev eth0 parent 1: classid 1:10 htb rate 5bps ceil 6bps burst 1500 cburst 1500",
       line("add", "class", { dev = "eth0", parent = "1:", handle = "1:10",
         htb = { rate = 5, ceil = 6, burst = 1500, cburst = 1500 } }))

@@ -75,7 +75,7 @@ describe("traffic control of a whole kernel", function()
     end
     assert.same({ "police drop 125000", "gact drop nil" }, actions)
     assert.is_false(select(2, net.filter.ensure { dev = "v0", parent = "ffff:fff2", prio = 1, matchall = { actions = {
-      { kind = "mirred", to_dev = "ifb9" },
+      { kind = "mirred", eaction = "egress redirect", to_dev = "ifb9", action = "stolen" },
     } } }))
   end)
 end)
