@@ -27,7 +27,8 @@ local World = {}
 World.__index = World
 
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
--- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
+-- beside type host-local and the range), behind = the plugin that it is chained to: that one has attached victim and
+-- neighbour before anything is disturbed, cold = true (neither bridge nor rules are there before an ADD; no neighbour),
 -- excused (a pattern of what the oracle finds that is another program's fault). Returned with `leaves`: what the oracle's
 -- lines begin with of an attachment that is there.
 function faults.case(args)
@@ -39,10 +40,12 @@ function faults.case(args)
   for key, value in pairs(args.network or {}) do conf[key] = value end
   for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
   local leaves = { "node: link ", "victim: link ", "victim: address ", "address file " }
+  if args.behind then leaves = { "node: link ", "node: qdisc ", "state attachments/" } end
   if conf.type == "naivebridge" then leaves[#leaves + 1] = "state attachments/" end
   if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
+    behind = args.behind,
   }
 end
 
@@ -57,6 +60,12 @@ faults.dual_stack = {
 faults.guarded = faults.case {
   name = "naivebridge, guarded and masquerading", ipam = faults.dual_stack,
   network = { ipMasq = true, ipspoofchk = true, macspoofchk = true },
+}
+
+-- What a pod receives and sends, limited.
+faults.limited = faults.case {
+  name = "bandwidth behind naivebridge", plugin = "bandwidth", behind = "naivebridge", ipam = faults.dual_stack,
+  network = { ingressRate = 80000000, ingressBurst = 8000000, egressRate = 80000000, egressBurst = 8000000 },
 }
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
@@ -94,8 +103,11 @@ function World:begin()
   end
   spaces.must "nft flush ruleset"
   self.victim = spaces.new "victim"
+  self.previous = {}
+  self:attach "victim"
   if not self.case.cold then
     self.neighbour = spaces.new "neighbour"
+    self:attach "neighbour"
     local outcome = self:call("ADD", { who = "neighbour" })
     assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
   end
@@ -106,6 +118,15 @@ function World:begin()
   end
   self:settle()
   self.before = self:snapshot()
+end
+
+-- Calls the plugin that a chained one is behind.
+function World:attach(who)
+  if self.case.behind then
+    local outcome = self:call("ADD", { who = who, plugin = self.case.behind })
+    assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
+    self.previous[who] = outcome.json
+  end
 end
 
 -- What a cold case begins each ADD without.
@@ -145,7 +166,7 @@ function World:close()
 end
 World.__close = World.close
 
--- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), container, netns, inject (options of
+-- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), plugin (the case's), container, netns, inject (options of
 -- build/spec/inject), keys (of the configuration), env (more of it). Returns { status, stdout, stderr, json,
 -- fault = what inject reported }.
 function World:call(verb, args)
@@ -153,13 +174,15 @@ function World:call(verb, args)
   local who = args.who or "victim"
   local conf = {}
   for key, value in pairs(self.case.conf) do conf[key] = value end
+  conf.type = args.plugin or conf.type
+  conf.prevResult = not args.plugin and self.previous and self.previous[who] or nil
   for key, value in pairs(args.keys or {}) do conf[key] = value end
   local argv, report, errors = {}, self.own .. "/report", self.own .. "/errors"
   if args.inject then
     argv = { build .. "/spec/inject", "--report", report, "--stderr", errors, table.unpack(args.inject) }
     for i, word in ipairs(argv) do argv[i] = tostring(word) end
   end
-  argv[#argv + 1] = ("%s/bin/%s"):format(self.scratch, self.case.plugin)
+  argv[#argv + 1] = ("%s/bin/%s"):format(self.scratch, args.plugin or self.case.plugin)
   local env = {
     CNI_COMMAND = verb, CNI_CONTAINERID = args.container or who, CNI_IFNAME = "eth0",
     CNI_NETNS = args.netns or "/run/netns/" .. who, CNI_PATH = self.scratch .. "/bin",
@@ -263,6 +286,9 @@ local function network(add, where, net, case)
     if not address.address:find "^fe80:" and not (case.cold and address.dev == case.conf.bridge) then
       add("%s: address %s on %s", where, address.address, address.dev)
     end
+  end
+  for qdisc in net.qdisc.list {} do
+    if qdisc.handle ~= "0:" then add("%s: qdisc %s %s of %s", where, qdisc.kind, qdisc.parent, qdisc.dev) end
   end
   for _, family in ipairs { "inet", "inet6" } do
     for route in net.route.list { family = family } do
