@@ -51,6 +51,14 @@ void mn_encode_nest_end(struct mn_encoder *e, const struct mn_row *row, size_t n
 // the attributes beside it begin.
 void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container);
 
+// Writes what the row says where its key is not given (MN_PRESET).
+void mn_encode_preset(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container);
+
+// What only traffic control has, handles, bursts and shares: the number that goes on the wire, and back.
+uint32_t mn_encode_tc(struct mn_encoder *e, const struct mn_row *row, size_t container);
+bool mn_decode_tc(struct mn_decoder *d, const struct mn_row *row, const char *data, size_t len,
+	const char *container, size_t container_len);
+
 // The same for what only nf_tables has: register contents, comments, and what stands for elements in a list.
 void mn_encode_data(struct mn_encoder *e, const struct mn_row *row);
 void mn_encode_comment(struct mn_encoder *e, const struct mn_row *row);

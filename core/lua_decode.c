@@ -98,7 +98,7 @@ static bool decode_list(struct mn_decoder *d, const struct mn_row *row, const st
 	while (mn_attr_fits(item, len)) {
 		size_t step = MNL_ALIGN((size_t)item->nla_len), size = mnl_attr_get_payload_len(item);
 
-		if (mnl_attr_get_type(item) == row->aux) {
+		if (!row->aux || mnl_attr_get_type(item) == row->aux) {
 			if (row->type == MN_STRINGS)
 				lua_pushlstring(L, mnl_attr_get_payload(item),
 					strnlen(mnl_attr_get_payload(item), size));
@@ -112,6 +112,22 @@ static bool decode_list(struct mn_decoder *d, const struct mn_row *row, const st
 		item = (const struct nlattr *)((const char *)item + step);
 	}
 	return true;
+}
+
+// Sets the key of a table's last row to a list of the structs behind the header at base, which counts them.
+static void decode_array(
+	struct mn_decoder *d, const struct mn_row *row, const char *base, const char *data, size_t len)
+{
+	lua_State *L = d->L;
+	size_t size = row->table->header, count = (uint8_t)base[row->at];
+
+	lua_newtable(L);
+	for (size_t i = 0; i < count && (i + 1) * size <= len; i++) {
+		if (!decode_table(d, row->table, data + i * size, size))
+			break;
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, d->top, row->key);
 }
 
 static bool decode_hops(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr)
@@ -146,6 +162,15 @@ static bool decode_row(struct mn_decoder *d, const struct mn_row *row, const str
 	int top = lua_gettop(d->L);
 	bool good;
 
+	if (row->flags & MN_STRUCT && !row->key)
+		return true;
+	if (row->flags & MN_LOW) { // the full one may stand before it
+		bool there = lua_getfield(d->L, d->top, row->key) != LUA_TNIL;
+
+		lua_pop(d->L, 1);
+		if (there)
+			return true;
+	}
 	switch (row->type) {
 	case MN_SKIP:
 		return true;
@@ -210,6 +235,10 @@ static void decode_attrs(
 	if (table->header) {
 		decode_header(d, table, base);
 		decode_defaults(d, table, base);
+	}
+	if (table->count && table->rows[table->count - 1].type == MN_ARRAY) {
+		decode_array(d, &table->rows[table->count - 1], base, data, len);
+		return;
 	}
 	while (mn_attr_fits(attr, left)) {
 		size_t step = MNL_ALIGN((size_t)attr->nla_len);

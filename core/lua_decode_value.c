@@ -281,6 +281,10 @@ bool mn_decode_value(struct mn_decoder *d, const struct mn_row *row, const char 
 		return mn_decode_data(d, data, len);
 	case MN_COMMENT:
 		return mn_decode_comment(d, row, data, len);
+	case MN_HANDLE:
+	case MN_BURST:
+	case MN_SHARE:
+		return mn_decode_tc(d, row, data, len, container, container_len);
 	case MN_NETNS:
 		if (len != 4)
 			return false;

@@ -214,6 +214,17 @@ static void find_set(lua_State *L, struct mn_socket *sock, struct mn_encoder *e)
 	e->out->len = 0;
 }
 
+// Refuses to list what the kernel lists of one link only, without the link.
+static void check_listed(lua_State *L, struct mn_encoder *e)
+{
+	bool given = lua_getfield(L, e->args, e->object->list_by) != LUA_TNIL ||
+		lua_getfield(L, e->args, "ifindex") != LUA_TNIL;
+
+	if (!given)
+		mn_encode_refuse(e, NULL, "a list of each %s needs %s", e->object->name, e->object->list_by);
+	lua_settop(L, e->args);
+}
+
 // Pushes the iterator for what the filter at args (a table or nil) matches; its dump userdata is left below
 // it.
 static void push_dump(lua_State *L, int socket, const struct mn_object *object, int args)
@@ -251,6 +262,8 @@ static void push_dump(lua_State *L, int socket, const struct mn_object *object, 
 		family = normalise(L, &e, self + 1);
 		lua_setiuservalue(L, self, 3);
 	}
+	if (object->list_by)
+		check_listed(L, &e);
 	if (!e.missing && !(set && lua_isnil(L, set)))
 		run(L, sock, dump, &e, family);
 	if (set && dump->object) {

@@ -347,6 +347,38 @@ static void encode_hop(struct mn_encoder *e, const struct mn_row *row)
 	((struct rtnexthop *)(e->out->data + at))->rtnh_len = (unsigned short)(e->out->len - at);
 }
 
+static void encode_record(struct mn_encoder *e, const struct mn_row *row)
+{
+	enter(e, row, row->key);
+	encode_table(e, row, row->table);
+	e->depth--;
+}
+
+// The structs behind a header at base, which counts them.
+static void encode_array(struct mn_encoder *e, const struct mn_row *row, size_t base)
+{
+	size_t start = e->out->len, count;
+
+	each_element(e, row, encode_record);
+	count = (e->out->len - start) / row->table->header;
+	if (count > (size_t)row->max)
+		mn_encode_refuse(e, row, "%zu are more than fit (%d)", count, (int)row->max);
+	e->out->data[base + row->at] = (char)count;
+}
+
+// Numbers the nests of a list by their order, from 1.
+static void number_elements(struct mn_encoder *e, size_t nest)
+{
+	uint16_t n = 0;
+
+	for (size_t at = nest + MNL_ATTR_HDRLEN; at < e->out->len;) {
+		struct nlattr *attr = (struct nlattr *)(e->out->data + at);
+
+		attr->nla_type = ++n | NLA_F_NESTED;
+		at += MNL_ALIGN(attr->nla_len);
+	}
+}
+
 static void encode_list(struct mn_encoder *e, const struct mn_row *row)
 {
 	size_t nest = mn_encode_nest(e, nest_type(row));
@@ -355,6 +387,8 @@ static void encode_list(struct mn_encoder *e, const struct mn_row *row)
 		row->type == MN_HOPS	       ? encode_hop
 			: row->type == MN_LIST ? encode_element
 					       : encode_string);
+	if (row->type == MN_LIST && !row->aux)
+		number_elements(e, nest);
 	mn_encode_nest_end(e, row, nest);
 }
 
@@ -427,6 +461,22 @@ static bool wanted(struct mn_encoder *e, const struct mn_row *row, int args)
 	return false;
 }
 
+// Whether the message makes or changes its object, so that all of it has to be there.
+static bool makes(const struct mn_encoder *e)
+{
+	return !e->later && e->verb != MN_NEW && e->verb != MN_DUMP && e->verb != MN_GET &&
+		e->verb != MN_DEL && e->verb != MN_FLUSH;
+}
+
+static bool given(struct mn_encoder *e, const struct mn_row *row, int args)
+{
+	bool found = row->key && lua_getfield(e->L, args, row->key) != LUA_TNIL;
+
+	if (row->key)
+		lua_pop(e->L, 1);
+	return found;
+}
+
 // Whether a link's name needs no look-up because its index is given too.
 static bool index_given(struct mn_encoder *e, const struct mn_row *row, int args)
 {
@@ -445,6 +495,10 @@ static void encode_rows(
 	lua_State *L = e->L;
 
 	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
+		if (row->flags & MN_PRESET && makes(e) && !given(e, row, args)) {
+			mn_encode_preset(e, row, base, container);
+			continue;
+		}
 		if (!wanted(e, row, args))
 			continue;
 		if (row->type == MN_INLINE) {
@@ -455,6 +509,10 @@ static void encode_rows(
 			encode_variant(e, table, row, args, raw);
 			continue;
 		}
+		if (!row->key)
+			continue; // it has a preset and no other value
+		if (row->flags & MN_REQUIRED && e->depth && makes(e) && !given(e, row, args))
+			mn_encode_refuse(e, row, "required, and not given");
 		if (lua_getfield(L, args, row->key) == LUA_TNIL || index_given(e, row, args)) {
 			lua_pop(L, 1);
 			continue;
@@ -469,6 +527,9 @@ static void encode_rows(
 		case MN_HOPS:
 		case MN_STRINGS:
 			encode_list(e, row);
+			break;
+		case MN_ARRAY:
+			encode_array(e, row, base);
 			break;
 		default:
 			mn_encode_value(e, row, base, container);

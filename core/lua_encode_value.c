@@ -515,14 +515,21 @@ static void encode_number(struct mn_encoder *e, const struct mn_row *row, size_t
 	case MN_BOOL:
 		value = check_boolean(e, row);
 		break;
+	case MN_HANDLE:
+	case MN_BURST:
+	case MN_SHARE:
+		value = mn_encode_tc(e, row, container);
+		break;
 	default:
 		range_of(row, &min, &max);
+		if (row->flags & MN_LOW)
+			max = INT64_MAX; // the attribute with the same key has refused what is too much
 		value = (uint64_t)check_integer(e, row, min, max);
 	}
 	if (row->type == MN_WEIGHT)
 		value--;
 	if (row->flags & MN_LOW && value >> (8 * row->size))
-		value = row->type == MN_BITS ? value & 0xff : 0;
+		value = row->type == MN_BITS ? value & 0xff : row->bit;
 	// The family of the message is the first byte of its header.
 	if (row->flags & MN_HEADER && row->at == 0 && e->depth == 0 && row->size == 1 &&
 		strcmp(row->key, "family") == 0) {
@@ -532,6 +539,15 @@ static void encode_number(struct mn_encoder *e, const struct mn_row *row, size_t
 		e->family = (uint8_t)value;
 	}
 	write_number(place(e, row, base, container, row->size), value, row->size, row->flags & MN_NET);
+}
+
+void mn_encode_preset(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container)
+{
+	if (row->type == MN_SKIP)
+		mn_encode_put(e, row->attr, row->bit);
+	else
+		write_number(
+			place(e, row, base, container, row->size), row->bit, row->size, row->flags & MN_NET);
 }
 
 void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container)

@@ -32,6 +32,7 @@ static const struct {
 	{ "neigh", NETLINK_ROUTE, { RTNLGRP_NEIGH } },
 	{ "fdb", NETLINK_ROUTE, { RTNLGRP_NEIGH } },
 	{ "nsid", NETLINK_ROUTE, { RTNLGRP_NSID } },
+	{ "tc", NETLINK_ROUTE, { RTNLGRP_TC } },
 	{ "nft", NETLINK_NETFILTER, { NFNLGRP_NFTABLES } },
 };
 
@@ -80,9 +81,11 @@ static struct monitor *check_open(lua_State *L)
 
 static bool is_wanted(const struct monitor *mon, const struct mn_object *object)
 {
+	const char *group = object->group ? object->group : object->name;
+
 	for (size_t i = 0; i < GROUPS; i++) {
 		if (mon->wanted[i] &&
-			(strcmp(groups[i].name, object->name) == 0 ||
+			(strcmp(groups[i].name, group) == 0 ||
 				(groups[i].protocol == NETLINK_NETFILTER &&
 					object->protocol == NETLINK_NETFILTER)))
 			return true;
@@ -236,8 +239,8 @@ static void want(lua_State *L, struct monitor *mon)
 		mn_nearest_offer(&search, groups[i].name);
 	}
 	mn_lua_bad_argument(L, "monitor",
-		"there is no group \"%s\"; there are link, addr, route, rule, neigh, fdb, nsid "
-		"and nft",
+		"there is no group \"%s\"; there are link, addr, route, rule, neigh, fdb, nsid, "
+		"tc and nft",
 		name);
 }
 

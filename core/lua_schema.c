@@ -34,6 +34,10 @@ static const char *const types[] = {
 	[MN_VARIANT] = "table",
 	[MN_LIST] = "list",
 	[MN_HOPS] = "list",
+	[MN_ARRAY] = "list",
+	[MN_HANDLE] = "handle",
+	[MN_BURST] = "burst",
+	[MN_SHARE] = "share",
 	[MN_SKIP] = "",
 };
 
@@ -133,6 +137,12 @@ static bool add_field(void *arg, const struct mn_row *row, const char *key)
 	lua_State *L = c->L;
 
 	luaL_checkstack(L, 10, NULL);
+	if (row->flags & MN_LOW && lua_getfield(L, c->fields, key) != LUA_TNIL) {
+		lua_pop(L, 1);
+		return false; // the full one is told
+	} else if (row->flags & MN_LOW) {
+		lua_pop(L, 1);
+	}
 	lua_newtable(L);
 	set_string(L, "type", types[row->type]);
 	set_string(L, "attr", row->name);

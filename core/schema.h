@@ -37,9 +37,13 @@ enum mn_type {
 	MN_NEST,      // table of its own under the key
 	MN_INLINE,    // nest whose keys are the parent's
 	MN_VARIANT,   // nest that depends on the string attribute .aux beside it; see .variants
-	MN_LIST,      // nest of nests, attribute .aux each
+	MN_LIST,      // nest of nests, attribute .aux each; 0: numbered by their order
 	MN_HOPS,      // array of struct rtnexthop with attributes
-	MN_SKIP,      // padding and statistics: neither shown nor kept
+	MN_ARRAY,  // last row of a table: behind the header follow structs, as many as the byte at .at says
+	MN_HANDLE, // of traffic control: "1:", "1:10", "root" or "ingress"
+	MN_BURST,  // bytes, on the wire the ticks in which a rate lets them pass; see MN_RATE_OF
+	MN_SHARE,  // from 0 to 1, on the wire a part of 2^32 - 1
+	MN_SKIP,   // padding and statistics: neither shown nor kept
 };
 
 enum {
@@ -49,7 +53,7 @@ enum {
 	MN_READ = 1 << 3,    // only the kernel sets it
 	MN_LATER = 1 << 4,   // ignored by the kernel while the object is created, so set by a second message
 	MN_FILTER = 1 << 5,  // the kernel can filter a dump by it
-	MN_LOW = 1 << 6,     // small copy of the attribute with the same key; larger values leave it 0
+	MN_LOW = 1 << 6,     // small copy of the attribute with the same key; larger values leave it at .bit
 	MN_DEFAULT = 1 << 7, // prefix length 0 reads "default"
 	MN_FULL = 1 << 8,    // the prefix length is always written
 	MN_FOREIGN = 1 << 9, // the index is of another namespace when the attribute .aux is there
@@ -58,10 +62,18 @@ enum {
 	MN_NESTED = 1 << 12,	// set NLA_F_NESTED
 	MN_REQUIRED = 1 << 13,
 	MN_JOINED = 1 << 14, // of MN_ENUM: a list of names is one as well, MN_JOINED_BITS each, last lowest
+	MN_PRESET = 1 << 15, // .bit is what changes say where the key is not given or there is none; of
+			     // MN_SKIP: zeros
 };
 
 #define MN_JOINED_BITS 6
 #define MN_JOINED_MASK ((1U << MN_JOINED_BITS) - 1)
+
+// Of MN_BURST, as .bit: the field of the same struct that has the rate, and the attribute beside the struct
+// that has it where it is too large for the field.
+#define MN_RATE_OF(type_, member, attr64) \
+	((uint32_t)offsetof(struct type_, member) | (uint32_t)(attr64) << 16)
+#define MN_TICK_NS 64 // linux/include/net/pkt_sched.h, PSCHED_SHIFT; the second number in /proc/net/psched
 
 struct mn_name {
 	const char *name;
@@ -119,6 +131,8 @@ struct mn_object {
 	uint8_t family;		// that all its messages carry, 0 when they differ
 	const char *ident[4];	// keys that name one in a message
 	const char *one_by;	// without this key there is no getting or deleting a single one
+	const char *list_by;	// without this key (or ifindex) the kernel lists none
+	const char *group;	// of monitors; NULL: its name
 	bool dump_to_get;	// the kernel cannot get a single one
 	uint16_t flags[MN_GET]; // of the changing verbs; 0: the verb does not exist
 	// Fill what the caller leaves open: in the zeroed header before the keys are encoded, and in the
@@ -129,7 +143,8 @@ struct mn_object {
 
 extern const struct mn_object mn_link_object, mn_addr_object, mn_route_object, mn_rule_object,
 	mn_neigh_object, mn_fdb_object, mn_nsid_object, mn_nft_table_object, mn_nft_chain_object,
-	mn_nft_rule_object, mn_nft_set_object, mn_nft_element_object, mn_nft_gen_object;
+	mn_nft_rule_object, mn_nft_set_object, mn_nft_element_object, mn_nft_gen_object, mn_qdisc_object,
+	mn_class_object, mn_filter_object;
 extern const struct mn_table mn_nothing_table; // of a nest whose attributes are not known
 extern const struct mn_table mn_link_table, mn_nft_expr_table, mn_nft_elem_table;
 extern const struct mn_name mn_families[], mn_route_protocols[], mn_route_tables[], mn_route_types[],

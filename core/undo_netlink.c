@@ -206,6 +206,15 @@ bool mn_undo_is_whole(const char *bytes, size_t len, bool netfilter)
 	return left <= 0 && requests > 0 && ended == netfilter;
 }
 
+// Tells whether a refusal says that what a request of traffic control would remove is not there: the kernel
+// says EINVAL where it finds nothing, or something of another kind or handle, which is somebody else's.
+static bool is_not_ours(const struct nlmsghdr *request, int errnum)
+{
+	return errnum == EINVAL &&
+		(request->nlmsg_type == RTM_DELQDISC || request->nlmsg_type == RTM_DELTCLASS ||
+			request->nlmsg_type == RTM_DELTFILTER);
+}
+
 // Tells whether the kernel says that something need not, or can no longer, be put back: somebody has done so,
 // or what it was a part of (device, address, gateway) is gone.
 static bool without_place(int errnum)
@@ -241,7 +250,8 @@ int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool restore, bool *
 	while (ret == 0 && (answer = mn_nl_next(nl, &nl->in, answer, first, last))) {
 		int errnum = mn_nl_errno(answer);
 
-		if (mn_undo_absent(-errnum) || (restore && without_place(errnum)))
+		if (mn_undo_absent(-errnum) || (restore && without_place(errnum)) ||
+			is_not_ours((const struct nlmsghdr *)bytes, errnum))
 			*gone = true;
 		else if (errnum)
 			ret = mn_undo_refused(err, -errnum, "netlink request");

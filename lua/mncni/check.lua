@@ -137,6 +137,23 @@ local function check_other(run, step)
   end
 end
 
+-- Of traffic control: how it works, besides that it is there.
+local function check_tc(run, step)
+  local ensure = require "mncni.ensure"
+  local args, object = step.args, step.object
+  local have = ensure.find(run[step.net], object, args)
+  local name = ensure.named(object, args)
+  if not have then
+    differs(name, "it is gone")
+  end
+  for _, key in ipairs { "kind", "handle", args.kind } do
+    if args[key] ~= nil and not objects.matches(object, { [key] = args[key] }, have) then
+      differs(name, "its %s is not what it was made with%s", key == args.kind and "rate or setting" or key,
+        key ~= args.kind and (" (%s)"):format(tostring(have[key])) or "")
+    end
+  end
+end
+
 local function check_addresses_of_result(run)
   for _, ip in ipairs(run.prev_result.ips or {}) do
     local interface = ip.interface and (run.prev_result.interfaces or {})[ip.interface + 1]
@@ -169,12 +186,12 @@ local required = {
   bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard",
   localnet = by_module "mncni.localnet", hostport = by_module "mncni.hostport",
   forwarding = by_module "mncni.forwarding",
-  forward = by_module "mncni.forward", ingress = by_module "mncni.ingress",
+  firewall = by_module "mncni.firewall", ingress = by_module "mncni.ingress",
 }
 
 local checks = {
   link = check_link, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
-  neigh = check_other, fdb = check_other,
+  neigh = check_other, fdb = check_other, qdisc = check_tc, class = check_tc, filter = check_tc,
 }
 
 local function check_step(run, step)

@@ -30,7 +30,8 @@ local naming = {
   link = { "ifname", "ifindex", "group" }, addr = { "address", "dev", "ifindex" }, route = { "dst", "type", "dev" },
   rule = { "priority", "src", "dst", "table" }, neigh = { "dst", "dev", "ifindex" },
   fdb = { "mac", "dst", "dev", "ifindex" },
-  nsid = { "nsid" },
+  nsid = { "nsid" }, qdisc = { "kind", "dev", "ifindex", "parent" }, class = { "kind", "dev", "ifindex", "handle" },
+  filter = { "kind", "dev", "ifindex", "prio" },
 }
 local nft_naming = { "family", "table", "chain", "name", "handle" }
 
@@ -90,6 +91,17 @@ local function check_needs(object, verb, want)
   end
 end
 
+-- What a list shows and nobody has made: the discipline that every link begins with, the head of filters, and of u32
+-- (linux/net/sched/cls_u32.c) the table that holds them.
+local made_by_kernel = {
+  qdisc = function(have)
+    return have.handle == "0:"
+  end,
+  filter = function(have)
+    return have.handle == 0 or have.u32 ~= nil and have.u32.divisor ~= nil
+  end,
+}
+
 -- find(net, object, want) returns the object that the identity in `want` names, or nil.
 function ensure.find(net, object, want)
   local info = objects.info[object]
@@ -101,6 +113,13 @@ function ensure.find(net, object, want)
     -- A port and its bridge may each have an entry for one MAC.
     for have in net.fdb.list(key) do
       if not want.flags or objects.matches("fdb", { flags = want.flags }, have) then
+        return have
+      end
+    end
+    return nil
+  elseif made_by_kernel[object] then
+    for have in net[object].list(key) do
+      if not made_by_kernel[object](have) then
         return have
       end
     end
@@ -125,6 +144,7 @@ end
 local not_compared = {
   link = { peer = true, netns = true, ifindex = true, addrgenmode = true },
   nsid = { netns = true, pid = true, fd = true },
+  class = { parent = true }, -- the kernel calls the discipline itself "root"
 }
 
 local function differences(object, want, have)
@@ -160,6 +180,15 @@ function change.link(net, want, have, diff)
     differs(net, "link", want, "flags", have.flags, "; flags are for reading, use up and promisc")
   end
   net.link.set(args)
+end
+
+-- A filter is changed by its number, and comes whole.
+function change.filter(net, want, have)
+  local args = { handle = have.handle }
+  for key, value in pairs(want) do
+    args[key] = value
+  end
+  net.filter.set(args)
 end
 
 -- The kernel's replace looks at the key only, not at whose the route is: what is not ours is reported and left.
@@ -280,6 +309,9 @@ function ensure.absent(net, object, args)
   check_needs(object, "absent", args)
   if object == "nft_element" then
     return change_elements(net, args, "del")
+  end
+  if object == "qdisc" and not ensure.find(net, object, args) then
+    return false -- the kernel would have one word for that and for one that is not like the arguments
   end
   local ok, err = pcall(verbs_of(net, object).del, args)
   if ok then

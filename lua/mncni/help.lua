@@ -27,6 +27,12 @@ local about = {
     [[host.fdb.append { dev = "vx0", mac = "00:00:00:00:00:00", dst = "192.0.2.7" }]] },
   nsid = { "numbers by which one namespace knows another, as `ip netns set`",
     [[host.nsid.add { netns = pod, nsid = 5 }]] },
+  qdisc = { "queueing disciplines, as `tc qdisc`",
+    [[host.qdisc.add { dev = "eth0", parent = "root", fq_codel = { ecn = true } }]] },
+  class = { "classes of a discipline, as `tc class`",
+    [[host.class.list { dev = "eth0" }]] },
+  filter = { "what is done with packets that match, as `tc filter`",
+    [[host.filter.list { dev = "eth0", parent = "ffff:" }]] },
   nft = { "nftables: table, chain, rule, set and element",
     [[host.nft.batch { { "add", "table", { family = "inet", name = "t" } } }]] },
   sysctl = { "kernel settings in the net's namespace", [[host.sysctl.set("net/ipv4/ip_forward", 1)]] },
@@ -41,8 +47,8 @@ local about = {
 }
 
 local order = {
-  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "nft", "sysctl", "conntrack", "monitor", "batch", "netns",
-  "cidr", "json", "try",
+  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "qdisc", "class", "filter", "nft", "sysctl", "conntrack",
+  "monitor", "batch", "netns", "cidr", "json", "try",
 }
 
 local longer = {
@@ -58,7 +64,7 @@ local longer = {
     "where those are given. Returns how many there were.",
   },
   monitor = {
-    "Groups: link addr route rule neigh fdb nsid nft. Options: all_netns = true,",
+    "Groups: link addr route rule neigh fdb nsid tc nft. Options: all_netns = true,",
     "timeout = milliseconds. Each event has event (new, del, overrun), object, value",
     "and, of another namespace, nsid. An overrun means that some were lost.",
   },

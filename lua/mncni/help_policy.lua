@@ -32,12 +32,14 @@ local topics = {
   pod = { "the pod that a policy's add is given", [[local eth = pod:veth { master = bridge, hairpin = true }]],
     "Fields: container ifname network netns args annotations runtime config",
     "  prev_result name namespace",
-    "inside, host         nets with link addr route rule neigh fdb and sysctl, whose",
-    "                     changes are recorded, and sent after add has returned",
+    "inside, host         nets with link addr route rule neigh fdb qdisc class",
+    "                     filter and sysctl, whose changes are recorded, and sent",
+    "                     after add has returned",
     "lease(ipam)          addresses routes dns gateways subnets; has(family)",
     "veth{}               master mtu hairpin isolated guard address host_ifname;",
     "                     guard: true holds the pod to its MAC address, a lease to",
     "                     its addresses, too",
+    "node_link{}          ifname kind mtu: a link on the node that goes with the pod",
     "interface(ifname)    one that the pod has anyway, for result",
     "delegate(type, config)  has another plugin add the interface",
     "wire(name, config)   has another policy wire the pod: return pod:wire(...)",
@@ -76,7 +78,7 @@ local topics = {
     "  own side; masq_all (false): masquerade everything",
     "status()  lost(call)  gc(valid, network)  for the hooks of those names",
   },
-  forward = { "forwarding on a node whose iptables drop it", [[mncni.forward.accept { pod = pod }]],
+  firewall = { "forwarding on a node whose iptables drop it", [[mncni.firewall.accept { pod = pod }]],
     "accept{pod, admin}    in a chain: what the pod's addresses send is forwarded,",
     "                      and the answers; iptables' chain admin is asked first",
   },
@@ -221,7 +223,7 @@ local topics = {
 
 -- In the order in which they are told.
 local order = {
-  "policy", "options", "pod", "bridge", "masquerade", "forwarding", "localnet", "hostport", "forward", "ingress", "ipam",
+  "policy", "options", "pod", "bridge", "masquerade", "forwarding", "localnet", "hostport", "firewall", "ingress", "ipam",
   "static", "store", "tuning", "source_routing", "collect", "agent", "controller", "node", "node_ranges", "routes",
   "conflist", "flannel", "recorded", "route_mtu", "error",
 }

@@ -92,7 +92,7 @@ local function take(item, undo)
   elseif undo.op == "lease" and type(undo.addresses) == "table" then
     item.dir = undo.dir
     table.move(undo.addresses, 1, #undo.addresses, #item.addresses + 1, item.addresses)
-  elseif undo.op == "link" and not undo.netns then
+  elseif undo.op == "link" and not undo.netns and not undo.lasting then -- one that lasts says nothing of the namespace
     item.links[#item.links + 1] = { ifname = undo.ifname, alias = undo.alias }
   elseif undo.op == "exec" and type(undo.argv) == "table" then
     item.delegates[#item.delegates + 1] = { path = undo.argv[1], stdin = undo.stdin }

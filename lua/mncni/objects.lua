@@ -39,6 +39,9 @@ local sorts = {
   neigh = { dst = "ip", dev = "dev", lladdr = "mac", state = "flags", flags = "flags", master = "dev" },
   nft_table = { flags = "flags" }, nft_chain = { flags = "flags" }, nft_set = { flags = "flags" },
   fdb = { mac = "mac", dev = "dev", dst = "ip", state = "flags", flags = "flags", master = "dev" },
+  qdisc = {
+    burst = "burst", minburst = "burst", loss = "share", duplicate = "share", corrupt = "share", reorder = "share",
+  }, class = { burst = "burst", cburst = "burst" },
 }
 
 -- canonical("10.0.0.5") is "10.0.0.5/32", canonical("default") is "default": one spelling per prefix. Text that is no
@@ -117,6 +120,14 @@ local equal = {
       end
     end
     return true
+  end,
+  -- The kernel keeps a burst as the time that it takes at its rate, in steps of 64 ns: one in a thousand is that.
+  burst = function(want, have)
+    return math.abs(want - have) <= math.max(64, want // 1000)
+  end,
+  -- 32 bits on the wire.
+  share = function(want, have)
+    return math.abs(want - have) < 1e-6
   end,
   -- Seconds that count down: what is left may be less by the time that passed since it was set.
   lifetime = function(want, have)
@@ -280,6 +291,31 @@ local info = {
     key = function(want)
       return fields(want, { "dev", "ifindex", "mac", "vlan", "dst" })
     end,
+  },
+  -- linux/net/sched/sch_api.c: a link has one discipline at each place, and its root is the place meant unless given.
+  qdisc = {
+    needs = { { "dev", "ifindex" } }, change = "set",
+    key = function(want)
+      local key = fields(want, { "dev", "ifindex", "parent" })
+      local incoming = want.kind == "ingress" or want.kind == "clsact"
+      key.parent = incoming and "ingress" or key.parent or "root"
+      return key
+    end,
+    fixed = { kind = true, handle = true },
+  },
+  class = {
+    needs = { { "dev", "ifindex" }, { "handle" } }, change = "set",
+    key = function(want)
+      return fields(want, { "dev", "ifindex", "handle" })
+    end,
+    fixed = { kind = true },
+  },
+  filter = {
+    needs = { { "dev", "ifindex" }, { "prio" } }, change = "set",
+    key = function(want)
+      return fields(want, { "dev", "ifindex", "parent", "prio", "protocol", "chain", "handle" })
+    end,
+    fixed = { kind = true },
   },
   nsid = {
     needs = { { "netns", "pid", "fd", "nsid" } }, get = true,

@@ -44,9 +44,10 @@ function pod.mac(text)
 end
 
 -- The alias of a pod's link, which names the attachment: proof of ownership for undo and GC.
--- The kernel keeps 255 bytes (IFALIASZ - 1).
-function pod.alias(network, container, ifname)
-  local alias = ("mncni %s %s %s"):format(network, container, ifname)
+-- The kernel keeps 255 bytes (IFALIASZ - 1). part is the plugin's name for a link besides the pod's own: pod:node_link.
+function pod.alias(network, container, ifname, part)
+  part = part and " " .. part or ""
+  local alias = ("mncni %s %s %s%s"):format(network, container, ifname, part)
   if #alias > 255 then
     alias = ("mncni %016x %s"):format(core.journal.hash(alias), ifname)
   end
@@ -218,6 +219,22 @@ function Pod:veth(args)
   }
   context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
   return eth
+end
+
+-- A link on the node, up, that belongs to this attachment and goes with it, though not with the pod's namespace.
+-- args: ifname, kind ("ifb", "dummy"), mtu. Returns what pod:result takes.
+function Pod:node_link(args)
+  arguments.check("pod:node_link", args, { "ifname", "kind", "mtu" })
+  local context = self._context
+  local alias = pod.alias(self.network, self.container, self.ifname, self._call.type)
+  context:record {
+    net = "host", verb = "add", object = "link", alias = alias, lasting = true,
+    args = { ifname = args.ifname, kind = args.kind, mtu = args.mtu, group = steps.GROUP },
+  }
+  context:record {
+    net = "host", verb = "set", object = "link", args = { ifname = args.ifname, ifalias = alias, up = true },
+  }
+  return { ifname = args.ifname }
 end
 
 -- Gives the interface an address ("10.0.0.2/24") or every address of a lease. No duplicate address detection:

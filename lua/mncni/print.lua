@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Objects and requests as the lines of iproute2 and nft that would make them. What tostring shows of a link, an address
--- or a route are the arguments of `ip`; of an fdb entry the `bridge` line; of nftables objects the arguments of `nft`.
+-- or a route are the arguments of `ip`; of an fdb entry the `bridge` line, of traffic control the `tc` line; of nftables
+-- objects the arguments of `nft`.
 -- What one line cannot say (an alias, the options of a bridge port) follows on lines of their own.
 
 local addresses = require "mncni.print_addr"
@@ -29,14 +30,22 @@ local lines_of = {
   link = require "mncni.print_link", addr = addresses.addr, route = routes.route, rule = routes.rule,
   neigh = addresses.neigh, fdb = addresses.fdb, nsid = nsid, sysctl = sysctl,
 }
-local tools = { fdb = "bridge", sysctl = "sysctl" }
+local tools = { fdb = "bridge", sysctl = "sysctl", qdisc = "tc", class = "tc", filter = "tc" }
+
+for object in pairs(tools) do
+  if tools[object] == "tc" then
+    lines_of[object] = setmetatable({}, { __index = function(_, verb)
+      return require("mncni.print_tc")[object][verb]
+    end })
+  end
+end
 
 local function tool_of(object)
   return object:find("^nft_") and "nft" or tools[object] or "ip"
 end
 
 -- lines(verb, object, args) returns a list of lines, each the arguments of one call of the object's tool, and the name
--- of the tool ("ip", "bridge", "nft", "sysctl").
+-- of the tool ("ip", "bridge", "tc", "nft", "sysctl").
 function print_lines.lines(verb, object, args)
   local tool = tool_of(object)
   if tool == "nft" then
@@ -55,7 +64,7 @@ function print_lines.commands(verb, object, args, netns)
   local lines, tool = print_lines.lines(verb, object, args)
   local front = tool
   if netns then
-    front = (tool == "ip" or tool == "bridge") and ("%s -n %s"):format(tool, quote(netns))
+    front = (tool == "ip" or tool == "bridge" or tool == "tc") and ("%s -n %s"):format(tool, quote(netns))
       or ("ip netns exec %s %s"):format(quote(netns), tool)
   end
   for i, line in ipairs(lines) do
@@ -65,7 +74,7 @@ function print_lines.commands(verb, object, args, netns)
 end
 
 -- describe(object, value) is what tostring shows of a value that was read: the line, or lines, that would make it.
--- Values that are the kernel's defaults are left out. An fdb entry's line begins with its tool, `bridge`.
+-- Values that are the kernel's defaults are left out. An fdb entry's line begins with its tool, `bridge`, and so does one of `tc`.
 function print_lines.describe(object, value)
   local tool = tool_of(object)
   local lines
@@ -76,7 +85,7 @@ function print_lines.describe(object, value)
     lines = describe and describe(value) or print_lines.lines("add", object, value)
   end
   local text = table.concat(lines, "\n")
-  return tool == "bridge" and "bridge " .. text or text
+  return (tool == "bridge" or tool == "tc") and tool .. " " .. text or text
 end
 
 -- event(event) is one line about a monitor's event: [nsid 0] and the line that would make the object, or delete it.

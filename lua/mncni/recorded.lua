@@ -28,6 +28,9 @@ local verbs_of = {
   link = require "mncni.recorded_link", addr = require "mncni.recorded_addr", route = require "mncni.recorded_route",
   rule = require "mncni.recorded_rule", neigh = neighbours.neigh, fdb = neighbours.fdb, nsid = neighbours.nsid,
 }
+for object, verbs in pairs(require "mncni.recorded_tc") do
+  verbs_of[object] = verbs
+end
 for object, verbs in pairs(nft.objects) do
   verbs_of[object] = verbs
 end
@@ -71,10 +74,13 @@ function Space:nsid_of(other, wanted)
   return self.nsids[other]
 end
 
+local group_of = { qdisc = "tc", class = "tc", filter = "tc" }
+
 function Space:event(event, object, value)
   for _, monitor in ipairs(self.world.monitors) do
     local nsid = monitor.space ~= self and monitor.space.nsids[self] or nil
-    if monitor.groups[object:match("^nft") or object] and (monitor.space == self or monitor.all_netns and nsid) then
+    local group = group_of[object] or object:match("^nft") or object
+    if monitor.groups[group] and (monitor.space == self or monitor.all_netns and nsid) then
       table.insert(monitor.events, { event = event, object = object, value = model.copy(value), nsid = nsid })
     end
   end
@@ -298,7 +304,7 @@ local function add_space(world, name)
   world.count = world.count + 1
   local space = setmetatable({
     world = world, name = name, links = {}, addrs = {}, routes = {}, rules = {}, neighs = {}, fdbs = {}, nsids = {},
-    sysctls = {}, tables = {}, last_index = 0,
+    sysctls = {}, tables = {}, qdiscs = {}, classes = {}, filters = {}, last_index = 0,
   }, Space)
   space.marker = setmetatable({ name = name, world = world, number = 4026531000 + world.count }, Marker)
   for _, family in ipairs { "inet", "inet6" } do

@@ -298,7 +298,7 @@ end
 local function remove_link(space, gone)
   set_up(space, gone, false)
   space:event("del", "link", view_link(space, gone))
-  for _, list in ipairs { space.addrs, space.neighs, space.fdbs } do
+  for _, list in ipairs { space.addrs, space.neighs, space.fdbs, space.qdiscs, space.classes, space.filters } do
     drop(list, function(entry)
       return entry.link == gone
     end)

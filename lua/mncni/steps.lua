@@ -3,7 +3,8 @@
 -- is refused before anything changes), journalled with the way back, and sent in order, batched per namespace.
 --
 -- A step: { net = "host" | "pod", verb, object, args, where = "file:line", shared = boolean }
---   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl" or "nft".
+--   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb", "qdisc", "class", "filter"), "sysctl" or
+--   "nft".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
 -- One of nftables may bring send(batch), for a better word on what the kernel refuses, and `told`, what the journal keeps
@@ -89,6 +90,21 @@ function steps.setting(net, key)
   return ok and value or nil
 end
 
+-- What names one of traffic control's objects. With the kind and the handle, the kernel removes none that somebody else
+-- has put into its place.
+local tc_keys = {
+  qdisc = { "dev", "parent", "handle", "kind" }, class = { "dev", "parent", "handle", "kind" },
+  filter = { "dev", "parent", "prio", "protocol", "handle", "kind", "chain" },
+}
+
+local function name_of(object, args)
+  local name = {}
+  for _, key in ipairs(tc_keys[object]) do
+    name[key] = args[key]
+  end
+  return name
+end
+
 -- The inverse of a plain step, or nil where the removal of a link made here, or of the namespace, covers it.
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
@@ -97,7 +113,7 @@ local function inverse(context, step)
     return step.undo
   end
   if object == "link" and verb == "add" then
-    return { op = "link", ifname = args.ifname, alias = step.alias, netns = netns }
+    return { op = "link", ifname = args.ifname, alias = step.alias, netns = netns, lasting = step.lasting }
   end
   if object == "sysctl" then
     local interface = args.key:match("^net/ipv[46]/%a+/([^/]+)/")
@@ -133,7 +149,10 @@ local function inverse(context, step)
   if verb == "del" then
     return put_back(context, step, netns)
   end
-  return { op = "netlink", protocol = "route", netns = netns, message = context:encode(step.net, "del", object, args) }
+  return {
+    op = "netlink", protocol = "route", netns = netns,
+    message = context:encode(step.net, "del", object, tc_keys[object] and name_of(object, args) or args),
+  }
 end
 
 -- The bytes of a request as hex digits, with names of devices resolved now: undo has no tables and no look-ups.
@@ -185,6 +204,20 @@ local function refuse_existing(context, net, ifname)
   end
 end
 
+-- A discipline that somebody has put there is not ours to replace, nor to remove when the step fails.
+local function refuse_qdisc(context, step)
+  local args = step.args
+  local have = not context.own[step.net][args.dev]
+    and require("mncni.ensure").find(context.nets[step.net], "qdisc", args)
+  if have then
+    error(core.error {
+      op = "add", object = ("qdisc %s"):format(args.parent or args.kind or "root"), errno = 17, code = 103,
+      message = ("%s has a %s discipline %s there already, which was left as it is; another plugin or somebody shapes "
+        .. "this link"):format(tostring(args.dev), have.kind, have.handle),
+    }, 0)
+  end
+end
+
 local function prepare_one(context, step)
   if step.prepare then
     local plain = step.prepare(context)
@@ -196,6 +229,8 @@ local function prepare_one(context, step)
   if step.object == "link" and step.verb == "add" then
     -- Before the journal names it: undo would take a living attachment's link for what this call has made.
     refuse_existing(context, step.net, step.args.ifname)
+  elseif step.object == "qdisc" and step.verb == "add" then
+    refuse_qdisc(context, step)
   end
   return { step }
 end
@@ -366,7 +401,10 @@ end
 
 local verbs = { add = true, append = true, replace = true, set = true, del = true }
 local looks = { get = true, list = true }
-local families = { link = true, addr = true, route = true, rule = true, neigh = true, fdb = true }
+local families = {
+  link = true, addr = true, route = true, rule = true, neigh = true, fdb = true, qdisc = true, class = true,
+  filter = true,
+}
 
 -- A net whose changes are recorded as steps of context and whose look-ups (get, list) are answered at once:
 -- recorder.route.add{...}, recorder.link.get{...}, recorder.sysctl.set(key, value).
@@ -383,7 +421,7 @@ function Context:recorder(name)
         }
       end
       if not families[family] then
-        error(("a pod's %s has no %q; it has link, addr, route, rule, neigh, fdb and sysctl")
+        error(("a pod's %s has no %q; it has link, addr, route, rule, neigh, fdb, qdisc, class, filter and sysctl")
           :format(name == "pod" and "inside" or "host", tostring(family)), 2)
       end
       return setmetatable({}, {

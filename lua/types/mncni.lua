@@ -11,7 +11,7 @@
 ---@field hostport mncni.HostportModule
 ---@field forwarding mncni.ForwardingModule
 ---@field localnet mncni.LocalnetModule
----@field forward mncni.ForwardModule
+---@field firewall mncni.FirewallModule
 ---@field ingress mncni.IngressModule
 ---@field ipam mncni.IpamModule
 ---@field source_routing mncni.SourceRoutingModule
@@ -67,6 +67,9 @@ function mncni.help(topic) end
 ---@field neigh mncni.Verbs
 ---@field fdb mncni.Verbs
 ---@field nsid mncni.Verbs
+---@field qdisc mncni.Verbs
+---@field class mncni.Verbs
+---@field filter mncni.Verbs
 ---@field nft mncni.Nft
 ---@field sysctl mncni.Sysctl
 ---@field conntrack mncni.Conntrack

@@ -83,13 +83,13 @@ function hostport.lost(call) end
 ---@param network string
 function hostport.gc(valid, network) end
 
----@class mncni.ForwardModule
-local forward = {}
+---@class mncni.FirewallModule
+local firewall = {}
 
 ---For a chained policy: the node forwards what the pod's addresses send, and the answers, where its iptables would drop
 ---that. The chain `admin` ("CNI-ADMIN" unless given) of the tables ip filter and ip6 filter is asked first.
 ---@param args { pod: mncni.Pod, admin?: string }
-function forward.accept(args) end
+function firewall.accept(args) end
 
 ---@class mncni.IngressModule
 local ingress = {}
@@ -375,8 +375,9 @@ function pods.mac(text) end
 ---@param network string
 ---@param container string
 ---@param ifname string
+---@param part? string the plugin's name, of a link besides the pod's own
 ---@return string
-function pods.alias(network, container, ifname) end
+function pods.alias(network, container, ifname, part) end
 
 ---@class mncni.PolicyModule
 local policies = {}

@@ -128,6 +128,11 @@ function pod:addresses(family) end
 ---@return table link
 function pod:host_link() end
 
+---A link on the node that belongs to this attachment and goes with it, up.
+---@param args { ifname: string, kind: string, mtu?: integer }
+---@return { ifname: string }
+function pod:node_link(args) end
+
 ---The MAC address that was asked for: runtimeConfig.mac, else args.cni.mac, else MAC of CNI_ARGS.
 ---@return string?
 function pod:wanted_mac() end
@@ -141,6 +146,9 @@ function pod:wanted_mac() end
 ---@field rule mncni.Verbs
 ---@field neigh mncni.Verbs
 ---@field fdb mncni.Verbs
+---@field qdisc mncni.Verbs
+---@field class mncni.Verbs
+---@field filter mncni.Verbs
 ---@field sysctl { get: (fun(key: string): string?), set: fun(key: string, value: string|integer|boolean) }
 
 ---@class mncni.VethArguments

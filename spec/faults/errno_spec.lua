@@ -9,6 +9,7 @@ local cases = {
   faults.host_ports,
   faults.ptp,
   faults.tuning,
+  faults.limited,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },

@@ -14,6 +14,7 @@ local cases = {
   faults.tuning,
   faults.sbr,
   faults.firewall,
+  faults.limited,
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
   faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",
@@ -97,7 +98,7 @@ for _, case in ipairs(cases) do
       end)
     end
 
-    if case.alone then
+    if case.alone and not case.behind then
       for _, cure in ipairs(cures) do
         local name = ("ADD killed, the namespace removed, then %s"):format(cure.name)
 

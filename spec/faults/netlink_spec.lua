@@ -10,6 +10,7 @@ local cases = {
   faults.host_ports,
   faults.ptp,
   faults.tuning,
+  faults.limited,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
 }
 

@@ -125,6 +125,19 @@ function makers.data()
     or n == 6 and { { ifname = text() }, { mac = makers.mac() } } or { ifname = text() }
 end
 
+function makers.handle()
+  local n = choose(6)
+  return n == 1 and "root" or n == 2 and "ingress" or ("%x:%x"):format(number(2), number(2))
+end
+
+function makers.burst()
+  return number(4)
+end
+
+function makers.share()
+  return number(4) / 0xffffffff
+end
+
 function makers.strings()
   return { text(), text() }
 end

@@ -29,9 +29,10 @@ World.__index = World
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
 -- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
 -- excused (a pattern of what the oracle finds that is another program's fault), keys = function(who) that returns more
--- keys, inhabit = function(space, who) that makes what is in a pod before its ADD, sysctl (a setting of pods to look at,
--- too), leaves. Returned with `leaves`: what the oracle's lines begin with of an attachment that is there (given for
--- plugins that make no link), `ours`: whether mncni is the plugin, and `alone`: whether one process does all of it.
+-- keys, inhabit = function(space, who) that makes what is in a pod before its ADD, behind = the plugin that it is chained
+-- to (which has attached victim and neighbour before anything is disturbed), sysctl (a setting of pods to look at, too),
+-- leaves. Returned with `leaves`: what the oracle's lines begin with of an attachment that is there (given for plugins
+-- that make no link of a pod's), `ours`: whether mncni is the plugin, and `alone`: whether one process does all of it.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -46,7 +47,7 @@ function faults.case(args)
   if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
-    ours = ours, inhabit = args.inhabit, keys = args.keys, sysctl = args.sysctl,
+    ours = ours, inhabit = args.inhabit, keys = args.keys, behind = args.behind, sysctl = args.sysctl,
     alone = ours and conf.ipam.type == "host-local",
   }
 end
@@ -133,6 +134,13 @@ faults.sbr = faults.case {
   end,
 }
 
+-- What a pod receives and sends, limited.
+faults.limited = faults.case {
+  name = "bandwidth behind naivebridge", plugin = "bandwidth", behind = "naivebridge",
+  leaves = { "node: link ", "node: qdisc " }, ipam = faults.dual_stack,
+  network = { ingressRate = 80000000, ingressBurst = 8000000, egressRate = 80000000, egressBurst = 8000000 },
+}
+
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
 function faults.world(case)
   local world = setmetatable({ case = case, scratch = spaces.must "mktemp -d" }, World)
@@ -161,6 +169,7 @@ end
 function World:new_pod(who)
   local space = spaces.new(who)
   if self.case.inhabit then self.case.inhabit(space, who) end
+  self:attach(who)
   return space
 end
 
@@ -177,6 +186,7 @@ function World:begin()
   if self.case.plugin == "portmap" then
     spaces.must "ip link add cbr0 type bridge && ip addr add 10.88.0.1/24 dev cbr0 && ip link set cbr0 up"
   end
+  self.previous = {}
   self.victim = self:new_pod "victim"
   if not self.case.cold then
     self.neighbour = self:new_pod "neighbour"
@@ -190,6 +200,15 @@ function World:begin()
   end
   self:settle()
   self.before = self:snapshot()
+end
+
+-- Calls the plugin that a chained one is behind.
+function World:attach(who)
+  if self.case.behind then
+    local outcome = self:call("ADD", { who = who, plugin = self.case.behind })
+    assert(outcome.status == 0, outcome.stdout .. outcome.stderr)
+    self.previous[who] = outcome.json
+  end
 end
 
 -- What a cold case begins each ADD without.
@@ -229,7 +248,7 @@ function World:close()
 end
 World.__close = World.close
 
--- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), container, netns, inject (options of
+-- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), plugin (the case's), container, netns, inject (options of
 -- build/spec/inject), keys (of the configuration), env (more of it). Returns { status, stdout, stderr, json,
 -- fault = what inject reported }.
 function World:call(verb, args)
@@ -237,6 +256,8 @@ function World:call(verb, args)
   local who = args.who or "victim"
   local conf = {}
   for key, value in pairs(self.case.conf) do conf[key] = value end
+  conf.type = args.plugin or conf.type
+  conf.prevResult = not args.plugin and self.previous and self.previous[who] or conf.prevResult
   for key, value in pairs(self.case.keys and self.case.keys(who) or {}) do conf[key] = value end
   for key, value in pairs(args.keys or {}) do conf[key] = value end
   local argv, report, errors = {}, self.own .. "/report", self.own .. "/errors"
@@ -244,7 +265,7 @@ function World:call(verb, args)
     argv = { build .. "/spec/inject", "--report", report, "--stderr", errors, table.unpack(args.inject) }
     for i, word in ipairs(argv) do argv[i] = tostring(word) end
   end
-  argv[#argv + 1] = ("%s/bin/%s"):format(self.scratch, self.case.plugin)
+  argv[#argv + 1] = ("%s/bin/%s"):format(self.scratch, args.plugin or self.case.plugin)
   local env = {
     CNI_COMMAND = verb, CNI_CONTAINERID = args.container or who, CNI_IFNAME = "eth0",
     CNI_NETNS = args.netns or "/run/netns/" .. who, CNI_PATH = self.scratch .. "/bin",
@@ -353,6 +374,9 @@ local function network(add, where, net, case)
     if not address.address:find "^fe80:" and not (case.cold and address.dev == case.conf.bridge) then
       add("%s: address %s on %s", where, address.address, address.dev)
     end
+  end
+  for qdisc in net.qdisc.list {} do
+    if qdisc.handle ~= "0:" then add("%s: qdisc %s %s of %s", where, qdisc.kind, qdisc.parent, qdisc.dev) end
   end
   for _, family in ipairs { "inet", "inet6" } do
     for route in net.route.list { family = family } do

@@ -62,6 +62,9 @@ local makers = {
   via = function() return { { family = "inet6", host = "fd00::1" }, { family = "inet", host = "10.0.0.1" } } end,
   data = function() return { "\10\0\0\1", { verdict = "drop" }, { verdict = "jump", chain = "x" } } end,
   strings = function() return { { "a", "bc" } } end,
+  handle = function() return { "root", "ingress", "1:", "1:10", "ffff:fff3" } end,
+  burst = function() return {} end, -- by itself it cannot be told: spec/unit/tc_spec.lua
+  share = function() return { 0.0, 1.0 } end,
   table = function(field)
     return field.of and { { ifname = "x", mtu = 1500, up = true } } or of_fields(field.fields)
   end,

@@ -67,7 +67,7 @@ describe("help", function()
     end
     for topic, hidden in pairs {
       bridge = "", masquerade = "check", localnet = "check", hostport = "check", forwarding = "steps check",
-      forward = "check", ingress = "check", ipam = "", static = "", tuning = "", source_routing = "", store = "",
+      firewall = "check", ingress = "check", ipam = "", static = "", tuning = "", source_routing = "", store = "",
       collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "",
       cidr = "", json = "", netns = "", policy = "",
     } do

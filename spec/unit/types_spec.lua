@@ -135,7 +135,7 @@ describe("the types for editors", function()
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
     ["mncni.HostportModule"] = { mncni.hostport, "check" },
     ["mncni.ForwardingModule"] = { mncni.forwarding, "steps check" },
-    ["mncni.ForwardModule"] = { mncni.forward, "check" },
+    ["mncni.FirewallModule"] = { mncni.firewall, "check" },
     ["mncni.IngressModule"] = { mncni.ingress, "check" },
     ["mncni.IpamModule"] = { mncni.ipam },
     ["mncni.StaticModule"] = { mncni.static },

@@ -23,12 +23,20 @@ local function condition(journal)
   return not ok and "damaged" or first and first.format and last.result and "whole" or "part"
 end
 
+-- Deletes the link that pod:node_link has made for this attachment, if it is there.
+local function del_node_link(call)
+  local alias = require("mncni.pod").alias(call.network, call.container, call.ifname, call.type)
+  local look <close> = require("mncni.judge").look { state_dir = attachment.state_dir(call), network = call.network }
+  require("mncni.links").delete(look.host, { look:links().alias[alias] })
+end
+
 -- Gives back what no journal, or less than a whole one, tells of, by the name of the attachment: the link on the host, and
--- the addresses. Raises the first failure after both were tried. To a chained policy neither belongs: what does, its hook
--- `lost` finds, if it has one.
+-- the addresses. Raises the first failure after both were tried. To a chained policy neither belongs, but a link of its own
+-- on the node may; what else does, its hook `lost` finds, if it has one.
 local function del_by_name(call)
   local loaded, policy = pcall(policies.load, call.policy)
   if loaded and policy.chained then
+    del_node_link(call)
     return policy.lost and policy.lost(call)
   end
   local ipam = attachment.ipam(call, loaded and policy)

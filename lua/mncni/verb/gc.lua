@@ -50,7 +50,7 @@ local function doomed_links(look, keep, doomed)
     add(look:link_of(item))
   end
   for alias, link in pairs(look:links().alias) do
-    local network, container, ifname = alias:match("^mncni (%S+) (%S+) (%S+)$")
+    local network, container, ifname = alias:match("^mncni (%S+) (%S+) (%S+)") -- of a pod:device, with a word more
     if network == look.network and not keep[key(container, ifname)] then
       add(link)
     end
