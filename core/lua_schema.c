@@ -34,6 +34,7 @@ static const char *const types[] = {
 	[MN_VARIANT] = "table",
 	[MN_LIST] = "list",
 	[MN_HOPS] = "list",
+	[MN_VLANS] = "list",
 	[MN_SKIP] = "",
 };
 

@@ -25,6 +25,8 @@ local about = {
     [[host.neigh.add { dev = "eth0", dst = "10.0.0.9", lladdr = mac }]] },
   fdb = { "forwarding entries of bridges and VXLANs, as `bridge fdb`",
     [[host.fdb.append { dev = "vx0", mac = "00:00:00:00:00:00", dst = "192.0.2.7" }]] },
+  vlan = { "VLANs of bridges and their ports, as `bridge vlan`",
+    [[host.vlan.add { dev = "veth0", vlans = { { vlan = 100, vlanEnd = 110 } } }]] },
   nsid = { "numbers by which one namespace knows another, as `ip netns set`",
     [[host.nsid.add { netns = pod, nsid = 5 }]] },
   nft = { "nftables: table, chain, rule, set and element",
@@ -39,8 +41,8 @@ local about = {
 }
 
 local order = {
-  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "nft", "sysctl", "monitor", "batch", "netns", "cidr",
-  "json", "try",
+  "link", "addr", "route", "rule", "neigh", "fdb", "vlan", "nsid", "nft", "sysctl", "monitor", "batch", "netns",
+  "cidr", "json", "try",
 }
 
 local longer = {
@@ -51,7 +53,7 @@ local longer = {
     "Keys are written with slashes or dots: net/ipv4/ip_forward, net.ipv4.ip_forward.",
   },
   monitor = {
-    "Groups: link addr route rule neigh fdb nsid nft. Options: all_netns = true,",
+    "Groups: link addr route rule neigh fdb vlan nsid nft. Options: all_netns = true,",
     "timeout = milliseconds. Each event has event (new, del, overrun), object, value",
     "and, of another namespace, nsid. An overrun means that some were lost.",
   },

@@ -39,6 +39,7 @@ local sorts = {
   neigh = { dst = "ip", dev = "dev", lladdr = "mac", state = "flags", flags = "flags", master = "dev" },
   nft_table = { flags = "flags" }, nft_chain = { flags = "flags" }, nft_set = { flags = "flags" },
   fdb = { mac = "mac", dev = "dev", dst = "ip", state = "flags", flags = "flags", master = "dev" },
+  vlan = { dev = "dev", flags = "flags", master = "dev" },
 }
 
 -- canonical("10.0.0.5") is "10.0.0.5/32", canonical("default") is "default": one spelling per prefix. Text that is no
@@ -279,6 +280,12 @@ local info = {
     needs = { { "dev", "ifindex" }, { "mac" } }, change = "replace",
     key = function(want)
       return fields(want, { "dev", "ifindex", "mac", "vlan", "dst" })
+    end,
+  },
+  vlan = {
+    needs = { { "dev", "ifindex" } },
+    key = function(want)
+      return fields(want, { "dev", "ifindex" })
     end,
   },
   nsid = {

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Objects and requests as the lines of iproute2 and nft that would make them. What tostring shows of a link, an address
--- or a route are the arguments of `ip`; of an fdb entry the `bridge` line; of nftables objects the arguments of `nft`.
+-- or a route are the arguments of `ip`; of an fdb entry or VLANs the `bridge` line; of nftables objects the arguments of `nft`.
 -- What one line cannot say (an alias, the options of a bridge port) follows on lines of their own.
 
 local addresses = require "mncni.print_addr"
@@ -27,9 +27,9 @@ end
 
 local lines_of = {
   link = require "mncni.print_link", addr = addresses.addr, route = routes.route, rule = routes.rule,
-  neigh = addresses.neigh, fdb = addresses.fdb, nsid = nsid, sysctl = sysctl,
+  neigh = addresses.neigh, fdb = addresses.fdb, vlan = addresses.vlan, nsid = nsid, sysctl = sysctl,
 }
-local tools = { fdb = "bridge", sysctl = "sysctl" }
+local tools = { fdb = "bridge", vlan = "bridge", sysctl = "sysctl" }
 
 local function tool_of(object)
   return object:find("^nft_") and "nft" or tools[object] or "ip"
@@ -75,8 +75,8 @@ function print_lines.describe(object, value)
     local describe = lines_of[object] and lines_of[object].describe
     lines = describe and describe(value) or print_lines.lines("add", object, value)
   end
-  local text = table.concat(lines, "\n")
-  return tool == "bridge" and "bridge " .. text or text
+  local front = tool == "bridge" and "bridge " or ""
+  return front .. table.concat(lines, "\n" .. front)
 end
 
 -- event(event) is one line about a monitor's event: [nsid 0] and the line that would make the object, or delete it.

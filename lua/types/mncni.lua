@@ -59,6 +59,7 @@ function mncni.help(topic) end
 ---@field rule mncni.Verbs
 ---@field neigh mncni.Verbs
 ---@field fdb mncni.Verbs
+---@field vlan mncni.Verbs
 ---@field nsid mncni.Verbs
 ---@field nft mncni.Nft
 ---@field sysctl mncni.Sysctl
