@@ -3,10 +3,11 @@
 -- is refused before anything changes), journalled with the way back, and sent in order, batched per namespace.
 --
 -- A step: { net = "host" | "pod", verb, object, args, where = "file:line", shared = boolean }
---   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl" or "nft".
+--   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb", "vlan"), "sysctl" or "nft".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
--- One of nftables may bring send(batch), for a better word on what the kernel refuses.
+-- One of nftables may bring send(batch), for a better word on what the kernel refuses, and any of rtnetlink explain(err),
+-- which returns one or nil.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
 -- object is then "bridge", "masquerade", "guard" or "localnet", and args what its module wants to know.
 
@@ -131,6 +132,9 @@ function Context:encode(net, verb, object, args)
 end
 
 local function locate(err, step)
+  if step and step.explain and core.is_error(err) then
+    err = step.explain(err) or err
+  end
   if core.is_error(err) and not err.file and step and step.where then
     err.file, err.line = step.where:match("^(.*):(%d+)$")
   end
@@ -273,11 +277,11 @@ local function send(context, plain_steps)
     elseif step.object == "nft" then
       sender:flush()
       blame(step, step.send or net.nft.batch, step.args)
-    elseif step.exists_ok then
-      -- Somebody else may make the same shared object at this moment; that is as good as ours.
+    elseif step.exists_ok or step.gone_ok then
+      -- Somebody else may make, or remove, the same shared object at this moment; that is as good as ours.
       sender:flush()
       local ok, err = pcall(net[step.object][step.verb], step.args)
-      if not ok and not (core.is_error(err) and err.name == "EEXIST") then
+      if not ok and not (core.is_error(err) and err.name == (step.exists_ok and "EEXIST" or "EADDRNOTAVAIL")) then
         error(locate(err, step), 0)
       end
     else
@@ -334,7 +338,7 @@ end
 
 local verbs = { add = true, append = true, replace = true, set = true, del = true }
 local looks = { get = true, list = true }
-local families = { link = true, addr = true, route = true, rule = true, neigh = true, fdb = true }
+local families = { link = true, addr = true, route = true, rule = true, neigh = true, fdb = true, vlan = true }
 
 -- A net whose changes are recorded as steps of context and whose look-ups (get, list) are answered at once:
 -- recorder.route.add{...}, recorder.link.get{...}, recorder.sysctl.set(key, value).
@@ -351,7 +355,7 @@ function Context:recorder(name)
         }
       end
       if not families[family] then
-        error(("a pod's %s has no %q; it has link, addr, route, rule, neigh, fdb and sysctl")
+        error(("a pod's %s has no %q; it has link, addr, route, rule, neigh, fdb, vlan and sysctl")
           :format(name == "pod" and "inside" or "host", tostring(family)), 2)
       end
       return setmetatable({}, {
