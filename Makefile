@@ -17,7 +17,7 @@ endif
 BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-dev libcurl4-openssl-dev \
 	libmicrohttpd-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
-TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iputils-ping util-linux procps strace jq busybox-static \
+TEST_PACKAGES := lua-busted openssl python3 iproute2 iptables nftables iputils-ping util-linux procps strace jq busybox-static \
 	containernetworking-plugins valgrind
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
