@@ -9,6 +9,7 @@ local cases = {
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
   faults.guarded,
+  faults.bridge,
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
   faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",
@@ -54,8 +55,8 @@ for _, case in ipairs(cases) do
       }
     end
 
-    -- Who may be killed: where there is but one process, all are the same.
-    local whoms = (case.conf.type == "naivebridge" and case.conf.ipam.type == "host-local") and { "first" }
+    -- Who may be killed: where there is but one process, all are the same. Debian's plugins are here as reference-NAME.
+    local whoms = (case.plugin:find "^%l+$" and case.conf.ipam.type == "host-local") and { "first" }
       or { "caller", "first", "tree" }
 
     -- The oracle is blind to nothing of what a sweep asks it about.
@@ -93,7 +94,7 @@ for _, case in ipairs(cases) do
       end)
     end
 
-    if case.plugin == "naivebridge" and case.conf.ipam.type == "host-local" then
+    if case.plugin:find "^%l+$" and case.conf.ipam.type == "host-local" then
       for _, cure in ipairs(cures) do
         local name = ("ADD killed, the namespace removed, then %s"):format(cure.name)
 

@@ -39,8 +39,8 @@ function faults.case(args)
   for key, value in pairs(args.network or {}) do conf[key] = value end
   for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
   local leaves = { "node: link ", "victim: link ", "victim: address ", "address file " }
-  if conf.type == "naivebridge" then leaves[#leaves + 1] = "state attachments/" end
-  if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
+  if conf.type == "naivebridge" or conf.type == "bridge" then leaves[#leaves + 1] = "state attachments/" end
+  if conf.ipspoofchk or conf.macspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
   }
@@ -57,6 +57,12 @@ faults.dual_stack = {
 faults.guarded = faults.case {
   name = "naivebridge, guarded and masquerading", ipam = faults.dual_stack,
   network = { ipMasq = true, ipspoofchk = true, macspoofchk = true },
+}
+
+-- The policy bridge with what it can make in nftables.
+faults.bridge = faults.case {
+  name = "bridge, guarded and masquerading", plugin = "bridge", ipam = faults.dual_stack,
+  network = { ipMasq = true, macspoofchk = true, portIsolation = true },
 }
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
