@@ -5,6 +5,7 @@
 
 #include "lua_core.h"
 
+#include <linux/if_bridge.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
 
@@ -153,6 +154,44 @@ static bool decode_hops(struct mn_decoder *d, const struct mn_row *row, const st
 	return true;
 }
 
+// Adds what an attribute says of one VLAN to the list, or ends the range that the one before has begun.
+static bool decode_vlan(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr)
+{
+	lua_State *L = d->L;
+	int top = lua_gettop(L);
+	struct bridge_vlan_info info;
+	uint16_t flags;
+
+	if (mnl_attr_get_payload_len(attr) != sizeof(info))
+		return false;
+	memcpy(&info, mnl_attr_get_payload(attr), sizeof(info));
+	flags = info.flags & (uint16_t) ~(BRIDGE_VLAN_INFO_RANGE_BEGIN | BRIDGE_VLAN_INFO_RANGE_END);
+	luaL_checkstack(L, 10, "nested too deeply");
+	if (lua_getfield(L, d->top, row->key) != LUA_TTABLE) {
+		lua_pop(L, 1);
+		lua_newtable(L);
+		lua_pushvalue(L, -1);
+		lua_setfield(L, d->top, row->key);
+	}
+	if (info.flags & BRIDGE_VLAN_INFO_RANGE_END &&
+		lua_geti(L, top + 1, luaL_len(L, top + 1)) == LUA_TTABLE) {
+		lua_pushinteger(L, info.vid);
+		lua_setfield(L, -2, "vlanEnd");
+	} else {
+		lua_settop(L, top + 1);
+		lua_newtable(L);
+		lua_pushinteger(L, info.vid);
+		lua_setfield(L, -2, "vlan");
+		if (flags &&
+			mn_decode_value(d, row->table->rows + row->table->count - 1, (const char *)&flags,
+				sizeof(flags), NULL, NULL, 0))
+			lua_setfield(L, -2, "flags");
+		lua_rawseti(L, top + 1, luaL_len(L, top + 1) + 1);
+	}
+	lua_settop(L, top);
+	return true;
+}
+
 // Decodes an attribute by one row into the table at d->top; false when it does not fit the row.
 static bool decode_row(struct mn_decoder *d, const struct mn_row *row, const struct nlattr *attr,
 	const char *base, const char *data, size_t len)
@@ -188,6 +227,8 @@ static bool decode_row(struct mn_decoder *d, const struct mn_row *row, const str
 	case MN_HOPS:
 		good = decode_hops(d, row, attr);
 		break;
+	case MN_VLANS:
+		return decode_vlan(d, row, attr);
 	default:
 		if (row->flags & MN_STRUCT) {
 			if (size < (size_t)row->at + row->size)

@@ -179,8 +179,9 @@ static void run(lua_State *L, struct mn_socket *sock, struct dump *dump, struct 
 
 	e->filter = true;
 	at = mn_encode(e);
-	if (e->object == &mn_link_object) {
-		uint32_t mask = RTEXT_FILTER_SKIP_STATS;
+	if (e->object == &mn_link_object || e->object == &mn_vlan_object) {
+		uint32_t mask = e->object == &mn_link_object ? RTEXT_FILTER_SKIP_STATS
+							     : RTEXT_FILTER_BRVLAN_COMPRESSED;
 
 		memcpy(mn_encode_put(e, IFLA_EXT_MASK, sizeof(mask)), &mask, sizeof(mask));
 	}
@@ -271,7 +272,7 @@ static void push_dump(lua_State *L, int socket, const struct mn_object *object, 
 		lua_setiuservalue(L, self, 2);
 		dump->next = 1;
 	}
-	if (dump->object == &mn_link_object)
+	if (dump->object == &mn_link_object || dump->object == &mn_vlan_object)
 		learn_names(L, sock, dump, self + 1);
 	lua_settop(L, self);
 	lua_pushvalue(L, self);

@@ -6,6 +6,7 @@
 #include "nearest.h"
 
 #include <errno.h>
+#include <linux/if_bridge.h>
 #include <linux/rtnetlink.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -379,6 +380,32 @@ static void number_elements(struct mn_encoder *e, size_t nest)
 	}
 }
 
+// One VLAN, or a range of them, which is two attributes: the first and the last.
+static void encode_vlan(struct mn_encoder *e, const struct mn_row *row)
+{
+	size_t at = e->out->len;
+	struct mn_vlan_range range;
+	struct bridge_vlan_info info;
+
+	enter(e, row, row->key);
+	encode_table(e, row, row->table);
+	e->depth--;
+	memcpy(&range, e->out->data + at, sizeof(range));
+	e->out->len = at;
+	if (!range.vid)
+		mn_encode_refuse(e, row, "each element needs its vlan, from 1 to 4094");
+	if (range.end && range.end < range.vid)
+		mn_encode_refuse(e, row, "vlanEnd %u is less than vlan %u", range.end, range.vid);
+	info = (struct bridge_vlan_info){ .flags = range.flags, .vid = range.vid };
+	if (range.end && range.end != range.vid) {
+		info.flags |= BRIDGE_VLAN_INFO_RANGE_BEGIN;
+		memcpy(mn_encode_put(e, row->attr, sizeof(info)), &info, sizeof(info));
+		info = (struct bridge_vlan_info){ .flags = range.flags | BRIDGE_VLAN_INFO_RANGE_END,
+			.vid = range.end };
+	}
+	memcpy(mn_encode_put(e, row->attr, sizeof(info)), &info, sizeof(info));
+}
+
 static void encode_list(struct mn_encoder *e, const struct mn_row *row)
 {
 	size_t nest = mn_encode_nest(e, nest_type(row));
@@ -531,6 +558,9 @@ static void encode_rows(
 		case MN_ARRAY:
 			encode_array(e, row, base);
 			break;
+		case MN_VLANS:
+			each_element(e, row, encode_vlan);
+			break;
 		default:
 			mn_encode_value(e, row, base, container);
 		}
@@ -544,7 +574,9 @@ static uint16_t message_type(const struct mn_encoder *e)
 {
 	if (e->verb == MN_DEL || e->verb == MN_FLUSH)
 		return e->object->type_del;
-	return e->verb == MN_GET || e->verb == MN_DUMP ? e->object->type_get : e->object->type_new;
+	if (e->verb == MN_GET || e->verb == MN_DUMP)
+		return e->object->type_get;
+	return e->object->type_change && e->verb != MN_NEW ? e->object->type_change : e->object->type_new;
 }
 
 static uint16_t message_flags(struct mn_encoder *e)
@@ -564,21 +596,27 @@ static uint16_t message_flags(struct mn_encoder *e)
 	}
 }
 
-// What a message of this verb cannot do without. The kernel takes a missing name for "all of them".
-static void check_required(struct mn_encoder *e)
+static void check_required_of(struct mn_encoder *e, const struct mn_table *table)
 {
-	const struct mn_table *table = e->object->table;
-	bool one = false;
-
-	if (e->verb == MN_NEW || e->verb == MN_DUMP)
-		return;
 	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
+		if (row->type == MN_INLINE)
+			check_required_of(e, row->table);
 		if (!(row->flags & MN_REQUIRED))
 			continue;
 		if (lua_getfield(e->L, e->args, row->key) == LUA_TNIL)
 			mn_encode_refuse(e, row, "required, and not given");
 		lua_pop(e->L, 1);
 	}
+}
+
+// What a message of this verb cannot do without. The kernel takes a missing name for "all of them".
+static void check_required(struct mn_encoder *e)
+{
+	bool one = false;
+
+	if (e->verb == MN_NEW || e->verb == MN_DUMP)
+		return;
+	check_required_of(e, e->object->table);
 	if (!e->object->one_by)
 		return;
 	one = lua_getfield(e->L, e->args, e->object->one_by) != LUA_TNIL;

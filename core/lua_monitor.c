@@ -31,6 +31,7 @@ static const struct {
 	{ "rule", NETLINK_ROUTE, { RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE } },
 	{ "neigh", NETLINK_ROUTE, { RTNLGRP_NEIGH } },
 	{ "fdb", NETLINK_ROUTE, { RTNLGRP_NEIGH } },
+	{ "vlan", NETLINK_ROUTE, { RTNLGRP_LINK } },
 	{ "nsid", NETLINK_ROUTE, { RTNLGRP_NSID } },
 	{ "tc", NETLINK_ROUTE, { RTNLGRP_TC } },
 	{ "nft", NETLINK_NETFILTER, { NFNLGRP_NFTABLES } },
@@ -239,8 +240,8 @@ static void want(lua_State *L, struct monitor *mon)
 		mn_nearest_offer(&search, groups[i].name);
 	}
 	mn_lua_bad_argument(L, "monitor",
-		"there is no group \"%s\"; there are link, addr, route, rule, neigh, fdb, nsid, "
-		"tc and nft",
+		"there is no group \"%s\"; there are link, addr, route, rule, neigh, fdb, vlan, "
+		"nsid, tc and nft",
 		name);
 }
 

@@ -38,6 +38,7 @@ static const char *const types[] = {
 	[MN_HANDLE] = "handle",
 	[MN_BURST] = "burst",
 	[MN_SHARE] = "share",
+	[MN_VLANS] = "list",
 	[MN_SKIP] = "",
 };
 

@@ -14,6 +14,7 @@ static const struct mn_object *const objects[] = {
 	&mn_rule_object,
 	&mn_neigh_object,
 	&mn_fdb_object,
+	&mn_vlan_object,
 	&mn_nsid_object,
 	&mn_qdisc_object,
 	&mn_class_object,
@@ -65,14 +66,15 @@ const struct mn_object *mn_object_of(int protocol, const struct nlmsghdr *nlh, b
 	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
 		const struct mn_object *object = objects[i];
 
-		// Neighbours and forwarding entries share their message types and differ by family. A link
-		// message of the bridge family is about a port: its deletion is the port's leaving.
+		// Neighbours and forwarding entries share their message types and differ by family, and so do
+		// links and the VLANs of a bridge's ports.
 		if (object->protocol != protocol ||
-			(object->type_new != nlh->nlmsg_type && object->type_del != nlh->nlmsg_type) ||
+			(object->type_new != nlh->nlmsg_type && object->type_del != nlh->nlmsg_type &&
+				(!object->type_change || object->type_change != nlh->nlmsg_type)) ||
 			(object->family && object->family != *family) ||
 			(*family == AF_BRIDGE && (object == &mn_neigh_object || object == &mn_link_object)))
 			continue;
-		*gone = object->type_new != nlh->nlmsg_type;
+		*gone = object->type_new != nlh->nlmsg_type && object->type_change != nlh->nlmsg_type;
 		return object;
 	}
 	return NULL;

@@ -43,6 +43,7 @@ enum mn_type {
 	MN_HANDLE, // of traffic control: "1:", "1:10", "root" or "ingress"
 	MN_BURST,  // bytes, on the wire the ticks in which a rate lets them pass; see MN_RATE_OF
 	MN_SHARE,  // from 0 to 1, on the wire a part of 2^32 - 1
+	MN_VLANS,  // list of struct mn_vlan_range, an attribute or two each
 	MN_SKIP,   // padding and statistics: neither shown nor kept
 };
 
@@ -123,11 +124,17 @@ struct mn_table {
 
 enum mn_verb { MN_ADD, MN_REPLACE, MN_APPEND, MN_INSERT, MN_SET, MN_DEL, MN_FLUSH, MN_GET, MN_DUMP, MN_NEW };
 
+// What an element of MN_VLANS is before it becomes one struct bridge_vlan_info, or two where there is an end.
+struct mn_vlan_range {
+	uint16_t flags, vid, end;
+};
+
 struct mn_object {
 	const char *name;
 	const struct mn_table *table;
 	int protocol;
 	uint16_t type_new, type_del, type_get;
+	uint16_t type_change;	// of requests that make or change one, 0: as type_new
 	uint8_t family;		// that all its messages carry, 0 when they differ
 	const char *ident[4];	// keys that name one in a message
 	const char *one_by;	// without this key there is no getting or deleting a single one
@@ -142,7 +149,7 @@ struct mn_object {
 };
 
 extern const struct mn_object mn_link_object, mn_addr_object, mn_route_object, mn_rule_object,
-	mn_neigh_object, mn_fdb_object, mn_nsid_object, mn_nft_table_object, mn_nft_chain_object,
+	mn_neigh_object, mn_fdb_object, mn_vlan_object, mn_nsid_object, mn_nft_table_object, mn_nft_chain_object,
 	mn_nft_rule_object, mn_nft_set_object, mn_nft_element_object, mn_nft_gen_object, mn_qdisc_object,
 	mn_class_object, mn_filter_object;
 extern const struct mn_table mn_nothing_table; // of a nest whose attributes are not known

@@ -210,6 +210,12 @@ static bool of_earlier_boot(const char *line)
 	return earlier;
 }
 
+// Tells whether an entry is about what pods share, which goes only with the failed call that has made it.
+static bool is_shared(const char *op)
+{
+	return strcmp(op, "bridge") == 0 || strcmp(op, "gateway") == 0;
+}
+
 static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, struct mn_error *err)
 {
 	static const struct {
@@ -218,6 +224,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 	} in_netns[] = {
 		{ "link", mn_undo_link },
 		{ "bridge", mn_undo_bridge },
+		{ "gateway", mn_undo_gateway },
 		{ "netlink", mn_undo_netlink },
 		{ "sysctl", mn_undo_sysctl },
 		{ "elements", mn_undo_elements },
@@ -234,7 +241,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 		return undo_lease(entry, err);
 	if (strcmp(op, "exec") == 0)
 		return undo_exec(entry, err);
-	if (earlier || (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK))
+	if (earlier || (is_shared(op) && mode != MN_UNDO_ROLLBACK))
 		return 0;
 	ret = open_netns(entry, &netns, err);
 	if (ret != 0)

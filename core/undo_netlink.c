@@ -4,6 +4,7 @@
 #include "undo_private.h"
 
 #include <errno.h>
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -155,6 +156,90 @@ int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 		port = ret == 0 && !refusal ? mn_nl_next(&nl, &nl.in, NULL, 0, UINT32_MAX) : NULL;
 		if (ret == 0 && (!port || port->nlmsg_type == NLMSG_DONE))
 			ret = delete_link(&nl, index, ifname, err);
+	}
+	mn_nl_close(&nl);
+	return ret;
+}
+
+// Tells whether a link message of the bridge family says that the port is in a VLAN.
+static bool is_in_vlan(const struct nlmsghdr *nlh, int vlan)
+{
+	const struct nlattr *attr, *info;
+
+	mnl_attr_for_each (attr, nlh, sizeof(struct ifinfomsg)) {
+		if (mnl_attr_get_type(attr) != IFLA_AF_SPEC)
+			continue;
+		mnl_attr_for_each_nested (info, attr) {
+			const struct bridge_vlan_info *found = mnl_attr_get_payload(info);
+
+			if (mnl_attr_get_type(info) == IFLA_BRIDGE_VLAN_INFO &&
+				mnl_attr_get_payload_len(info) >= sizeof(*found) && found->vid == vlan)
+				return true;
+		}
+	}
+	return false;
+}
+
+// What a dump of a bridge's ports says of a gateway's: its index, 0 when it is no port, and whether there is
+// another one in its VLAN than the one called `except`.
+static void look_at_ports(
+	const struct mn_nl *nl, int bridge, const cJSON *entry, int vlan, int *index, bool *in_use)
+{
+	const char *name = mn_undo_string(entry, "ifname"), *except = mn_undo_string(entry, "except");
+	const struct nlmsghdr *nlh = NULL;
+
+	*index = 0;
+	*in_use = false;
+	while ((nlh = mn_nl_next(nl, &nl->in, nlh, 0, UINT32_MAX))) {
+		const struct ifinfomsg *info = mnl_nlmsg_get_payload(nlh);
+		const char *found = NULL;
+		const struct nlattr *attr;
+		uint32_t master = 0;
+
+		if (nlh->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(nlh) < sizeof(*info))
+			continue;
+		mnl_attr_for_each (attr, nlh, sizeof(*info)) {
+			if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+				found = mnl_attr_get_str(attr);
+			else if (mnl_attr_get_type(attr) == IFLA_MASTER)
+				master = mnl_attr_get_u32(attr);
+		}
+		if (!found || master != (uint32_t)bridge)
+			continue;
+		if (strcmp(found, name) == 0)
+			*index = info->ifi_index;
+		else if (!except || strcmp(found, except) != 0)
+			*in_use = *in_use || is_in_vlan(nlh, vlan);
+	}
+}
+
+// A VLAN's gateway that a failed call has made goes again, unless another pod is in that VLAN by now.
+int mn_undo_gateway(const cJSON *entry, int netns, struct mn_error *err)
+{
+	const cJSON *vlan = cJSON_GetObjectItemCaseSensitive(entry, "vlan");
+	const char *ifname = ifname_of(entry), *bridge = mn_undo_string(entry, "bridge");
+	const struct nlmsghdr *refusal = NULL;
+	struct mn_nl nl = { 0 };
+	char buf[256] = { 0 };
+	bool in_use;
+	int index, ret;
+
+	if (!ifname || !bridge || strlen(bridge) >= IFNAMSIZ || !cJSON_IsNumber(vlan))
+		return mn_undo_bad_entry(err, "gateway", "ifname");
+	ret = mn_nl_open(&nl, NETLINK_ROUTE, netns, err);
+	if (ret == 0)
+		ret = find_ours(&nl, bridge, NULL, &index, err);
+	if (ret == 0 && index) {
+		struct nlmsghdr *nlh = link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
+
+		((struct ifinfomsg *)mnl_nlmsg_get_payload(nlh))->ifi_family = AF_BRIDGE;
+		mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN);
+		ret = mn_nl_dump(&nl, buf, nlh->nlmsg_len, &nl.in, &refusal, err);
+		if (ret == 0 && !refusal) {
+			look_at_ports(&nl, index, entry, vlan->valueint, &index, &in_use);
+			if (index && !in_use)
+				ret = delete_link(&nl, index, ifname, err);
+		}
 	}
 	mn_nl_close(&nl);
 	return ret;

@@ -23,6 +23,7 @@ int mn_undo_bad_entry(struct mn_error *err, const char *op, const char *what);
 // already is fine; what the kernel refuses to take back is left, with a CNI code.
 int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err);
+int mn_undo_gateway(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_sysctl(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_elements(const cJSON *entry, int netns, struct mn_error *err);

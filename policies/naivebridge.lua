@@ -54,7 +54,7 @@ function policy.add(pod, conf)
 end
 
 function policy.status(conf)
-  if not conf.ipam then
+  if not conf.ipam or not (conf.ipam.type or conf.ipam.policy) then
     error(mncni.error { code = 50, object = "ipam", message = "the configuration has no \"ipam\" section" })
   end
   mncni.bridge.status { ifname = conf.bridge }

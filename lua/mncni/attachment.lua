@@ -14,8 +14,8 @@ function attachment.is_ipam(policy)
   return policy.lease ~= nil and policy.add == nil
 end
 
--- The "ipam" section of the configuration, or nil. An IPAM policy that is called as a plugin of its own needs none;
--- policy is the call's, if it could be loaded.
+-- The "ipam" section of the configuration, or nil; one that names nobody is none. An IPAM policy that is called as a
+-- plugin of its own needs none; policy is the call's, if it could be loaded.
 function attachment.ipam(call, policy)
   local ipam = call.config.ipam
   if policy and policy.chained then
@@ -23,7 +23,7 @@ function attachment.ipam(call, policy)
   elseif ipam == nil and policy and attachment.is_ipam(policy) then
     return { type = call.policy }
   end
-  return type(ipam) == "table" and ipam or nil
+  return type(ipam) == "table" and (ipam.type or ipam.policy) and ipam or nil
 end
 
 -- Where the journals are.

@@ -36,19 +36,33 @@ local function sysctl(list, key, value, optional)
   }
 end
 
--- What is missing of one address: nothing, or one step. Another subnet's address of the family is a conflict, as pods
--- of two ranges would be cut off from each other's gateway.
+-- Whether an address that is there cannot stay beside a gateway. Pods of two IPv4 ranges would be cut off from each
+-- other's gateway; ranges of IPv6 live side by side where neither holds the other's.
+local function conflicts(have, gateway, known)
+  local other = core.cidr(have.address)
+  return other.family == gateway.family and have.scope == "global" and not known[have.address]
+    and (gateway.family == "inet" or other:overlaps(gateway))
+end
+
+-- What is missing of one address: nothing, or one step; with force, those too that remove what stands in its way.
 local function address_steps(list, link, args, gateway, present)
   local wanted = tostring(gateway)
   for _, have in ipairs(present) do
     if have.address == wanted then
       return
     end
-    local other = core.cidr(have.address)
-    if other.family == gateway.family and have.scope == "global" and not args.known[have.address] then
-      stands_in_the_way(args.ifname,
-        "it has the address %s, and the network asks for %s; remove the old address, or use another bridge",
-        have.address, wanted)
+  end
+  for _, have in ipairs(present) do
+    if conflicts(have, gateway, args.known) then
+      if not args.force then
+        stands_in_the_way(args.ifname,
+          "it has the address %s, and the network asks for %s; remove the old address, or use another bridge",
+          have.address, wanted)
+      end
+      list[#list + 1] = {
+        net = "host", verb = "del", object = "addr", gone_ok = true,
+        args = { dev = link.ifindex, address = have.address },
+      }
     end
   end
   list[#list + 1] = {
@@ -56,6 +70,59 @@ local function address_steps(list, link, args, gateway, present)
     args = { dev = link and link.ifindex or args.ifname, address = wanted,
       flags = gateway.family == "inet6" and { "nodad" } or nil },
   }
+end
+
+-- Whoever gives a link a gateway's address wants the node to route.
+local function forwarding_steps(list, host, gateways)
+  local missing = forwarding.steps(host, gateways)
+  table.move(missing, 1, #missing, #list + 1, list)
+end
+
+-- What is missing of the gateways' addresses on a link, which may be yet to come (nil). Raises code 103 for one that is
+-- in the way.
+local function gateway_steps(host, link, args)
+  local list, present = {}, {}
+  if link and #args.address > 0 then
+    for address in host.addr.list { dev = link.ifindex } do
+      present[#present + 1] = address
+    end
+  end
+  for _, gateway in ipairs(args.address) do
+    address_steps(list, link, args, gateway, present)
+  end
+  return list
+end
+
+-- What pods say of routers and routes is not believed (CVE-2020-10749).
+local function distrust(list, ifname)
+  for _, key in ipairs { "ipv6/conf/%s/accept_ra", "ipv6/conf/%s/autoconf", "ipv6/conf/%s/accept_redirects",
+    "ipv4/conf/%s/accept_redirects" } do
+    sysctl(list, "net/" .. key:format(ifname), "0", true)
+  end
+end
+
+-- What of a bridge that is there, or has just been made, has to change: a request for set, or nil.
+local function changes(link, args, gets_address)
+  local have = link or {}
+  local change = { ifname = args.ifname }
+  if not have.up then
+    change.up = true
+  end
+  -- Set after creation, which makes it stay: otherwise the bridge follows the smallest MTU of its ports.
+  if args.mtu and have.mtu ~= args.mtu then
+    change.mtu = args.mtu
+  end
+  if args.promisc ~= nil and (have.promisc or false) ~= args.promisc then
+    change.promisc = args.promisc
+  end
+  if args.vlan_filtering and link and not (link.bridge or {}).vlan_filtering then
+    change.bridge = { vlan_filtering = true }
+  end
+  -- Set, though to what it is, it stays: pods know the gateway by it, and it would follow the ports that come and go.
+  if link and gets_address then
+    change.address = link.address
+  end
+  return next(change, next(change)) and change or nil
 end
 
 local function prepare(context, args)
@@ -74,27 +141,14 @@ local function prepare(context, args)
       args = {
         ifname = args.ifname, kind = "bridge",
         address = args.address and args.address[1] and pinned_mac(args.address[1]) or nil,
-        bridge = { stp_state = 0, forward_delay = 0 },
+        bridge = { stp_state = 0, forward_delay = 0, vlan_filtering = args.vlan_filtering },
       },
     }
-    -- What pods say of routers and routes is not believed (CVE-2020-10749).
-    for _, key in ipairs { "ipv6/conf/%s/accept_ra", "ipv6/conf/%s/autoconf", "ipv6/conf/%s/accept_redirects",
-      "ipv4/conf/%s/accept_redirects" } do
-      sysctl(list, "net/" .. key:format(args.ifname), "0", true)
-    end
+    distrust(list, args.ifname)
   end
-  local change = { ifname = args.ifname }
-  if not link or not link.up then
-    change.up = true
-  end
-  -- Set after creation, which makes it stay: otherwise the bridge follows the smallest MTU of its ports.
-  if args.mtu and (link or {}).mtu ~= args.mtu then
-    change.mtu = args.mtu
-  end
-  if args.promisc ~= nil and (link and link.promisc or false) ~= args.promisc then
-    change.promisc = args.promisc
-  end
-  if next(change, next(change)) then
+  local addresses = gateway_steps(host, link, args)
+  local change = changes(link, args, #addresses > 0)
+  if change then
     list[#list + 1] = { net = "host", verb = "set", object = "link", args = change }
   end
   if link then
@@ -102,49 +156,87 @@ local function prepare(context, args)
     args.bridge.link = { address = link.address, mtu = args.mtu or link.mtu }
   end
 
-  local present = {}
-  if link and args.address and #args.address > 0 then
-    for address in host.addr.list { dev = link.ifindex } do
-      present[#present + 1] = address
-    end
-  end
-  for _, gateway in ipairs(args.address or {}) do
-    address_steps(list, link, args, gateway, present)
-  end
-  -- Whoever gives a bridge a gateway's address wants it to route.
-  for _, step in ipairs(forwarding.steps(host, args.address or {})) do
-    list[#list + 1] = step
-  end
+  table.move(addresses, 1, #addresses, #list + 1, list)
+  forwarding_steps(list, host, args.address)
   list[#list + 1] = {
     net = "host", verb = "require", object = "bridge",
-    args = { ifname = args.ifname, promisc = args.promisc or nil, address = args.address },
+    args = {
+      ifname = args.ifname, promisc = args.promisc or nil, address = args.address,
+      vlan_filtering = args.vlan_filtering or nil,
+    },
   }
   return list
 end
 
--- ensure{ ifname, mtu, address = list of cidr values (the gateways of the pods), promisc = boolean } makes sure that
--- the bridge is there, up, and has the addresses; forwarding is switched on for their families. Returns an object for
--- master = and pod:result. Raises code 103 when something else has the name, or another range's gateway is on it.
-function bridge.ensure(args)
-  arguments.check("bridge.ensure", args, { "ifname", "mtu", "address", "promisc" })
-  local known = {}
-  local addresses = {}
-  for i, address in ipairs(args.address or {}) do
+-- The addresses as cidr values, and the set of their texts.
+local function known_addresses(list)
+  local addresses, known = {}, {}
+  for i, address in ipairs(list or {}) do
     addresses[i] = core.cidr(tostring(address))
     known[tostring(address)] = true
   end
+  return addresses, known
+end
+
+-- ensure{ ifname, mtu, address = list of cidr values (the gateways of the pods), promisc, vlan_filtering, force } makes
+-- sure that the bridge is there, up, and has the addresses; forwarding is switched on for their families. With force,
+-- addresses of other ranges that are in the way are removed. Returns an object for master = and pod:result. Raises code
+-- 103 when something else has the name, or, without force, another range's gateway is on it.
+function bridge.ensure(args)
+  arguments.check("bridge.ensure", args, { "ifname", "mtu", "address", "promisc", "vlan_filtering", "force" })
+  local addresses, known = known_addresses(args.address)
   local made = { kind = "bridge", ifname = args.ifname }
   local wanted = {
     ifname = args.ifname, mtu = args.mtu, promisc = args.promisc, address = addresses, known = known, bridge = made,
+    vlan_filtering = args.vlan_filtering, force = args.force,
   }
   steps.apply { shared = true, prepare = function(context) return prepare(context, wanted) end }
   return made
 end
 
--- status{ ifname = } raises code 51 when something that is no bridge has the name: no pod is attached to it, new or old.
--- Says what ensure and call_iptables would say, and changes nothing.
+-- vlan_gateway{ bridge, vlan, port (the pod's, which is in the VLAN already), address, force } makes sure that the node
+-- has the addresses in a VLAN of the bridge: on "BRIDGE.VLAN", whose peer is a port of the bridge in that VLAN alone. To
+-- be called after pod:commit(): a call that fails and takes its own gateway back looks for ports that are in the VLAN.
+-- Returns an object for pod:result. Raises code 103 as ensure does, 7 for a name of more than 15 bytes.
+function bridge.vlan_gateway(args)
+  arguments.check("bridge.vlan_gateway", args, { "bridge", "vlan", "port", "address", "force" })
+  local over = type(args.bridge) == "table" and args.bridge.ifname or args.bridge
+  local addresses, known = known_addresses(args.address)
+  local wanted = {
+    ifname = ("%s.%d"):format(over, args.vlan), bridge = over, vlan = args.vlan, address = addresses, known = known,
+    force = args.force, except = type(args.port) == "table" and args.port.host_ifname or args.port,
+  }
+  steps.apply { shared = true, prepare = function(context)
+    local host = context.nets.host
+    local list, link = require("mncni.bridge_vlan").gateway(host, wanted)
+    if not link then
+      distrust(list, wanted.ifname)
+    end
+    if not (link and link.up) then
+      list[#list + 1] = { net = "host", verb = "set", object = "link", args = { ifname = wanted.ifname, up = true } }
+    end
+    local missing = gateway_steps(host, link, wanted)
+    table.move(missing, 1, #missing, #list + 1, list)
+    forwarding_steps(list, host, addresses)
+    list[#list + 1] = {
+      net = "host", verb = "require", object = "gateway",
+      args = { ifname = wanted.ifname, bridge = over, vlan = args.vlan, address = addresses },
+    }
+    return list
+  end }
+  return { kind = "gateway", ifname = wanted.ifname }
+end
+
+-- vlans(access, trunk) makes of a VLAN's number (nil or 0: none) and a list of { id } or { minID, maxID } what pod:veth
+-- takes as vlans; nil when there is neither. Raises code 7, naming the entry, for one that is malformed.
+function bridge.vlans(access, trunk)
+  return require("mncni.bridge_vlan").vlans(access, trunk)
+end
+
+-- status{ ifname =, call_iptables = false } raises code 51 when something that is no bridge has the name: no pod is
+-- attached to it, new or old. Says what ensure and, unless that is false, call_iptables would say, and changes nothing.
 function bridge.status(args)
-  arguments.check("bridge.status", args, { "ifname" })
+  arguments.check("bridge.status", args, { "ifname", "call_iptables" })
   local host <close> = require("mncni.net").open()
   local link = host.link.get { ifname = args.ifname }
   if link and link.kind ~= "bridge" then
@@ -154,7 +246,7 @@ function bridge.status(args)
         link.kind and ("a " .. link.kind) or "a device of the machine"),
     }, 0)
   end
-  if host.sysctl.get(CALL_IPTABLES) == nil then
+  if args.call_iptables ~= false and host.sysctl.get(CALL_IPTABLES) == nil then
     io.stderr:write("mncni: ", without_br_netfilter(CALL_IPTABLES), "\n")
   end
 end

@@ -79,7 +79,7 @@ local function check_link(run, step)
   local peer = args.peer
   if peer then
     check_link(run, { net = peer.netns and "pod" or step.net, args = { ifname = peer.ifname, kind = args.kind,
-      mtu = peer.mtu, address = peer.address, up = true } })
+      mtu = peer.mtu, address = peer.address } })
   end
 end
 
@@ -97,8 +97,33 @@ end
 -- What of a route may be compared as it was asked for; the kernel spells the rest in its own way.
 local route_keys = { "gateway", "type", "scope", "metrics", "prefsrc" }
 
+-- The gateways of a route's next hops, sorted, as one text.
+local function hops(route)
+  local list = {}
+  for i, hop in ipairs(route.nexthops or {}) do
+    list[i] = tostring(hop.gateway or hop.via and hop.via.host or hop.dev)
+  end
+  table.sort(list)
+  return table.concat(list, " ")
+end
+
+local function check_multipath(run, step)
+  local args = step.args
+  local want = core.cidr(args.dst)
+  for route in run[step.net].route.list { family = want.family, table = args.table } do
+    local dst = route.dst == "default" and (want.family == "inet" and "0.0.0.0/0" or "::/0") or route.dst
+    if route.nexthops and core.cidr(dst) == want and hops(route) == hops(args) then
+      return
+    end
+  end
+  differs(("route %s"):format(args.dst), "it is gone, or has other next hops than %s", hops(args))
+end
+
 local function check_route(run, step)
   local args = step.args
+  if args.nexthops then
+    return check_multipath(run, step)
+  end
   local gateway = args.gateway and core.cidr.parse(args.gateway)
   local any = gateway and gateway.family == "inet6" and "::/0" or "0.0.0.0/0"
   local want = core.cidr(args.dst == "default" and any or args.dst)
@@ -163,16 +188,35 @@ local function check_addresses_of_result(run)
   end
 end
 
--- The bridge's MTU follows what other networks on it ask for, and its MAC may be another's choice.
-local function check_bridge(run, args)
-  check_link({ host = run.host, prev_result = {} }, { net = "host", args = {
-    ifname = args.ifname, kind = "bridge", up = true, promisc = args.promisc,
-  } })
+local function check_gateways(run, args)
   for _, address in ipairs(args.address or {}) do
     check_addr(run, { net = "host", args = { dev = args.ifname, address = address } })
     local key = core.cidr(address).family == "inet" and "net/ipv4/ip_forward" or "net/ipv6/conf/all/forwarding"
     check_sysctl(run, { net = "host", args = { key = key, value = "1" } })
   end
+end
+
+-- The bridge's MTU follows what other networks on it ask for, and its MAC may be another's choice.
+local function check_bridge(run, args)
+  check_link({ host = run.host, prev_result = {} }, { net = "host", args = {
+    ifname = args.ifname, kind = "bridge", up = true, promisc = args.promisc,
+  } })
+  if args.vlan_filtering and not run.host.link.get({ ifname = args.ifname }).bridge.vlan_filtering then
+    differs(("link %q"):format(args.ifname), "its vlan_filtering is off, and should be on")
+  end
+  check_gateways(run, args)
+end
+
+local function check_vlan_gateway(run, args)
+  check_link({ host = run.host, prev_result = {} }, { net = "host", args = {
+    ifname = args.ifname, kind = "veth", up = true,
+  } })
+  require("mncni.bridge_vlan").check_gateway(run.host, args, differs)
+  check_gateways(run, args)
+end
+
+local function check_vlan(run, step)
+  require("mncni.bridge_vlan").check(run[step.net], step.args, differs)
 end
 
 local function by_module(name)
@@ -187,11 +231,12 @@ local required = {
   localnet = by_module "mncni.localnet", hostport = by_module "mncni.hostport",
   forwarding = by_module "mncni.forwarding",
   firewall = by_module "mncni.firewall", ingress = by_module "mncni.ingress",
+  gateway = check_vlan_gateway,
 }
 
 local checks = {
   link = check_link, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
-  neigh = check_other, fdb = check_other, qdisc = check_tc, class = check_tc, filter = check_tc,
+  neigh = check_other, fdb = check_other, vlan = check_vlan, qdisc = check_tc, class = check_tc, filter = check_tc,
 }
 
 local function check_step(run, step)

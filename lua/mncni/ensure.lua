@@ -30,6 +30,7 @@ local naming = {
   link = { "ifname", "ifindex", "group" }, addr = { "address", "dev", "ifindex" }, route = { "dst", "type", "dev" },
   rule = { "priority", "src", "dst", "table" }, neigh = { "dst", "dev", "ifindex" },
   fdb = { "mac", "dst", "dev", "ifindex" },
+  vlan = { "dev", "ifindex" },
   nsid = { "nsid" }, qdisc = { "kind", "dev", "ifindex", "parent" }, class = { "kind", "dev", "ifindex", "handle" },
   filter = { "kind", "dev", "ifindex", "prio" },
 }

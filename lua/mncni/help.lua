@@ -25,6 +25,8 @@ local about = {
     [[host.neigh.add { dev = "eth0", dst = "10.0.0.9", lladdr = mac }]] },
   fdb = { "forwarding entries of bridges and VXLANs, as `bridge fdb`",
     [[host.fdb.append { dev = "vx0", mac = "00:00:00:00:00:00", dst = "192.0.2.7" }]] },
+  vlan = { "VLANs of bridges and their ports, as `bridge vlan`",
+    [[host.vlan.add { dev = "veth0", vlans = { { vlan = 100, vlanEnd = 110 } } }]] },
   nsid = { "numbers by which one namespace knows another, as `ip netns set`",
     [[host.nsid.add { netns = pod, nsid = 5 }]] },
   qdisc = { "queueing disciplines, as `tc qdisc`",
@@ -47,8 +49,8 @@ local about = {
 }
 
 local order = {
-  "link", "addr", "route", "rule", "neigh", "fdb", "nsid", "qdisc", "class", "filter", "nft", "sysctl", "conntrack",
-  "monitor", "batch", "netns", "cidr", "json", "try",
+  "link", "addr", "route", "rule", "neigh", "fdb", "vlan", "nsid", "qdisc", "class", "filter", "nft", "sysctl",
+  "conntrack", "monitor", "batch", "netns", "cidr", "json", "try",
 }
 
 local longer = {
@@ -64,7 +66,7 @@ local longer = {
     "where those are given. Returns how many there were.",
   },
   monitor = {
-    "Groups: link addr route rule neigh fdb nsid tc nft. Options: all_netns = true,",
+    "Groups: link addr route rule neigh fdb vlan nsid tc nft. all_netns = true,",
     "timeout = milliseconds. Each event has event (new, del, overrun), object, value",
     "and, of another namespace, nsid. An overrun means that some were lost.",
   },

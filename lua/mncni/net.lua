@@ -5,8 +5,8 @@
 --   host.link.ensure { ifname = "cbr0", kind = "bridge", up = true }
 --   for route in host.route.list { protocol = "mncni" } do print(route) end
 --
--- The families are link, addr, route, rule, neigh, fdb, nsid, qdisc, class and filter, each with the verbs add, replace, set, del, get,
--- list, ensure and absent as far as the kernel has them, called with one table whose keys are those of `ip -json`;
+-- The families are link, addr, route, rule, neigh, fdb, vlan, nsid, qdisc, class and filter, each with the verbs add,
+-- replace, set, del, get, list, ensure and absent as far as the kernel has them, called with one table whose keys are those of `ip -json`;
 -- nft.table, nft.chain, nft.rule, nft.set and nft.element likewise. Errors are raised as objects.
 --
 -- A net speaks through a backend: backend.socket(protocol, netns) makes something with core.socket's methods request,
@@ -32,6 +32,7 @@ local rtnetlink = {
   rule = { "add", "del", "get", "list", "ensure", "absent" },
   neigh = { "add", "replace", "set", "del", "get", "list", "ensure", "absent" },
   fdb = { "add", "replace", "append", "del", "get", "list", "ensure", "absent" },
+  vlan = { "add", "del", "get", "list" },
   nsid = { "add", "get", "list", "ensure" },
   qdisc = { "add", "replace", "set", "del", "get", "list", "ensure", "absent" },
   class = { "add", "replace", "set", "del", "get", "list", "ensure", "absent" },

@@ -39,6 +39,7 @@ local sorts = {
   neigh = { dst = "ip", dev = "dev", lladdr = "mac", state = "flags", flags = "flags", master = "dev" },
   nft_table = { flags = "flags" }, nft_chain = { flags = "flags" }, nft_set = { flags = "flags" },
   fdb = { mac = "mac", dev = "dev", dst = "ip", state = "flags", flags = "flags", master = "dev" },
+  vlan = { dev = "dev", flags = "flags", master = "dev" },
   qdisc = {
     burst = "burst", minburst = "burst", loss = "share", duplicate = "share", corrupt = "share", reorder = "share",
   }, class = { burst = "burst", cburst = "burst" },
@@ -316,6 +317,12 @@ local info = {
       return fields(want, { "dev", "ifindex", "parent", "prio", "protocol", "chain", "handle" })
     end,
     fixed = { kind = true },
+  },
+  vlan = {
+    needs = { { "dev", "ifindex" } },
+    key = function(want)
+      return fields(want, { "dev", "ifindex" })
+    end,
   },
   nsid = {
     needs = { { "netns", "pid", "fd", "nsid" } }, get = true,

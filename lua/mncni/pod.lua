@@ -89,8 +89,10 @@ end
 
 -- The addresses that ipam (the "ipam" section of the configuration) gives this attachment, as a lease with
 -- addresses { { address, gateway } }, routes { { dst, gw } }, dns, gateways and subnets (cidr values).
+-- With options.gateway, addresses without a gateway have the first one of their subnet.
 -- Answered at once. Raises code 104 when no address is free, code 7 when ipam is unusable.
-function Pod:lease(ipam)
+function Pod:lease(ipam, options)
+  arguments.check("pod:lease", options or {}, { "gateway" })
   -- An interface in the way would waste the address: look first.
   if not self.prev_result and self._context.nets.pod.link.get { ifname = self.ifname } then
     error(core.error {
@@ -103,6 +105,9 @@ function Pod:lease(ipam)
   for i, entry in ipairs(lease.addresses) do
     local address = core.cidr(entry.address)
     lease.subnets[i] = address.network
+    if options and options.gateway and not entry.gateway then
+      entry.gateway = address.network:nth(1).address
+    end
     if entry.gateway then
       lease.gateways[#lease.gateways + 1] = core.cidr(("%s/%d"):format(entry.gateway, address.prefix))
     end
@@ -148,10 +153,27 @@ function Pod:host_link()
 end
 
 -- The MAC address that was asked for: runtimeConfig.mac, else args.cni.mac, else MAC of CNI_ARGS, else nil.
--- Source of the order: the conventions of CNI, "dynamic plugin specific fields".
+-- Source of the order: the conventions of CNI, "dynamic plugin specific fields". Raises code 7 for what is no address of
+-- one interface.
 function Pod:wanted_mac()
   local args = self.config.args
-  return self.runtime.mac or (type(args) == "table" and type(args.cni) == "table" and args.cni.mac) or self.args.MAC
+  for _, source in ipairs {
+    { "runtimeConfig.mac", self.runtime.mac }, { "args.cni.mac", args and args.cni and args.cni.mac },
+    { "MAC of CNI_ARGS", self.args.MAC },
+  } do
+    local mac = source[2]
+    if mac and mac ~= "" then
+      local first = mac:gsub("-", ":"):match("^(%x%x)" .. (":%x%x"):rep(5) .. "$")
+      if not first or tonumber(first, 16) & 1 == 1 then
+        error(core.error {
+          code = 7, object = source[1],
+          message = ("%q is no MAC address that an interface can have; 02:00:00:00:00:01 is one"):format(mac),
+        }, 0)
+      end
+      return (mac:gsub("-", ":"))
+    end
+  end
+  return nil
 end
 
 -- Router advertisements are never taken from a network that pods share (CVE-2020-10749).
@@ -164,7 +186,7 @@ local function port_sysctls(context, net, ifname, inside)
   end
   set("ipv6", "accept_ra", "0")
   if inside then
-    set("ipv6", "accept_dad", "0")
+    set("ipv6", "accept_dad", inside.dad and "1" or "0")
     set("ipv6", "keep_addr_on_down", "1")
     set("ipv4", "arp_notify", "1")
   end
@@ -172,9 +194,14 @@ end
 
 -- A veth pair: one end the pod's interface, created inside its namespace, the other on the host.
 -- args: master (a bridge, by object or name), mtu, hairpin, isolated (booleans), host_ifname, address (MAC inside),
--- guard (true: the pod may send only from its MAC address; a lease: and only from its addresses).
+-- guard (true: the pod may send only from its MAC address; a lease: and only from its addresses), vlans (of the port, as
+-- mncni.bridge.vlans makes them), keep_default_vlan (and the one that the bridge gives to every port), up (false: the
+-- interface inside stays down), dad (duplicate address detection).
 function Pod:veth(args)
-  arguments.check("pod:veth", args, { "master", "mtu", "hairpin", "isolated", "host_ifname", "address", "guard" })
+  arguments.check("pod:veth", args, {
+    "master", "mtu", "hairpin", "isolated", "host_ifname", "address", "guard", "vlans", "keep_default_vlan", "up",
+    "dad",
+  })
   local context = self._context
   local host_ifname = args.host_ifname or pod.host_ifname(self.container, self.ifname)
   local mac = pod.mac(self.container .. "\n" .. self.ifname) -- given, it need not be asked for
@@ -182,7 +209,9 @@ function Pod:veth(args)
   local master, address = args.master, args.address or self:wanted_mac()
   local eth = setmetatable({
     kind = "veth", ifname = self.ifname, host_ifname = host_ifname, host_mac = mac, mtu = args.mtu, _pod = self,
+    _dad = args.dad,
   }, Eth)
+  master = type(master) == "table" and master.ifname or master
 
   if args.guard then
     local guard = require "mncni.guard"
@@ -193,7 +222,7 @@ function Pod:veth(args)
     net = "host", verb = "add", object = "link", alias = alias,
     args = {
       ifname = host_ifname, kind = "veth", mtu = args.mtu, address = mac, group = steps.GROUP,
-      master = type(master) == "table" and master.ifname or master,
+      master = master,
       peer = {
         ifname = self.ifname, mtu = args.mtu, address = address,
         netns = self._call.netns_handle,
@@ -206,7 +235,12 @@ function Pod:veth(args)
     end,
   }
   port_sysctls(context, "host", host_ifname)
-  port_sysctls(context, "pod", self.ifname, true)
+  port_sysctls(context, "pod", self.ifname, { dad = args.dad })
+  if args.vlans then
+    require("mncni.bridge_vlan").record(context, {
+      port = host_ifname, bridge = master, vlans = args.vlans, keep = args.keep_default_vlan,
+    })
+  end
   local port = master and { hairpin = args.hairpin or false, isolated = args.isolated or false } or nil
   if args.guard then
     require("mncni.guard").teach(context, { port = host_ifname, mac = address })
@@ -217,7 +251,9 @@ function Pod:veth(args)
     net = "host", verb = "set", object = "link",
     args = { ifname = host_ifname, ifalias = alias, up = true, bridge_slave = port },
   }
-  context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
+  if args.up ~= false then
+    context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
+  end
   return eth
 end
 
@@ -237,8 +273,9 @@ function Pod:node_link(args)
   return { ifname = args.ifname }
 end
 
--- Gives the interface an address ("10.0.0.2/24") or every address of a lease. No duplicate address detection:
--- IPAM has seen to that, and it would cost a second or two. With noprefixroute = true the subnet gets no route.
+-- Gives the interface an address ("10.0.0.2/24") or every address of a lease. Without dad = true of the veth no duplicate
+-- address detection: IPAM has seen to that, and it would cost a second or two. With noprefixroute = true the subnet gets
+-- no route.
 function Eth:address(what, options)
   arguments.check("eth:address", options or {}, { "noprefixroute" })
   local list = type(what) == "table" and what.addresses or { { address = what } }
@@ -254,13 +291,20 @@ function Eth:address(what, options)
         }
       end
     end
-    local flags = { address.family == "inet6" and "nodad" or nil }
+    local flags = { address.family == "inet6" and not self._dad and "nodad" or nil }
     flags[#flags + 1] = options and options.noprefixroute and "noprefixroute" or nil
     context:record {
       net = "pod", verb = "add", object = "addr",
       args = { dev = self.ifname, address = tostring(address), flags = #flags > 0 and flags or nil },
     }
   end
+end
+
+-- Sends what was recorded and waits, 10 s at most, until no address of the interface is tentative. Raises code 103 for one
+-- that another host has, 11 when the kernel is not done by then. Needed with dad = true.
+function Eth:settle()
+  self._pod:commit()
+  require("mncni.settle").wait(self._pod._context.nets.pod, self.ifname)
 end
 
 local function record_route(eth, verb, route)
@@ -285,10 +329,12 @@ local scopes = { [0] = "global", [253] = "link", [254] = "host" }
 
 -- Adds the routes of a lease, behind those of the same destination that the pod has: its first network keeps the
 -- default route. One without gw goes through the lease's gateway of its family; priority, mtu, advmss, table and
--- scope are honoured. With default = true, families without a default route get one.
+-- scope are honoured; those that differ in their gw alone become one route with several next hops. With default = true,
+-- families without a default route get one.
 function Eth:routes(lease, options)
   arguments.check("eth:routes", options or {}, { "default" })
-  local gateway, has_default = {}, {}
+  local parallel = require "mncni.parallel"
+  local gateway, has_default, list = {}, {}, {}
   for _, entry in ipairs(lease.addresses) do
     local family = core.cidr(entry.address).family
     gateway[family] = gateway[family] or entry.gateway
@@ -297,11 +343,14 @@ function Eth:routes(lease, options)
     local family = core.cidr(route.dst).family
     has_default[family] = has_default[family] or is_default(route.dst)
     local scope = scopes[route.scope]
-    record_route(self, "append", {
+    parallel.join(list, self.ifname, {
       dst = route.dst, gateway = route.gw or (scope ~= "link" and scope ~= "host" and gateway[family] or nil),
       metric = route.priority, table = route.table, scope = scope,
       metrics = (route.mtu or route.advmss) and { mtu = route.mtu, advmss = route.advmss } or nil,
     })
+  end
+  for _, route in ipairs(list) do
+    record_route(self, "append", route)
   end
   if not (options and options.default) then
     return

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Objects and requests as the lines of iproute2 and nft that would make them. What tostring shows of a link, an address
--- or a route are the arguments of `ip`; of an fdb entry the `bridge` line, of traffic control the `tc` line; of nftables
--- objects the arguments of `nft`.
+-- or a route are the arguments of `ip`; of an fdb entry or VLANs the `bridge` line, of traffic control the `tc` line; of
+-- nftables objects the arguments of `nft`.
 -- What one line cannot say (an alias, the options of a bridge port) follows on lines of their own.
 
 local addresses = require "mncni.print_addr"
@@ -28,9 +28,9 @@ end
 
 local lines_of = {
   link = require "mncni.print_link", addr = addresses.addr, route = routes.route, rule = routes.rule,
-  neigh = addresses.neigh, fdb = addresses.fdb, nsid = nsid, sysctl = sysctl,
+  neigh = addresses.neigh, fdb = addresses.fdb, vlan = addresses.vlan, nsid = nsid, sysctl = sysctl,
 }
-local tools = { fdb = "bridge", sysctl = "sysctl", qdisc = "tc", class = "tc", filter = "tc" }
+local tools = { fdb = "bridge", vlan = "bridge", sysctl = "sysctl", qdisc = "tc", class = "tc", filter = "tc" }
 
 for object in pairs(tools) do
   if tools[object] == "tc" then
@@ -84,8 +84,8 @@ function print_lines.describe(object, value)
     local describe = lines_of[object] and lines_of[object].describe
     lines = describe and describe(value) or print_lines.lines("add", object, value)
   end
-  local text = table.concat(lines, "\n")
-  return (tool == "bridge" or tool == "tc") and tool .. " " .. text or text
+  local front = (tool == "bridge" or tool == "tc") and tool .. " " or ""
+  return front .. table.concat(lines, "\n" .. front)
 end
 
 -- event(event) is one line about a monitor's event: [nsid 0] and the line that would make the object, or delete it.

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- Addresses, neighbours and fdb entries as the lines of `ip` and `bridge` that would make them.
+-- Addresses, neighbours, fdb entries and VLANs of ports as the lines of `ip` and `bridge` that would make them.
 
 local print_words = require "mncni.print_words"
 
@@ -92,4 +92,27 @@ local fdb = {
   add = fdb_line "add", replace = fdb_line "replace", append = fdb_line "append", del = fdb_line "del",
 }
 
-return { addr = addr, neigh = neigh, fdb = fdb }
+local vlan_words = { PVID = "pvid", ["Egress Untagged"] = "untagged" }
+
+-- A line for each VLAN or range.
+local function vlan_lines(verb)
+  return function(args)
+    local lines = {}
+    for i, entry in ipairs(args.vlans or {}) do
+      local out = words("vlan", verb, "dev")
+      out[#out + 1] = tostring(args.dev or args.ifindex)
+      local last = entry.vlanEnd
+      out:add("vid", last and last ~= entry.vlan and ("%d-%d"):format(entry.vlan, last) or entry.vlan)
+      for _, flag in ipairs(verb ~= "del" and entry.flags or {}) do
+        out[#out + 1] = vlan_words[flag]
+      end
+      out:flags(args.flags, { "self", "master" })
+      lines[i] = out:text()
+    end
+    return lines
+  end
+end
+
+local vlan = { add = vlan_lines "add", del = vlan_lines "del" }
+
+return { addr = addr, neigh = neigh, fdb = fdb, vlan = vlan }

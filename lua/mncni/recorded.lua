@@ -27,6 +27,7 @@ local neighbours = require "mncni.recorded_neigh"
 local verbs_of = {
   link = require "mncni.recorded_link", addr = require "mncni.recorded_addr", route = require "mncni.recorded_route",
   rule = require "mncni.recorded_rule", neigh = neighbours.neigh, fdb = neighbours.fdb, nsid = neighbours.nsid,
+  vlan = require "mncni.recorded_vlan",
 }
 for object, verbs in pairs(require "mncni.recorded_tc") do
   verbs_of[object] = verbs

@@ -15,7 +15,7 @@ end
 local function view_link(space, link)
   local seen = {}
   for key, value in pairs(link) do
-    if key ~= "peer" and key ~= "master" and key ~= "lower" and key ~= "space"
+    if key ~= "peer" and key ~= "master" and key ~= "lower" and key ~= "space" and key ~= "vlans"
       and key ~= "mtu_was_set" then
       seen[key] = copy(value)
     end
@@ -126,7 +126,7 @@ local function set_master(space, verb, args, link)
     return
   elseif args.master == false or args.master == 0 then
     local left = link.master
-    link.master, link.bridge_slave = nil, nil
+    link.master, link.bridge_slave, link.vlans = nil, nil, nil
     if left then
       adjust_mtu(space, left)
     end

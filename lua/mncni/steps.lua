@@ -3,12 +3,12 @@
 -- is refused before anything changes), journalled with the way back, and sent in order, batched per namespace.
 --
 -- A step: { net = "host" | "pod", verb, object, args, where = "file:line", shared = boolean }
---   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb", "qdisc", "class", "filter"), "sysctl" or
---   "nft".
+--   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb", "vlan", "qdisc", "class", "filter"), "sysctl"
+--   or "nft".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
 -- One of nftables may bring send(batch), for a better word on what the kernel refuses, and `told`, what the journal keeps
--- of it instead of a batch that is long.
+-- of it instead of a batch that is long. One of rtnetlink may bring explain(err), which returns a better word or nil.
 -- The verb "flush" of the object "conntrack" forgets connections, and has no way back.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
 -- object is then "bridge", or what mncni.check has a module for, and args what that wants to know.
@@ -179,6 +179,9 @@ function Context:encode(net, verb, object, args)
 end
 
 local function locate(err, step)
+  if step and step.explain and core.is_error(err) then
+    err = step.explain(err) or err
+  end
   if core.is_error(err) and not err.file and step and step.where then
     err.file, err.line = step.where:match("^(.*):(%d+)$")
   end
@@ -340,11 +343,11 @@ local function send(context, plain_steps)
     elseif step.object == "conntrack" then
       sender:flush()
       blame(step, net.conntrack.flush, step.args)
-    elseif step.exists_ok then
-      -- Somebody else may make the same shared object at this moment; that is as good as ours.
+    elseif step.exists_ok or step.gone_ok then
+      -- Somebody else may make, or remove, the same shared object at this moment; that is as good as ours.
       sender:flush()
       local ok, err = pcall(net[step.object][step.verb], step.args)
-      if not ok and not (core.is_error(err) and err.name == "EEXIST") then
+      if not ok and not (core.is_error(err) and err.name == (step.exists_ok and "EEXIST" or "EADDRNOTAVAIL")) then
         error(locate(err, step), 0)
       end
     else
@@ -402,8 +405,8 @@ end
 local verbs = { add = true, append = true, replace = true, set = true, del = true }
 local looks = { get = true, list = true }
 local families = {
-  link = true, addr = true, route = true, rule = true, neigh = true, fdb = true, qdisc = true, class = true,
-  filter = true,
+  link = true, addr = true, route = true, rule = true, neigh = true, fdb = true, vlan = true, qdisc = true,
+  class = true, filter = true,
 }
 
 -- A net whose changes are recorded as steps of context and whose look-ups (get, list) are answered at once:
@@ -421,8 +424,8 @@ function Context:recorder(name)
         }
       end
       if not families[family] then
-        error(("a pod's %s has no %q; it has link, addr, route, rule, neigh, fdb, qdisc, class, filter and sysctl")
-          :format(name == "pod" and "inside" or "host", tostring(family)), 2)
+        error(("a pod's %s has no %q; it has link, addr, route, rule, neigh, fdb, vlan, qdisc, class, filter and "
+          .. "sysctl"):format(name == "pod" and "inside" or "host", tostring(family)), 2)
       end
       return setmetatable({}, {
         __index = function(_, verb)

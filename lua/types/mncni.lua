@@ -66,6 +66,7 @@ function mncni.help(topic) end
 ---@field rule mncni.Verbs
 ---@field neigh mncni.Verbs
 ---@field fdb mncni.Verbs
+---@field vlan mncni.Verbs
 ---@field nsid mncni.Verbs
 ---@field qdisc mncni.Verbs
 ---@field class mncni.Verbs

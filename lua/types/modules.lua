@@ -10,16 +10,45 @@ local bridge = {}
 ---@field ifname string
 
 ---Makes sure that the bridge is there and up, has the addresses, and that their families are forwarded. Never removed
----with a pod. Raises code 103 when something else has the name, or another range's gateway is on it.
----@param args { ifname: string, mtu?: integer, address?: (mncni.Cidr|string)[], promisc?: boolean }
+---with a pod. With force, other ranges' addresses that are in the way are removed. Raises code 103 when something else
+---has the name, or, without force, another range's gateway is on it.
+---@param args mncni.BridgeArguments
 ---@return mncni.Bridge for master = and pod:result
 function bridge.ensure(args) end
+
+---What pod:veth takes as vlans, made of the number of an access VLAN (nil or 0: none) and a trunk; nil when there is
+---neither. Untagged frames of a trunk without an access VLAN are in VLAN 1. Raises code 7 for a malformed entry.
+---@param access? integer
+---@param trunk? { id?: integer, minID?: integer, maxID?: integer }[]
+---@return mncni.PortVlan[]?
+function bridge.vlans(access, trunk) end
+
+---@class mncni.BridgeArguments
+---@field ifname string
+---@field mtu? integer bytes; the kernel's unless set
+---@field address? (mncni.Cidr|string)[] the gateways of the pods
+---@field promisc? boolean takes frames for every address
+---@field vlan_filtering? boolean for ports that are in VLANs
+---@field force? boolean removes addresses of other ranges that are in the way
+
+---@class mncni.PortVlan in the words of `bridge -json vlan`
+---@field vlan integer 1 to 4094
+---@field vlanEnd? integer the last one of a range
+---@field flags? ("PVID"|"Egress Untagged")[]
+
+---Makes sure that the node has the addresses in a VLAN of the bridge, on a link "BRIDGE.VLAN" that is never removed with
+---a pod. To be called after pod:commit(), when the pod's port is in the VLAN. Raises as ensure does, and code 7 for a
+---name that is too long.
+---@param args { bridge: mncni.Bridge|string, vlan: integer, port: mncni.Eth|string, address: (mncni.Cidr|string)[], force?: boolean }
+---@return mncni.Bridge for pod:result
+function bridge.vlan_gateway(args) end
 
 ---Hands bridged packets to iptables and ip6tables, which kube-proxy's rules need; warns where br_netfilter is missing.
 function bridge.call_iptables() end
 
----For the hook status: raises code 51 when something that is no bridge has the name. Changes nothing.
----@param args { ifname: string }
+---For the hook status: raises code 51 when something that is no bridge has the name. Changes nothing. With call_iptables
+---false it does not warn where br_netfilter is missing.
+---@param args { ifname: string, call_iptables?: boolean }
 function bridge.status(args) end
 
 ---@class mncni.MasqueradeModule

@@ -80,10 +80,12 @@
 local pod = {}
 
 ---The addresses that the "ipam" section of the configuration gives this attachment. Answered at once. Raises code 104
----when no address is free, 103 when the pod has an interface of that name already, 7 when ipam is unusable.
+---when no address is free, 103 when the pod has an interface of that name already, 7 when ipam is unusable. With gateway,
+---addresses to which ipam gives none have the first one of their subnet as gateway.
 ---@param ipam? table
+---@param options? { gateway?: boolean }
 ---@return mncni.Lease
-function pod:lease(ipam) end
+function pod:lease(ipam, options) end
 
 ---A veth pair: one end the pod's interface, made inside its namespace, the other on the host.
 ---@param args mncni.VethArguments
@@ -146,6 +148,7 @@ function pod:wanted_mac() end
 ---@field rule mncni.Verbs
 ---@field neigh mncni.Verbs
 ---@field fdb mncni.Verbs
+---@field vlan mncni.Verbs
 ---@field qdisc mncni.Verbs
 ---@field class mncni.Verbs
 ---@field filter mncni.Verbs
@@ -159,6 +162,10 @@ function pod:wanted_mac() end
 ---@field guard? boolean|mncni.Lease true: the pod sends from its MAC address only; a lease: and from its addresses only
 ---@field address? string MAC address inside; what the runtime asked for unless set
 ---@field host_ifname? string of the host's end; made from container and interface unless set
+---@field vlans? mncni.PortVlan[] that the port is in, on a bridge that filters VLANs, as bridge.vlans makes them
+---@field keep_default_vlan? boolean it stays in the bridge's default VLAN as well; false unless set
+---@field up? boolean false: the interface inside stays down
+---@field dad? boolean IPv6's duplicate address detection, for eth:settle() to wait for; off unless set
 
 ---@class mncni.Eth
 ---@field ifname string inside the pod
@@ -173,6 +180,10 @@ local eth = {}
 ---@param what string|mncni.Lease
 ---@param options? { noprefixroute?: boolean }
 function eth:address(what, options) end
+
+---Sends what was recorded and waits, 10 s at most, until IPv6's duplicate address detection is done; needed where the
+---veth was made with dad. Raises code 103 for an address that another host has, 11 when it takes too long.
+function eth:settle() end
 
 ---Adds one route through the interface, with the keys of `ip route`.
 ---@param route mncni.Route

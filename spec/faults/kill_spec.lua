@@ -15,6 +15,7 @@ local cases = {
   faults.sbr,
   faults.firewall,
   faults.limited,
+  faults.bridge,
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
   faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",

@@ -75,6 +75,7 @@ local requests = {
       assert(type(event.event) == "string")
     end
   end,
+  dump(route, "vlan"),
 }
 
 return function(number)

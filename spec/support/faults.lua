@@ -44,7 +44,7 @@ function faults.case(args)
   local ours = not conf.type:find "^reference"
   local leaves = args.leaves or { "node: link ", "victim: link ", "victim: address ", "address file " }
   if ours then leaves[#leaves + 1] = "state attachments/" end
-  if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
+  if conf.ipspoofchk or conf.macspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
     ours = ours, inhabit = args.inhabit, keys = args.keys, behind = args.behind, sysctl = args.sysctl,
@@ -139,6 +139,12 @@ faults.limited = faults.case {
   name = "bandwidth behind naivebridge", plugin = "bandwidth", behind = "naivebridge",
   leaves = { "node: link ", "node: qdisc " }, ipam = faults.dual_stack,
   network = { ingressRate = 80000000, ingressBurst = 8000000, egressRate = 80000000, egressBurst = 8000000 },
+}
+
+-- The policy bridge with what it can make in nftables.
+faults.bridge = faults.case {
+  name = "bridge, guarded and masquerading", plugin = "bridge", ipam = faults.dual_stack,
+  network = { ipMasq = true, macspoofchk = true, portIsolation = true },
 }
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.

@@ -71,10 +71,18 @@ local makers = {
   list = of_list,
 }
 
+-- A VLAN alone, one with flags, and a range; there is no range without a beginning.
+local vlans = {
+  { { vlan = 1 } }, { { vlan = 4094, flags = { "PVID", "Egress Untagged" } }, { vlan = 2, vlanEnd = 4093 } },
+}
+
 function values(field)
   if field.type == "boolean" and field.attr:match "^IFLA_VXLAN_G[BP]" or field.attr:match "_FLUSH$"
     or field.attr == "IFLA_VXLAN_TTL_INHERIT" then
     return { true } -- told by its presence, so false reads as absent
+  end
+  if field.attr == "IFLA_BRIDGE_VLAN_INFO" then
+    return vlans
   end
   return assert(makers[field.type], field.type)(field)
 end
