@@ -21,6 +21,7 @@ static const struct {
 	{ "nearest", mn_open_nearest },
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },
+	{ "tun", mn_open_tun },
 	{ "exec", mn_open_exec },
 	{ "find_program", mn_open_find_program },
 	{ "journal", mn_open_journal },

@@ -68,6 +68,15 @@ local function check_link(run, step)
       differs(name, "its %s is %s, and should be %s", label, tostring(link[key]), tostring(args[key]))
     end
   end
+  if args.link and link.link ~= args.link then
+    differs(name, "it stands on link %s, and should on %s", tostring(link.link), tostring(args.link))
+  end
+  for key, want in pairs(args.kind and args[args.kind] or {}) do
+    local have = (link[args.kind] or {})[key]
+    if type(want) ~= "table" and have ~= want then
+      differs(name, "its %s is %s, and should be %s", key, tostring(have), tostring(want))
+    end
+  end
   for key, want in pairs(args.bridge_slave or {}) do
     local have = (link.bridge_slave or {})[key]
     if have ~= want then
@@ -79,6 +88,14 @@ local function check_link(run, step)
     check_link(run, { net = peer.netns and "pod" or step.net, args = { ifname = peer.ifname, kind = args.kind,
       mtu = peer.mtu, address = peer.address, up = true } })
   end
+end
+
+local function check_tun(run, step)
+  local args = { ifname = step.args.ifname, kind = "tun" }
+  for key, value in pairs(step.args.link) do
+    args[key] = value
+  end
+  check_link(run, { net = step.net, args = args })
 end
 
 local function check_addr(run, step)
@@ -169,7 +186,7 @@ local required = {
 }
 
 local checks = {
-  link = check_link, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
+  link = check_link, tun = check_tun, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
   neigh = check_other, fdb = check_other,
 }
 

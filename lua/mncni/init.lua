@@ -31,6 +31,7 @@ local parts = {
   store = { "mncni.store" },
   try = { "mncni.net", "try" },
   policy = { "mncni.policy" },
+  uplink = { "mncni.uplink" },
 }
 
 setmetatable(mncni, {

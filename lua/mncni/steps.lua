@@ -3,7 +3,7 @@
 -- is refused before anything changes), journalled with the way back, and sent in order, batched per namespace.
 --
 -- A step: { net = "host" | "pod", verb, object, args, where = "file:line", shared = boolean }
---   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl" or "nft".
+--   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl", "nft" or "tun".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
 -- One of nftables may bring send(batch), for a better word on what the kernel refuses.
@@ -70,7 +70,7 @@ local function inverse(context, step)
   if step.shared or verb == "require" or object == "nft" then
     return step.undo
   end
-  if object == "link" and verb == "add" then
+  if (object == "link" or object == "tun") and verb == "add" then
     return { op = "link", ifname = args.ifname, alias = step.alias, netns = netns }
   end
   if object == "sysctl" then
@@ -164,7 +164,7 @@ local function prepare_one(context, step)
     end
     return plain
   end
-  if step.object == "link" and step.verb == "add" then
+  if (step.object == "link" or step.object == "tun") and step.verb == "add" then
     -- Before the journal names it: undo would take a living attachment's link for what this call has made.
     refuse_existing(context, step.net, step.args.ifname)
   end
@@ -273,6 +273,10 @@ local function send(context, plain_steps)
     elseif step.object == "nft" then
       sender:flush()
       blame(step, step.send or net.nft.batch, step.args)
+    elseif step.object == "tun" then
+      sender:flush()
+      blame(step, require("mncni.tun").make, net, step.args)
+      step.created(context)
     elseif step.exists_ok then
       -- Somebody else may make the same shared object at this moment; that is as good as ours.
       sender:flush()
@@ -298,7 +302,8 @@ function Context:commit()
     local step = self.list[i]
     for _, request in ipairs(blame(step, prepare_one, self, step)) do
       plain_steps[#plain_steps + 1] = request
-      if request.object == "link" and request.verb == "add" and not request.shared then
+      local makes = request.verb == "add" and (request.object == "link" or request.object == "tun")
+      if makes and not request.shared then
         self.own[request.net][request.args.ifname] = true
         local peer = request.args.peer
         if peer then
