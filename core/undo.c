@@ -210,6 +210,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 	} in_netns[] = {
 		{ "link", mn_undo_link },
 		{ "bridge", mn_undo_bridge },
+		{ "vrf", mn_undo_bridge },
 		{ "netlink", mn_undo_netlink },
 		{ "sysctl", mn_undo_sysctl },
 	};
@@ -226,6 +227,8 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 	if (earlier || (strcmp(op, "bridge") == 0 && mode != MN_UNDO_ROLLBACK))
 		return 0;
 	ret = open_netns(entry, &netns, err);
+	if (ret >= 0 && strcmp(op, "move") == 0)
+		return mn_undo_move(entry, netns, err);
 	if (ret != 0)
 		return ret < 0 ? ret : 0;
 	for (size_t i = 0; i < sizeof(in_netns) / sizeof(in_netns[0]); i++) {

@@ -20,8 +20,7 @@
 
 #define SYSCTL_ROUNDS 100 // of writing and looking again
 
-// One request and its answer. -errno without err filled in when the kernel refuses; *reply may be NULL.
-static int talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **reply, struct mn_error *err)
+int mn_undo_talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **reply, struct mn_error *err)
 {
 	struct mn_buffer request = { .data = (char *)nlh, .len = nlh->nlmsg_len, .cap = nlh->nlmsg_len };
 	const struct nlmsghdr *answer;
@@ -40,7 +39,7 @@ static int talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **
 	return -mn_nl_errno(answer);
 }
 
-static struct nlmsghdr *link_request(char *buf, uint16_t type, uint16_t flags, int index, const char *ifname)
+struct nlmsghdr *mn_undo_link_request(char *buf, uint16_t type, uint16_t flags, int index, const char *ifname)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ifinfomsg *info;
@@ -59,7 +58,7 @@ static bool absent(int ret)
 	return ret == -ENODEV || ret == -ENOENT || ret == -ESRCH || ret == -EADDRNOTAVAIL;
 }
 
-static int refused(struct mn_error *err, int ret, const char *object)
+int mn_undo_refused(struct mn_error *err, int ret, const char *object)
 {
 	if (err && err->errnum == 0) {
 		mn_fail(err, -ret, "undo", object, "it is still there; DEL again when the cause is gone");
@@ -82,11 +81,11 @@ static int find_ours(
 	int ret;
 
 	*index = 0;
-	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
+	ret = mn_undo_talk(nl, mn_undo_link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
 	if (ret < 0)
-		return absent(ret) ? 0 : refused(err, ret, ifname);
+		return absent(ret) ? 0 : mn_undo_refused(err, ret, ifname);
 	if (!reply || reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
-		return refused(err, -EPROTO, ifname);
+		return mn_undo_refused(err, -EPROTO, ifname);
 	info = mnl_nlmsg_get_payload(reply);
 	mnl_attr_for_each (attr, reply, sizeof(*info)) {
 		if (mnl_attr_get_type(attr) == IFLA_IFALIAS)
@@ -103,13 +102,12 @@ static int find_ours(
 static int delete_link(struct mn_nl *nl, int index, const char *ifname, struct mn_error *err)
 {
 	char buf[256] = { 0 };
-	int ret = talk(nl, link_request(buf, RTM_DELLINK, NLM_F_ACK, index, NULL), NULL, err);
+	int ret = mn_undo_talk(nl, mn_undo_link_request(buf, RTM_DELLINK, NLM_F_ACK, index, NULL), NULL, err);
 
-	return ret < 0 && !absent(ret) ? refused(err, ret, ifname) : 0;
+	return ret < 0 && !absent(ret) ? mn_undo_refused(err, ret, ifname) : 0;
 }
 
-// The name of a link in an entry; NULL when there is none that a link can have.
-static const char *ifname_of(const cJSON *entry)
+const char *mn_undo_ifname(const cJSON *entry)
 {
 	const char *ifname = mn_undo_string(entry, "ifname");
 
@@ -118,7 +116,7 @@ static const char *ifname_of(const cJSON *entry)
 
 int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err)
 {
-	const char *ifname = ifname_of(entry);
+	const char *ifname = mn_undo_ifname(entry);
 	struct mn_nl nl = { 0 };
 	int index, ret;
 
@@ -133,10 +131,11 @@ int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err)
 	return ret;
 }
 
-// A bridge that a failed call has made goes again, unless somebody has joined it meanwhile.
+// A bridge that a failed call has made goes again, and so does a VRF of a pod's, unless somebody has joined
+// it.
 int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 {
-	const char *ifname = ifname_of(entry);
+	const char *ifname = mn_undo_ifname(entry);
 	const struct nlmsghdr *refusal = NULL, *port;
 	struct mn_nl nl = { 0 };
 	char buf[256] = { 0 };
@@ -146,9 +145,9 @@ int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 		return mn_undo_bad_entry(err, "bridge", "ifname");
 	ret = mn_nl_open(&nl, NETLINK_ROUTE, netns, err);
 	if (ret == 0)
-		ret = find_ours(&nl, ifname, NULL, &index, err);
+		ret = find_ours(&nl, ifname, mn_undo_string(entry, "alias"), &index, err);
 	if (ret == 0 && index) {
-		struct nlmsghdr *nlh = link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
+		struct nlmsghdr *nlh = mn_undo_link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
 
 		mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)index);
 		ret = mn_nl_dump(&nl, buf, nlh->nlmsg_len, &nl.in, &refusal, err);
@@ -235,7 +234,7 @@ static int send_requests(struct mn_nl *nl, char *bytes, size_t len, bool *gone, 
 		if (absent(-errnum))
 			*gone = true;
 		else if (errnum)
-			ret = refused(err, -errnum, "netlink request");
+			ret = mn_undo_refused(err, -errnum, "netlink request");
 	}
 	return ret;
 }
@@ -306,7 +305,7 @@ static int set_in_use(const char *hex, int netns, bool *in_use, struct mn_error 
 	if (ret == 0)
 		ret = mn_nl_dump(&nl, request, len, &nl.in, &refusal, err);
 	if (ret == 0 && refusal && !absent(-mn_nl_errno(refusal)))
-		ret = refused(err, -mn_nl_errno(refusal), "nftables set");
+		ret = mn_undo_refused(err, -mn_nl_errno(refusal), "nftables set");
 	while (ret == 0 && !refusal && (nlh = mn_nl_next(&nl, &nl.in, nlh, 0, UINT32_MAX))) {
 		const struct nlattr *attr;
 

@@ -6,6 +6,7 @@
 #include <cJSON.h>
 
 #include "error.h"
+#include "nl.h"
 
 // The string that an entry of a journal has under a key; NULL when there is none.
 static inline const char *mn_undo_string(const cJSON *entry, const char *key)
@@ -22,5 +23,19 @@ int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_netlink(const cJSON *entry, int netns, struct mn_error *err);
 int mn_undo_sysctl(const cJSON *entry, int netns, struct mn_error *err);
+
+// A device that was moved into a pod; netns is -1 when that namespace is gone.
+int mn_undo_move(const cJSON *entry, int netns, struct mn_error *err);
+
+// The name of a link in an entry; NULL when there is none that a link can have.
+const char *mn_undo_ifname(const cJSON *entry);
+
+// One request and its answer. -errno without err filled in when the kernel refuses; reply may be NULL.
+int mn_undo_talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **reply, struct mn_error *err);
+struct nlmsghdr *mn_undo_link_request(
+	char *buf, uint16_t type, uint16_t flags, int index, const char *ifname);
+
+// Fills err, unless it is already, for what the kernel has refused; returns ret.
+int mn_undo_refused(struct mn_error *err, int ret, const char *object);
 
 #endif

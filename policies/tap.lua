@@ -21,7 +21,7 @@ policy.options = {
 function policy.add(pod, conf)
   if conf.selinuxContext ~= "" then
     error(mncni.error {
-      code = 7, object = "selinuxContext", message = "not supported; leave it out, and let SELinux's own policy label it",
+      code = 7, object = "selinuxContext", message = "not supported; leave it out, and let SELinux label it",
     })
   end
   local lease = conf.ipam and conf.ipam.type and pod:lease(conf.ipam) or nil

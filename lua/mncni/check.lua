@@ -132,6 +132,14 @@ local function check_route(run, step)
       end
     end
   end
+  -- The kernel joins IPv6 routes of one destination and metric (RTA_MULTIPATH), whatever their devices.
+  for route in run[step.net].route.list { family = want.family, table = args.table, dst = args.dst } do
+    for _, hop in ipairs(route.nexthops or {}) do
+      if hop.dev == args.dev and hop.gateway == args.gateway then
+        return
+      end
+    end
+  end
   if wrong and wrong ~= "gateway" then
     differs(name, "its %s is not what it was made with", wrong)
   end
@@ -183,6 +191,7 @@ end
 local required = {
   bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard",
   localnet = by_module "mncni.localnet",
+  vrf = function(run, args) require("mncni.pod_vrf").check(run.pod, args, differs) end,
 }
 
 local checks = {
@@ -191,7 +200,11 @@ local checks = {
 }
 
 local function check_step(run, step)
-  if step.verb == "require" then
+  if step.verb == "move" then
+    check_link(run, { net = "pod", args = {
+      ifname = step.args.to, ifalias = step.args.ifname, address = step.args.address, up = true,
+    } })
+  elseif step.verb == "require" then
     local one = required[step.object]
     if one then
       one(run, step.args)

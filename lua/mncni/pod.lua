@@ -239,6 +239,19 @@ function Pod:tap(args)
   return require("mncni.pod_link").tap(self, new_eth(self), args)
 end
 
+-- A device of the node's, moved into the pod; it comes back when the attachment ends. args: link (as mncni.uplink.device
+-- or pod.host.link.get returns it), lease (as with link). What the node had on it (addresses, routes) goes.
+function Pod:device(args)
+  return require("mncni.pod_link").device(self, new_eth(self), args)
+end
+
+-- For a chained policy: puts the pod's interface, with its addresses and routes, into a VRF of the pod's. args: ifname (the
+-- VRF's, which is made when missing), table (its routing table; the first that is free unless given). Raises code 7 when
+-- it has another table, 103 when the interface or the name is taken.
+function Pod:vrf(args)
+  return require("mncni.pod_vrf").add(self, args)
+end
+
 -- Gives the interface an address ("10.0.0.2/24") or every address of a lease. No duplicate address detection:
 -- IPAM has seen to that, and it would cost a second or two.
 function Eth:address(what)

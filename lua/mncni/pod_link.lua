@@ -29,7 +29,9 @@ end
 -- (arp_notify and ndisc_notify tell the neighbours when a link comes up).
 local function finish(self, eth, alias, lease, after)
   local context = self._context
-  context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, ifalias = alias } }
+  if alias then
+    context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, ifalias = alias } }
+  end
   for _, key in ipairs { "ipv4/conf/%s/arp_notify", "ipv6/conf/%s/ndisc_notify" } do
     context:record {
       net = "pod", verb = "set", object = "sysctl",
@@ -47,15 +49,25 @@ local function finish(self, eth, alias, lease, after)
   return eth
 end
 
-local function seen(self, eth)
+-- What to do when the interface is there: it gets its name, if it has another one, and is looked at.
+local function seen(self, eth, as)
   return function(current)
-    local link = current.nets.pod.link.get { ifname = self.ifname }
+    local link = current.nets.pod.link.get { ifname = as or self.ifname }
+    if as then
+      current.nets.pod.link.set { ifindex = link.ifindex, ifname = self.ifname }
+    end
     eth.mac, eth.mtu = link.address, link.mtu
     current.index.pod[self.ifname] = link.ifindex
   end
 end
 
 local on_a_link = { macvlan = true, macvtap = true, ipvlan = true, vlan = true }
+
+-- The name under which a link on one of the node's is made: up to Linux 6.14 such a link is the node's for a moment,
+-- where the pod's name for it may be another's.
+local function temporary(self)
+  return (require("mncni.pod").host_ifname(self.container, self.ifname):gsub("^veth", "mncn"))
+end
 
 -- See Pod:link. eth is an empty interface of this pod.
 function pod_link.add(self, eth, args)
@@ -78,8 +90,9 @@ function pod_link.add(self, eth, args)
     made.link = args.inside and master.ifname or master.ifindex
     made.link_netnsid = not args.inside and host_nsid(context) or nil
   end
+  local as = made.link_netnsid and temporary(self) or nil
   context:record {
-    net = "pod", verb = "add", object = "link", alias = alias, args = made, created = seen(self, eth),
+    net = "pod", verb = "add", object = "link", alias = alias, as = as, args = made, created = seen(self, eth, as),
   }
   return finish(self, eth, alias, args.lease)
 end
@@ -96,6 +109,29 @@ function pod_link.tap(self, eth, args)
     },
   }
   return finish(self, eth, alias, args.lease, { master = args.master })
+end
+
+-- See Pod:device. In the pod the device's alias is the name that it had, as with the reference plugin, so that whoever
+-- finds it knows what it was.
+function pod_link.device(self, eth, args)
+  arguments.check("pod:device", args, { "link", "lease" })
+  local device, call = args.link, self._call
+  local created = seen(self, eth)
+  self._context:record {
+    net = "host", verb = "move", object = "link",
+    args = {
+      ifname = device.ifname, to = self.ifname, address = device.address, ifalias = device.ifalias or "",
+      up = device.up,
+    },
+    send = function(context)
+      context.nets.host:batch {
+        { "set", "link", { ifindex = device.ifindex, up = false, ifalias = device.ifname } },
+        { "set", "link", { ifindex = device.ifindex, ifname = self.ifname, netns = call.netns_handle } },
+      }
+      created(context)
+    end,
+  }
+  return finish(self, eth, nil, args.lease)
 end
 
 return pod_link

@@ -5,10 +5,12 @@
 -- A step: { net = "host" | "pod", verb, object, args, where = "file:line", shared = boolean }
 --   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb"), "sysctl", "nft" or "tun".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
+-- A link may be made under another name (as), which its created() changes. The verb "move" takes a device of the node's
+-- into the pod: args are what it is (ifname, address, ifalias, up) and to, its name there.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
 -- One of nftables may bring send(batch), for a better word on what the kernel refuses.
 -- The verb "require" changes nothing: it is journalled, so that CHECK knows what of the node's the attachment needs;
--- object is then "bridge", "masquerade", "guard" or "localnet", and args what its module wants to know.
+-- object is then "bridge", "masquerade", "guard", "localnet" or "vrf", and args what its module wants to know.
 
 local core = require "mncni.core"
 
@@ -67,11 +69,17 @@ end
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
   local netns = step.net == "pod" and context.netns or nil
-  if step.shared or verb == "require" or object == "nft" then
+  if step.undo or step.shared or verb == "require" or object == "nft" then
     return step.undo
   end
   if (object == "link" or object == "tun") and verb == "add" then
-    return { op = "link", ifname = args.ifname, alias = step.alias, netns = netns }
+    local final = { op = "link", ifname = args.ifname, alias = step.alias, netns = netns }
+    return step.as and { { op = "link", ifname = step.as, alias = step.alias, netns = netns }, final } or final
+  elseif verb == "move" then
+    return {
+      op = "move", ifname = args.ifname, alias = args.ifalias, address = args.address, up = args.up,
+      netns = context.netns,
+    }
   end
   if object == "sysctl" then
     local interface = args.key:match("^net/ipv[46]/%a+/([^/]+)/")
@@ -164,7 +172,9 @@ local function prepare_one(context, step)
     end
     return plain
   end
-  if (step.object == "link" or step.object == "tun") and step.verb == "add" then
+  if step.verb == "move" then
+    refuse_existing(context, "pod", step.args.to)
+  elseif (step.object == "link" or step.object == "tun") and step.verb == "add" then
     -- Before the journal names it: undo would take a living attachment's link for what this call has made.
     refuse_existing(context, step.net, step.args.ifname)
   end
@@ -237,7 +247,7 @@ end
 local function with_index(context, step)
   local known, args = context.index[step.net], step.args
   local dev, master = known[args.dev], known[args.master]
-  if not dev and not master then
+  if not dev and not master and not step.as then
     return args
   end
   local copy = {}
@@ -245,6 +255,7 @@ local function with_index(context, step)
     copy[key] = value
   end
   copy.dev, copy.master = dev or args.dev, master or args.master
+  copy.ifname = step.as or args.ifname
   return copy
 end
 
@@ -273,6 +284,9 @@ local function send(context, plain_steps)
     elseif step.object == "nft" then
       sender:flush()
       blame(step, step.send or net.nft.batch, step.args)
+    elseif step.verb == "move" then
+      sender:flush()
+      blame(step, step.send, context)
     elseif step.object == "tun" then
       sender:flush()
       blame(step, require("mncni.tun").make, net, step.args)
@@ -302,6 +316,9 @@ function Context:commit()
     local step = self.list[i]
     for _, request in ipairs(blame(step, prepare_one, self, step)) do
       plain_steps[#plain_steps + 1] = request
+      if request.verb == "move" then
+        self.own.pod[request.args.to] = true
+      end
       local makes = request.verb == "add" and (request.object == "link" or request.object == "tun")
       if makes and not request.shared then
         self.own[request.net][request.args.ifname] = true

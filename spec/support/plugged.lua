@@ -113,7 +113,7 @@ function Node:reaches(from, address)
 end
 
 -- What a plugin left in a pod, as text that is the same for two plugins: links with kind, state, flags of their kind and
--- MTU, addresses, routes of all tables, rules, and the settings that plugins make.
+-- MTU, addresses, routes of all tables, and rules.
 function Node:state_of(pod, ifname)
   local space = self:pod(pod)
   ifname = ifname or "eth0"
@@ -125,7 +125,6 @@ function Node:state_of(pod, ifname)
     space:must "ip -4 route show table all | grep -v ^broadcast | sort",
     space:must "ip -6 route show table all | grep -v -e fe80 -e ff00 -e ^anycast | sed 's/ pref .*//' | sort",
     space:must "ip rule; ip -6 rule",
-    space:must(("cat /proc/sys/net/ipv4/conf/%s/arp_notify"):format(ifname)),
   }
   return table.concat(text, "\n")
 end

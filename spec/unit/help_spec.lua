@@ -66,7 +66,7 @@ describe("help", function()
       end
     end
     for topic, hidden in pairs {
-      bridge = "", masquerade = "check", localnet = "check", ipam = "", store = "", collect = "remove log",
+      bridge = "", masquerade = "check", localnet = "check", uplink = "", ipam = "", store = "", collect = "remove log",
       recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "", cidr = "", json = "",
       netns = "", policy = "",
     } do
@@ -81,7 +81,8 @@ describe("help", function()
     end
     tells("error", { "error", "is_error", "code" })
     tells("pod", {
-      "lease", "veth", "interface", "delegate", "result", "commit", "warn", "wanted_mac", "address", "routes",
+      "lease", "veth", "link", "tap", "device", "vrf", "interface", "delegate", "result", "commit", "warn",
+      "wanted_mac", "address", "routes",
     })
     tells(nil, { "pod", "policy", "options", "route_mtu", "open" })
   end)

@@ -132,6 +132,7 @@ describe("the types for editors", function()
     ["mncni.FlannelModule"] = { mncni.flannel },
     ["mncni.MasqueradeModule"] = { mncni.masquerade, "check" },
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
+    ["mncni.UplinkModule"] = { mncni.uplink },
     ["mncni.IpamModule"] = { mncni.ipam },
     ["mncni.StoreModule"] = { mncni.store },
     ["mncni.CollectModule"] = { mncni.collect, "remove log" },

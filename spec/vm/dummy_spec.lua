@@ -3,7 +3,7 @@
 
 local kinds = require "spec.support.kinds"
 
-kinds.specs { type = "dummy", conf = function(node) return { ipam = node:ipam() } end,
+kinds.specs { type = "dummy", brief = true, conf = function(node) return { ipam = node:ipam() } end,
   more = function(get, call)
     local node
     before_each(function() node = get() end)

@@ -3,7 +3,7 @@
 
 local kinds = require "spec.support.kinds"
 
-kinds.specs { type = "ipvlan", conf = function(node) return { master = "up0", ipam = node:ipam() } end,
+kinds.specs { type = "ipvlan", brief = true, conf = function(node) return { master = "up0", ipam = node:ipam() } end,
   more = function(get, call)
     local node
     before_each(function() node = get() end)
