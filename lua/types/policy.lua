@@ -101,7 +101,7 @@ function pod:link(args) end
 function pod:tap(args) end
 
 ---A device of the node's, moved into the pod; it comes back when the attachment ends.
----@param args { link: mncni.Link, lease?: mncni.Lease } link: as mncni.uplink.device returns it
+---@param args { link: mncni.Link, lease?: mncni.Lease } link: what the module uplink finds
 ---@return mncni.Eth
 function pod:device(args) end
 

@@ -4,11 +4,18 @@
 
 local faults = require "spec.support.faults"
 
+-- What is left of an attachment without a link on the node.
+local inside = { "victim: link ", "victim: address ", "address file ", "state attachments/" }
+
 local cases = {
   faults.case { name = "naivebridge" },
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
   faults.guarded,
+  faults.case { name = "macvlan", plugin = "macvlan", network = { master = "up0" }, leaves = inside },
+  faults.case { name = "tap", plugin = "tap", network = { bridge = "" }, leaves = inside },
+  faults.case { name = "host-device", plugin = "host-device", cold = true, network = { device = "up1" },
+    leaves = inside },
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
   faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",
@@ -55,7 +62,7 @@ for _, case in ipairs(cases) do
     end
 
     -- Who may be killed: where there is but one process, all are the same.
-    local whoms = (case.conf.type == "naivebridge" and case.conf.ipam.type == "host-local") and { "first" }
+    local whoms = (not case.plugin:find "^reference" and case.conf.ipam.type == "host-local") and { "first" }
       or { "caller", "first", "tree" }
 
     -- The oracle is blind to nothing of what a sweep asks it about.

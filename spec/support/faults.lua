@@ -28,8 +28,8 @@ World.__index = World
 
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
 -- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
--- excused (a pattern of what the oracle finds that is another program's fault). Returned with `leaves`: what the oracle's
--- lines begin with of an attachment that is there.
+-- excused (a pattern of what the oracle finds that is another program's fault), leaves (what the oracle's lines begin with
+-- of an attachment that is there; not given, that of a veth).
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -42,7 +42,8 @@ function faults.case(args)
   if conf.type == "naivebridge" then leaves[#leaves + 1] = "state attachments/" end
   if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
-    name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
+    name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused,
+    leaves = args.leaves or leaves,
   }
 end
 
