@@ -22,6 +22,7 @@ static const struct {
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },
 	{ "conntrack", mn_open_conntrack },
+	{ "tun", mn_open_tun },
 	{ "exec", mn_open_exec },
 	{ "find_program", mn_open_find_program },
 	{ "journal", mn_open_journal },

@@ -37,6 +37,7 @@ int mn_open_store(lua_State *L);
 int mn_open_record(lua_State *L);
 int mn_open_sysctl(lua_State *L);
 int mn_open_conntrack(lua_State *L);
+int mn_open_tun(lua_State *L);
 int mn_open_exec(lua_State *L);
 int mn_open_find_program(lua_State *L);
 int mn_open_journal(lua_State *L);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Links: RTM_*LINK, with bridges, their ports, veth pairs and VXLAN.
-#include "schema.h"
+#include "tab_link_kinds.h"
 
 #include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
@@ -34,8 +34,6 @@ static const struct mn_name addrgenmodes[] = { { "eui64", IN6_ADDR_GEN_MODE_EUI6
 	{ "random", IN6_ADDR_GEN_MODE_RANDOM }, { 0 } };
 
 static const struct mn_name groups[] = { { "default", 0 }, { 0 } };
-
-static const struct mn_name vlan_protocols[] = { { "802.1Q", 0x8100 }, { "802.1ad", 0x88a8 }, { 0 } };
 
 static const struct mn_name port_states[] = { { "disabled", 0 }, { "listening", 1 }, { "learning", 2 },
 	{ "forwarding", 3 }, { "blocking", 4 }, { 0 } };
@@ -87,7 +85,7 @@ static const struct mn_row bridge_rows[] = {
 	NUMBER(IFLA_BR_PRIORITY, "priority", 2),
 	SWITCH(IFLA_BR_VLAN_FILTERING, "vlan_filtering"),
 	{ MN_A(IFLA_BR_VLAN_PROTOCOL), .key = "vlan_protocol", .type = MN_ENUM, .size = 2, .flags = MN_NET,
-		.names = vlan_protocols },
+		.names = mn_vlan_protocols },
 	NUMBER(IFLA_BR_GROUP_FWD_MASK, "group_fwd_mask", 2),
 	{ MN_A(IFLA_BR_ROOT_ID), .key = "root_id", .type = MN_BRIDGE_ID, .flags = MN_READ },
 	{ MN_A(IFLA_BR_BRIDGE_ID), .key = "bridge_id", .type = MN_BRIDGE_ID, .flags = MN_READ },
@@ -225,11 +223,18 @@ static const struct mn_variant kinds[] = {
 	{ "bridge", "bridge", &bridge_table },
 	{ "veth", NULL, &veth_table },
 	{ "vxlan", "vxlan", &vxlan_table },
+	{ "vlan", "vlan", &mn_vlan_table },
+	{ "macvlan", "macvlan", &mn_macvlan_table },
+	{ "macvtap", "macvtap", &mn_macvlan_table },
+	{ "ipvlan", "ipvlan", &mn_ipvlan_table },
+	{ "vrf", "vrf", &mn_vrf_table },
+	{ "tun", "tun", &mn_tun_table },
 	{ 0 },
 };
 
 static const struct mn_variant slave_kinds[] = {
 	{ "bridge", "bridge_slave", &port_table },
+	{ "vrf", "vrf_slave", &mn_vrf_slave_table },
 	{ 0 },
 };
 

@@ -225,6 +225,7 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 		{ "link", mn_undo_link },
 		{ "bridge", mn_undo_bridge },
 		{ "gateway", mn_undo_gateway },
+		{ "vrf", mn_undo_bridge },
 		{ "netlink", mn_undo_netlink },
 		{ "sysctl", mn_undo_sysctl },
 		{ "elements", mn_undo_elements },
@@ -244,6 +245,8 @@ static int undo_entry(const cJSON *entry, enum mn_undo_mode mode, bool earlier, 
 	if (earlier || (is_shared(op) && mode != MN_UNDO_ROLLBACK))
 		return 0;
 	ret = open_netns(entry, &netns, err);
+	if (ret >= 0 && strcmp(op, "move") == 0)
+		return mn_undo_move(entry, netns, err);
 	if (ret != 0)
 		return ret < 0 ? ret : 0;
 	for (size_t i = 0; i < sizeof(in_netns) / sizeof(in_netns[0]); i++) {

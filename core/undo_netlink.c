@@ -21,8 +21,7 @@
 
 #define SYSCTL_ROUNDS 100 // of writing and looking again
 
-// One request and its answer. -errno without err filled in when the kernel refuses; *reply may be NULL.
-static int talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **reply, struct mn_error *err)
+int mn_undo_talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **reply, struct mn_error *err)
 {
 	struct mn_buffer request = { .data = (char *)nlh, .len = nlh->nlmsg_len, .cap = nlh->nlmsg_len };
 	const struct nlmsghdr *answer;
@@ -41,7 +40,7 @@ static int talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **
 	return -mn_nl_errno(answer);
 }
 
-static struct nlmsghdr *link_request(char *buf, uint16_t type, uint16_t flags, int index, const char *ifname)
+struct nlmsghdr *mn_undo_link_request(char *buf, uint16_t type, uint16_t flags, int index, const char *ifname)
 {
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct ifinfomsg *info;
@@ -83,7 +82,7 @@ static int find_ours(
 	int ret;
 
 	*index = 0;
-	ret = talk(nl, link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
+	ret = mn_undo_talk(nl, mn_undo_link_request(buf, RTM_GETLINK, 0, 0, ifname), &reply, err);
 	if (ret < 0)
 		return mn_undo_absent(ret) ? 0 : mn_undo_refused(err, ret, ifname);
 	if (!reply || reply->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(reply) < sizeof(*info))
@@ -104,13 +103,12 @@ static int find_ours(
 static int delete_link(struct mn_nl *nl, int index, const char *ifname, struct mn_error *err)
 {
 	char buf[256] = { 0 };
-	int ret = talk(nl, link_request(buf, RTM_DELLINK, NLM_F_ACK, index, NULL), NULL, err);
+	int ret = mn_undo_talk(nl, mn_undo_link_request(buf, RTM_DELLINK, NLM_F_ACK, index, NULL), NULL, err);
 
 	return ret < 0 && !mn_undo_absent(ret) ? mn_undo_refused(err, ret, ifname) : 0;
 }
 
-// The name of a link in an entry; NULL when there is none that a link can have.
-static const char *ifname_of(const cJSON *entry)
+const char *mn_undo_ifname(const cJSON *entry)
 {
 	const char *ifname = mn_undo_string(entry, "ifname");
 
@@ -119,7 +117,7 @@ static const char *ifname_of(const cJSON *entry)
 
 int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err)
 {
-	const char *ifname = ifname_of(entry);
+	const char *ifname = mn_undo_ifname(entry);
 	struct mn_nl nl = { 0 };
 	int index, ret;
 
@@ -134,10 +132,11 @@ int mn_undo_link(const cJSON *entry, int netns, struct mn_error *err)
 	return ret;
 }
 
-// A bridge that a failed call has made goes again, unless somebody has joined it meanwhile.
+// A bridge that a failed call has made goes again, and so does a VRF of a pod's, unless somebody has joined
+// it.
 int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 {
-	const char *ifname = ifname_of(entry);
+	const char *ifname = mn_undo_ifname(entry);
 	const struct nlmsghdr *refusal = NULL, *port;
 	struct mn_nl nl = { 0 };
 	char buf[256] = { 0 };
@@ -147,9 +146,9 @@ int mn_undo_bridge(const cJSON *entry, int netns, struct mn_error *err)
 		return mn_undo_bad_entry(err, "bridge", "ifname");
 	ret = mn_nl_open(&nl, NETLINK_ROUTE, netns, err);
 	if (ret == 0)
-		ret = find_ours(&nl, ifname, NULL, &index, err);
+		ret = find_ours(&nl, ifname, mn_undo_string(entry, "alias"), &index, err);
 	if (ret == 0 && index) {
-		struct nlmsghdr *nlh = link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
+		struct nlmsghdr *nlh = mn_undo_link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
 
 		mnl_attr_put_u32(nlh, IFLA_MASTER, (uint32_t)index);
 		ret = mn_nl_dump(&nl, buf, nlh->nlmsg_len, &nl.in, &refusal, err);
@@ -217,7 +216,7 @@ static void look_at_ports(
 int mn_undo_gateway(const cJSON *entry, int netns, struct mn_error *err)
 {
 	const cJSON *vlan = cJSON_GetObjectItemCaseSensitive(entry, "vlan");
-	const char *ifname = ifname_of(entry), *bridge = mn_undo_string(entry, "bridge");
+	const char *ifname = mn_undo_ifname(entry), *bridge = mn_undo_string(entry, "bridge");
 	const struct nlmsghdr *refusal = NULL;
 	struct mn_nl nl = { 0 };
 	char buf[256] = { 0 };
@@ -230,7 +229,7 @@ int mn_undo_gateway(const cJSON *entry, int netns, struct mn_error *err)
 	if (ret == 0)
 		ret = find_ours(&nl, bridge, NULL, &index, err);
 	if (ret == 0 && index) {
-		struct nlmsghdr *nlh = link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
+		struct nlmsghdr *nlh = mn_undo_link_request(buf, RTM_GETLINK, NLM_F_DUMP, 0, NULL);
 
 		((struct ifinfomsg *)mnl_nlmsg_get_payload(nlh))->ifi_family = AF_BRIDGE;
 		mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN);

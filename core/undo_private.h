@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "error.h"
 #include "nl.h"
 
 // The string that an entry of a journal has under a key; NULL when there is none.
@@ -47,5 +48,16 @@ int mn_undo_refused(struct mn_error *err, int ret, const char *object);
 // Tells whether the bytes are requests and nothing else: for nf_tables the whole of one transaction. Without
 // its end the kernel says yes to each part and does none.
 bool mn_undo_is_whole(const char *bytes, size_t len, bool netfilter);
+
+// A device that was moved into a pod; netns is -1 when that namespace is gone.
+int mn_undo_move(const cJSON *entry, int netns, struct mn_error *err);
+
+// The name of a link in an entry; NULL when there is none that a link can have.
+const char *mn_undo_ifname(const cJSON *entry);
+
+// One request and its answer. -errno without err filled in when the kernel refuses; reply may be NULL.
+int mn_undo_talk(struct mn_nl *nl, struct nlmsghdr *nlh, const struct nlmsghdr **reply, struct mn_error *err);
+struct nlmsghdr *mn_undo_link_request(
+	char *buf, uint16_t type, uint16_t flags, int index, const char *ifname);
 
 #endif

@@ -70,6 +70,15 @@ local function check_link(run, step)
       differs(name, "its %s is %s, and should be %s", label, tostring(link[key]), tostring(args[key]))
     end
   end
+  if args.link and link.link ~= args.link then
+    differs(name, "it stands on link %s, and should on %s", tostring(link.link), tostring(args.link))
+  end
+  for key, want in pairs(args.kind and args[args.kind] or {}) do
+    local have = (link[args.kind] or {})[key]
+    if type(want) ~= "table" and have ~= want then
+      differs(name, "its %s is %s, and should be %s", key, tostring(have), tostring(want))
+    end
+  end
   for key, want in pairs(args.bridge_slave or {}) do
     local have = (link.bridge_slave or {})[key]
     if have ~= want then
@@ -81,6 +90,14 @@ local function check_link(run, step)
     check_link(run, { net = peer.netns and "pod" or step.net, args = { ifname = peer.ifname, kind = args.kind,
       mtu = peer.mtu, address = peer.address } })
   end
+end
+
+local function check_tun(run, step)
+  local args = { ifname = step.args.ifname, kind = "tun" }
+  for key, value in pairs(step.args.link) do
+    args[key] = value
+  end
+  check_link(run, { net = step.net, args = args })
 end
 
 local function check_addr(run, step)
@@ -138,6 +155,14 @@ local function check_route(run, step)
         end
       end
       if not wrong then
+        return
+      end
+    end
+  end
+  -- The kernel joins IPv6 routes of one destination and metric (RTA_MULTIPATH), whatever their devices.
+  for route in run[step.net].route.list { family = want.family, table = args.table, dst = args.dst } do
+    for _, hop in ipairs(route.nexthops or {}) do
+      if hop.dev == args.dev and hop.gateway == args.gateway then
         return
       end
     end
@@ -232,15 +257,20 @@ local required = {
   forwarding = by_module "mncni.forwarding",
   firewall = by_module "mncni.firewall", ingress = by_module "mncni.ingress",
   gateway = check_vlan_gateway,
+  vrf = function(run, args) require("mncni.pod_vrf").check(run.pod, args, differs) end,
 }
 
 local checks = {
-  link = check_link, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
+  link = check_link, tun = check_tun, addr = check_addr, route = check_route, sysctl = check_sysctl, rule = check_other,
   neigh = check_other, fdb = check_other, vlan = check_vlan, qdisc = check_tc, class = check_tc, filter = check_tc,
 }
 
 local function check_step(run, step)
-  if step.verb == "require" then
+  if step.verb == "move" then
+    check_link(run, { net = "pod", args = {
+      ifname = step.args.to, ifalias = step.args.ifname, address = step.args.address, up = true,
+    } })
+  elseif step.verb == "require" then
     local one = required[step.object]
     if one then
       one(run, step.args)

@@ -41,6 +41,12 @@ local topics = {
     "                     keep_default_vlan up dad; guard: true holds the pod to its",
     "                     MAC address, a lease to its addresses, too",
     "node_link{}          ifname kind mtu: a link on the node that goes with the pod",
+    "link{}               macvlan, ipvlan, vlan, dummy: kind master inside mtu",
+    "                     address options lease",
+    "tap{}                a TAP device: mtu address multi_queue owner group master",
+    "                     lease",
+    "device{link, lease}  a device of the node's, which has it back in the end",
+    "vrf{ifname, table}   in a chain: puts the interface into a VRF",
     "interface(ifname)    one that the pod has anyway, for result",
     "delegate(type, config)  has another plugin add the interface",
     "wire(name, config)   has another policy wire the pod: return pod:wire(...)",
@@ -220,6 +226,13 @@ local topics = {
   route_mtu = { "MTU of the default route's device", [[mtu = { type = "integer", auto = mncni.route_mtu }]],
     "route_mtu()  in bytes; 1500 without a default route",
   },
+  uplink = { "links of the node that pods' own stand on",
+    [[local vlan = mncni.uplink.vlan { master = "eth0", id = 5 }]],
+    "find(net, name)         the link; of \"\" the default route's device",
+    "status{master, inside}  for the hook status: code 50 when it is not there",
+    "vlan{master, id, ifname}  a VLAN of the node's, made when missing; it stays",
+    "device(net, args)       by device, hwaddr, kernelpath, deviceID or pciBusID",
+  },
   error = { "error objects, with CNI's code",
     [[error(mncni.error { code = 7, object = "mtu", message = "it is too small" })]],
     "error{code, object, message, details, ...}  is_error(value)",
@@ -230,8 +243,8 @@ local topics = {
 -- In the order in which they are told.
 local order = {
   "policy", "options", "pod", "bridge", "masquerade", "forwarding", "localnet", "hostport", "firewall", "ingress",
-  "ipam", "static", "store", "tuning", "source_routing", "collect", "agent", "controller", "node", "node_ranges",
-  "routes", "conflist", "flannel", "recorded", "route_mtu", "error",
+  "uplink", "ipam", "static", "store", "tuning", "source_routing", "collect", "agent", "controller", "node",
+  "node_ranges", "routes", "conflist", "flannel", "recorded", "route_mtu", "error",
 }
 
 return { topics = topics, order = order }

@@ -38,6 +38,7 @@ local parts = {
   tuning = { "mncni.tuning" },
   try = { "mncni.net", "try" },
   policy = { "mncni.policy" },
+  uplink = { "mncni.uplink" },
 }
 
 setmetatable(mncni, {

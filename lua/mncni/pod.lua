@@ -273,6 +273,38 @@ function Pod:node_link(args)
   return { ifname = args.ifname }
 end
 
+local function new_eth(self)
+  return setmetatable({ ifname = self.ifname, _pod = self }, Eth)
+end
+
+-- The pod's interface as a link of its own, made inside its namespace: kind "macvlan", "ipvlan", "vlan", "dummy", ...
+-- args: master (the link that it stands on, by name; the default route's device when empty), inside (true: the master is
+-- the pod's, too), mtu (0 or nil: its master's), address (MAC), options (of the kind, with the keys of
+-- `ip -json -details link`), lease (its addresses, which it has before it is up and tells its neighbours).
+-- Raises code 7 for a master that is not there or an MTU above its.
+function Pod:link(args)
+  return require("mncni.pod_link").add(self, new_eth(self), args)
+end
+
+-- The pod's interface as a TAP device that stays. args: mtu, address (MAC), multi_queue, owner and group (numbers: who may
+-- attach to it), master (a bridge of the pod's, by name), lease (as with link).
+function Pod:tap(args)
+  return require("mncni.pod_link").tap(self, new_eth(self), args)
+end
+
+-- A device of the node's, moved into the pod; it comes back when the attachment ends. args: link (as mncni.uplink.device
+-- or pod.host.link.get returns it), lease (as with link). What the node had on it (addresses, routes) goes.
+function Pod:device(args)
+  return require("mncni.pod_link").device(self, new_eth(self), args)
+end
+
+-- For a chained policy: puts the pod's interface, with its addresses and routes, into a VRF of the pod's. args: ifname (the
+-- VRF's, which is made when missing), table (its routing table; the first that is free unless given). Raises code 7 when
+-- it has another table, 103 when the interface or the name is taken.
+function Pod:vrf(args)
+  return require("mncni.pod_vrf").add(self, args)
+end
+
 -- Gives the interface an address ("10.0.0.2/24") or every address of a lease. Without dad = true of the veth no duplicate
 -- address detection: IPAM has seen to that, and it would cost a second or two. With noprefixroute = true the subnet gets
 -- no route.
@@ -402,7 +434,9 @@ function Pod:finish(returned)
   for _, part in ipairs(parts) do
     local kind = getmetatable(part)
     if kind == Eth then
-      table.insert(result.interfaces, { name = part.host_ifname, mac = part.host_mac, mtu = part.mtu })
+      if part.host_ifname then
+        table.insert(result.interfaces, { name = part.host_ifname, mac = part.host_mac, mtu = part.mtu })
+      end
       table.insert(result.interfaces, { name = part.ifname, mac = part.mac, mtu = part.mtu, sandbox = self.netns })
       inside = #result.interfaces - 1
     elseif kind ~= Lease and part.ifname then

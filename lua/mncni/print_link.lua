@@ -41,7 +41,8 @@ local kinds = {
     { "learning", 1, function(out, value) out[#out + 1] = value == 0 and "nolearning" or "learning" end },
     { "external", 0, function(out, value) out[#out + 1] = value == 0 and "noexternal" or "external" end },
   },
-  macvlan = { { "mode" } },
+  macvlan = { { "mode" }, { "bcqueuelen", 1000 } },
+  macvtap = { { "mode" }, { "bcqueuelen", 1000 } },
   ipvlan = { { "mode" } },
   vrf = { { "table" } },
 }

@@ -7,8 +7,8 @@ local model = require "mncni.recorded_model"
 local copy, drop, find_link, link_of = model.copy, model.drop, model.find_link, model.link_of
 
 local kinds = {}
-for _, kind in ipairs { "bridge", "veth", "dummy", "vlan", "vxlan", "macvlan", "ipvlan", "ifb", "vrf", "wireguard",
-  "netkit", "tun", "gre", "sit", "ipip", "nlmon" } do
+for _, kind in ipairs { "bridge", "veth", "dummy", "vlan", "vxlan", "macvlan", "macvtap", "ipvlan", "ifb", "vrf",
+  "wireguard", "netkit", "tun", "gre", "sit", "ipip", "nlmon" } do
   kinds[kind] = true
 end
 
@@ -150,7 +150,7 @@ end
 
 local fields_of_a_link = {
   "mtu", "address", "broadcast", "promisc", "allmulti", "txqlen", "group", "addrgenmode", "ifalias", "bridge", "vlan",
-  "vxlan", "macvlan", "ipvlan", "vrf",
+  "vxlan", "macvlan", "macvtap", "ipvlan", "vrf",
 }
 
 local function new_link(space, args, kind)

@@ -19,12 +19,17 @@ local function default_device(net, family)
   return best
 end
 
+-- default_link(net) returns the link that carries the default route, of IPv4, else of IPv6; nil when there is none.
+function route.default_link(net)
+  local dev = default_device(net, "inet") or default_device(net, "inet6")
+  return dev and net.link.get(math.type(dev) == "integer" and { ifindex = dev } or { ifname = dev })
+end
+
 -- default_mtu(net) returns the MTU, in bytes, of the device that carries the default route: of IPv4, else of IPv6;
 -- 1500 (Ethernet, RFC 894) when there is no default route. Traffic that leaves the node must pass that device, so a
 -- pod with a larger MTU would depend on path MTU discovery for every connection.
 function route.default_mtu(net)
-  local dev = default_device(net, "inet") or default_device(net, "inet6")
-  local link = dev and net.link.get(math.type(dev) == "integer" and { ifindex = dev } or { ifname = dev })
+  local link = route.default_link(net)
   return link and link.mtu or DEFAULT_MTU
 end
 

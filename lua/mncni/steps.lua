@@ -3,9 +3,11 @@
 -- is refused before anything changes), journalled with the way back, and sent in order, batched per namespace.
 --
 -- A step: { net = "host" | "pod", verb, object, args, where = "file:line", shared = boolean }
---   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb", "vlan", "qdisc", "class", "filter"), "sysctl"
---   or "nft".
+--   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb", "vlan", "qdisc", "class", "filter"),
+--   "sysctl", "nft" or "tun".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
+-- A link may be made under another name (as), which its created() changes. The verb "move" takes a device of the node's
+-- into the pod: args are what it is (ifname, address, ifalias, up) and to, its name there.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
 -- One of nftables may bring send(batch), for a better word on what the kernel refuses, and `told`, what the journal keeps
 -- of it instead of a batch that is long. One of rtnetlink may bring explain(err), which returns a better word or nil.
@@ -109,11 +111,17 @@ end
 local function inverse(context, step)
   local object, verb, args = step.object, step.verb, step.args
   local netns = step.net == "pod" and context.netns or nil
-  if step.shared or verb == "require" or object == "nft" or object == "conntrack" then
+  if step.undo or step.shared or verb == "require" or object == "nft" or object == "conntrack" then
     return step.undo
   end
-  if object == "link" and verb == "add" then
-    return { op = "link", ifname = args.ifname, alias = step.alias, netns = netns, lasting = step.lasting }
+  if (object == "link" or object == "tun") and verb == "add" then
+    local final = { op = "link", ifname = args.ifname, alias = step.alias, netns = netns, lasting = step.lasting }
+    return step.as and { { op = "link", ifname = step.as, alias = step.alias, netns = netns }, final } or final
+  elseif verb == "move" then
+    return {
+      op = "move", ifname = args.ifname, alias = args.ifalias, address = args.address, up = args.up,
+      netns = context.netns,
+    }
   end
   if object == "sysctl" then
     local interface = args.key:match("^net/ipv[46]/%a+/([^/]+)/")
@@ -229,7 +237,9 @@ local function prepare_one(context, step)
     end
     return plain
   end
-  if step.object == "link" and step.verb == "add" then
+  if step.verb == "move" then
+    refuse_existing(context, "pod", step.args.to)
+  elseif (step.object == "link" or step.object == "tun") and step.verb == "add" then
     -- Before the journal names it: undo would take a living attachment's link for what this call has made.
     refuse_existing(context, step.net, step.args.ifname)
   elseif step.object == "qdisc" and step.verb == "add" then
@@ -304,7 +314,7 @@ end
 local function with_index(context, step)
   local known, args = context.index[step.net], step.args
   local dev, master = known[args.dev], known[args.master]
-  if not dev and not master then
+  if not dev and not master and not step.as then
     return args
   end
   local copy = {}
@@ -312,6 +322,7 @@ local function with_index(context, step)
     copy[key] = value
   end
   copy.dev, copy.master = dev or args.dev, master or args.master
+  copy.ifname = step.as or args.ifname
   return copy
 end
 
@@ -343,6 +354,13 @@ local function send(context, plain_steps)
     elseif step.object == "conntrack" then
       sender:flush()
       blame(step, net.conntrack.flush, step.args)
+    elseif step.verb == "move" then
+      sender:flush()
+      blame(step, step.send, context)
+    elseif step.object == "tun" then
+      sender:flush()
+      blame(step, require("mncni.tun").make, net, step.args)
+      step.created(context)
     elseif step.exists_ok or step.gone_ok then
       -- Somebody else may make, or remove, the same shared object at this moment; that is as good as ours.
       sender:flush()
@@ -368,7 +386,11 @@ function Context:commit()
     local step = self.list[i]
     for _, request in ipairs(blame(step, prepare_one, self, step)) do
       plain_steps[#plain_steps + 1] = request
-      if request.object == "link" and request.verb == "add" and not request.shared then
+      if request.verb == "move" then
+        self.own.pod[request.args.to] = true
+      end
+      local makes = request.verb == "add" and (request.object == "link" or request.object == "tun")
+      if makes and not request.shared then
         self.own[request.net][request.args.ifname] = true
         local peer = request.args.peer
         if peer then

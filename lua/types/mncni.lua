@@ -13,6 +13,7 @@
 ---@field localnet mncni.LocalnetModule
 ---@field firewall mncni.FirewallModule
 ---@field ingress mncni.IngressModule
+---@field uplink mncni.UplinkModule
 ---@field ipam mncni.IpamModule
 ---@field source_routing mncni.SourceRoutingModule
 ---@field static mncni.StaticModule
@@ -109,7 +110,7 @@ function net:close() end
 ---@class mncni.Link
 ---@field ifname? string at most 15 bytes
 ---@field ifindex? integer
----@field kind? "bridge"|"veth"|"vxlan"|string
+---@field kind? "bridge"|"veth"|"vxlan"|"vlan"|"macvlan"|"macvtap"|"ipvlan"|"vrf"|"dummy"|string
 ---@field mtu? integer bytes
 ---@field address? string MAC
 ---@field master? string|integer|false the bridge it is a port of; false takes it out
@@ -123,6 +124,14 @@ function net:close() end
 ---@field peer? mncni.Link the other end of a veth
 ---@field bridge? table<string, integer|boolean|string>
 ---@field bridge_slave? table<string, integer|boolean|string>
+---@field link? string|integer the link it stands on; with link_netnsid an index in that namespace
+---@field link_netnsid? integer
+---@field vlan? { id?: integer, protocol?: string, flags?: string[] }
+---@field macvlan? { mode?: string, bcqueuelen?: integer, flags?: string[] }
+---@field macvtap? { mode?: string, bcqueuelen?: integer, flags?: string[] }
+---@field ipvlan? { mode?: string, flags?: string[] }
+---@field vrf? { table?: integer }
+---@field tun? table read only
 
 ---@class mncni.LinkVerbs
 ---@field add fun(args: mncni.Link): true

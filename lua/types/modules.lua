@@ -128,6 +128,30 @@ local ingress = {}
 ---@param args { pod: mncni.Pod, policy: "same-bridge"|"isolated" }
 function ingress.hold(args) end
 
+---@class mncni.UplinkModule
+local uplink = {}
+
+---The link of that name, as link.get returns it; of "" the default route's device. Raises code 7 when there is none.
+---@param net mncni.Net
+---@param name? string
+---@return mncni.Link
+function uplink.find(net, name) end
+
+---For the hook status: raises code 50 when the node has no such link.
+---@param args { master?: string, inside?: boolean } inside: it is the pod's, so nothing is looked at
+function uplink.status(args) end
+
+---A VLAN of a link of the node's, for pods to stand on. It belongs to the node and stays.
+---@param args { master: string, id: integer, ifname?: string } ifname: master.id unless given
+---@return mncni.Bridge vlan with its ifname
+function uplink.vlan(args) end
+
+---The device that the first of these keys names. Raises code 7 when none is given, or it is not there.
+---@param net mncni.Net
+---@param args { device?: string, hwaddr?: string, kernelpath?: string, deviceID?: string, pciBusID?: string }
+---@return mncni.Link
+function uplink.device(net, args) end
+
 ---@class mncni.Range
 ---@field subnet mncni.Cidr
 ---@field first mncni.Cidr

@@ -92,6 +92,26 @@ function pod:lease(ipam, options) end
 ---@return mncni.Eth
 function pod:veth(args) end
 
+---The pod's interface as a link of its own, made inside its namespace. Raises code 7 for a master that is not there or an
+---MTU above its.
+---@param args mncni.LinkArguments
+---@return mncni.Eth
+function pod:link(args) end
+
+---The pod's interface as a TAP device that stays.
+---@param args mncni.TapArguments
+---@return mncni.Eth
+function pod:tap(args) end
+
+---A device of the node's, moved into the pod; it comes back when the attachment ends.
+---@param args { link: mncni.Link, lease?: mncni.Lease } link: what the module uplink finds
+---@return mncni.Eth
+function pod:device(args) end
+
+---For a chained policy: puts the interface, with its addresses and routes, into a VRF of the pod's.
+---@param args { ifname: string, table?: integer } the VRF's name, made when missing, and its routing table
+function pod:vrf(args) end
+
 ---Has another plugin of CNI_PATH add the same interface. Its DEL follows by itself.
 ---@param type string
 ---@param config? table in place of the call's own configuration
@@ -154,6 +174,24 @@ function pod:wanted_mac() end
 ---@field filter mncni.Verbs
 ---@field sysctl { get: (fun(key: string): string?), set: fun(key: string, value: string|integer|boolean) }
 
+---@class mncni.LinkArguments
+---@field kind string "macvlan", "ipvlan", "vlan", "dummy", ...
+---@field master? string the link it stands on, by name; the default route's device when empty
+---@field inside? boolean the master is the pod's, too
+---@field mtu? integer bytes; 0: its master's
+---@field address? string MAC
+---@field options? table of the kind, with the keys of `ip -json -details link`
+---@field lease? mncni.Lease addresses that it has before it is up
+
+---@class mncni.TapArguments
+---@field mtu? integer bytes
+---@field address? string MAC
+---@field multi_queue? boolean
+---@field owner? integer number of the user who may attach to it; root unless given
+---@field group? integer number of the group that may
+---@field master? string a bridge of the pod's
+---@field lease? mncni.Lease addresses that it has before it is up
+
 ---@class mncni.VethArguments
 ---@field master? mncni.Bridge|string the bridge that the host's end is a port of
 ---@field mtu? integer bytes
@@ -169,8 +207,8 @@ function pod:wanted_mac() end
 
 ---@class mncni.Eth
 ---@field ifname string inside the pod
----@field host_ifname string
----@field host_mac string
+---@field host_ifname? string of a veth
+---@field host_mac? string
 ---@field mac? string known once the link is there: after pod:commit()
 ---@field mtu? integer
 local eth = {}

@@ -4,6 +4,9 @@
 
 local faults = require "spec.support.faults"
 
+-- What is left of an attachment without a link on the node.
+local inside = { "victim: link ", "victim: address ", "address file " }
+
 local cases = {
   faults.case { name = "naivebridge" },
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
@@ -16,6 +19,10 @@ local cases = {
   faults.firewall,
   faults.limited,
   faults.bridge,
+  faults.case { name = "macvlan", plugin = "macvlan", network = { master = "up0" }, leaves = inside },
+  faults.case { name = "tap", plugin = "tap", network = { bridge = "" }, leaves = inside },
+  faults.case { name = "host-device", plugin = "host-device", cold = true, network = { device = "up1" },
+    leaves = inside, taken = true },
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
   faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",
@@ -99,7 +106,7 @@ for _, case in ipairs(cases) do
       end)
     end
 
-    if case.alone and not case.behind then
+    if case.alone and not case.behind and not case.taken then
       for _, cure in ipairs(cures) do
         local name = ("ADD killed, the namespace removed, then %s"):format(cure.name)
 

@@ -31,8 +31,9 @@ World.__index = World
 -- excused (a pattern of what the oracle finds that is another program's fault), keys = function(who) that returns more
 -- keys, inhabit = function(space, who) that makes what is in a pod before its ADD, behind = the plugin that it is chained
 -- to (which has attached victim and neighbour before anything is disturbed), sysctl (a setting of pods to look at, too),
--- leaves. Returned with `leaves`: what the oracle's lines begin with of an attachment that is there (given for plugins
--- that make no link of a pod's), `ours`: whether mncni is the plugin, and `alone`: whether one process does all of it.
+-- taken = true (a device of the node, which ends with the pod's namespace), leaves. Returned with `leaves`: what the
+-- oracle's lines begin with of an attachment that is there (given for plugins that make no link of a pod's), `ours`:
+-- whether mncni is the plugin, and `alone`: whether one process does all of it.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -48,6 +49,7 @@ function faults.case(args)
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
     ours = ours, inhabit = args.inhabit, keys = args.keys, behind = args.behind, sysctl = args.sysctl,
+    taken = args.taken,
     alone = ours and conf.ipam.type == "host-local",
   }
 end
@@ -254,8 +256,8 @@ function World:close()
 end
 World.__close = World.close
 
--- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), plugin (the case's), container, netns, inject (options of
--- build/spec/inject), keys (of the configuration), env (more of it). Returns { status, stdout, stderr, json,
+-- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), plugin (the case's unless given),
+-- container, netns, inject (options of build/spec/inject), keys (of the configuration), env (more of it). Returns { status, stdout, stderr, json,
 -- fault = what inject reported }.
 function World:call(verb, args)
   args = args or {}

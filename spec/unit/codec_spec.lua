@@ -219,6 +219,37 @@ describe("the codec", function()
     assert.equal("mncni", route { dst = "10.0.0.0/8", ifindex = 2, protocol = 78 }.protocol)
   end)
 
+  it("writes and reads the kinds of links that stand on others, with the keys of `ip -json`", function()
+    for kind, options in pairs {
+      vlan = { id = 5, protocol = "802.1ad", flags = { "REORDER_HDR", "GVRP" } },
+      macvlan = { mode = "private", bcqueuelen = 5000, flags = { "nopromisc" } },
+      macvtap = { mode = "passthru" },
+      ipvlan = { mode = "l3s", flags = { "vepa" } },
+      vrf = { table = 1001 },
+    } do
+      local value = core.decode(core.encode("add", "link",
+        { ifname = "x", kind = kind, link = 7, link_netnsid = 0, [kind] = options }))[1].value
+      assert.same({ kind, 7, 0 }, { value.kind, value.link, value.link_netnsid })
+      for key, want in pairs(options) do
+        assert.same(want, value[kind][key], kind .. "." .. key)
+      end
+    end
+  end)
+
+  it("refuses values that such kinds do not take, naming the key", function()
+    for _, case in ipairs {
+      { "vlan", { id = 4095 }, "from 0 to 4094, got 4095 at vlan.id (IFLA_VLAN_ID)" },
+      { "macvlan", { mode = "brigde" }, 'the nearest known name is "bridge" at macvlan.mode' },
+      { "ipvlan", { mode = "l4" }, "at ipvlan.mode" },
+      { "vrf", { table = 0 }, "at vrf.table (IFLA_VRF_TABLE)" },
+      { "vrf", { tabel = 1 }, 'unknown key "vrf.tabel", the nearest known one is "table"' },
+      { "tun", { persist = true }, "is told by the kernel and cannot be set" },
+    } do
+      local _, err = pcall(core.encode, "add", "link", { ifname = "x", kind = case[1], [case[1]] = case[2] })
+      assert.matches(case[3], tostring(err), 1, true)
+    end
+  end)
+
   it("sets in a second message what the kernel ignores while it creates a link", function()
     local list = core.decode(core.encode("add", "link",
       { ifname = "v0", kind = "veth", ifalias = "pod", bridge_slave = { hairpin = true }, peer = { ifname = "v1" } }))

@@ -67,9 +67,9 @@ describe("help", function()
     end
     for topic, hidden in pairs {
       bridge = "", masquerade = "check", localnet = "check", hostport = "check", forwarding = "steps check",
-      firewall = "check", ingress = "check", ipam = "", static = "", tuning = "", source_routing = "", store = "",
-      collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "", conflist = "", flannel = "",
-      cidr = "", json = "", netns = "", policy = "",
+      uplink = "", firewall = "check", ingress = "check", ipam = "", static = "", tuning = "", source_routing = "",
+      store = "", collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "",
+      conflist = "", flannel = "", cidr = "", json = "", netns = "", policy = "",
     } do
       local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }
       for name in pairs(mncni[topic]) do
@@ -82,7 +82,8 @@ describe("help", function()
     end
     tells("error", { "error", "is_error", "code" })
     tells("pod", {
-      "lease", "veth", "interface", "delegate", "result", "commit", "warn", "wanted_mac", "address", "routes",
+      "lease", "veth", "link", "tap", "device", "vrf", "interface", "delegate", "result", "commit", "warn",
+      "wanted_mac", "address", "routes",
     })
     tells(nil, { "pod", "policy", "options", "route_mtu", "open" })
   end)

@@ -149,6 +149,23 @@ describe("a printed object", function()
       print_lines.describe("link", { ifname = "eth0", mtu = 1450, up = true, address = "52:54:00:12:34:56" }))
   end)
 
+  it("tells a macvlan, an ipvlan, a VLAN and a VRF with what they are made of", function()
+    for want, link in pairs {
+      ["link add link eth0 dev m0 type macvlan mode bridge"] =
+        { ifname = "m0", kind = "macvlan", link = "eth0", macvlan = { mode = "bridge", bcqueuelen = 1000 } },
+      ["link add link eth0 dev m0 type macvtap mode vepa bcqueuelen 50"] =
+        { ifname = "m0", kind = "macvtap", link = "eth0", macvtap = { mode = "vepa", bcqueuelen = 50 } },
+      ["link add link eth0 dev i0 type ipvlan mode l3"] =
+        { ifname = "i0", kind = "ipvlan", link = "eth0", ipvlan = { mode = "l3" } },
+      ["link add link eth0 dev v5 type vlan id 5"] =
+        { ifname = "v5", kind = "vlan", link = "eth0", vlan = { id = 5, protocol = "802.1Q" } },
+      ["link add dev red type vrf table 7"] = { ifname = "red", kind = "vrf", vrf = { table = 7 } },
+    } do
+      link.mtu = 1500
+      assert.equal(want, print_lines.describe("link", link))
+    end
+  end)
+
   it("names the peer of a veth only when it is in the same namespace", function()
     assert.equal("link add dev v0 type veth peer name v1",
       print_lines.describe("link", { ifname = "v0", kind = "veth", mtu = 1500, link = "v1" }))

@@ -137,6 +137,7 @@ describe("the types for editors", function()
     ["mncni.ForwardingModule"] = { mncni.forwarding, "steps check" },
     ["mncni.FirewallModule"] = { mncni.firewall, "check" },
     ["mncni.IngressModule"] = { mncni.ingress, "check" },
+    ["mncni.UplinkModule"] = { mncni.uplink },
     ["mncni.IpamModule"] = { mncni.ipam },
     ["mncni.StaticModule"] = { mncni.static },
     ["mncni.TuningModule"] = { mncni.tuning },

@@ -30,9 +30,23 @@ local function del_node_link(call)
   require("mncni.links").delete(look.host, { look:links().alias[alias] })
 end
 
--- Gives back what no journal, or less than a whole one, tells of, by the name of the attachment: the link on the host, and
--- the addresses. Raises the first failure after both were tried. To a chained policy neither belongs, but a link of its own
--- on the node may; what else does, its hook `lost` finds, if it has one.
+-- Deletes a link inside the pod whose alias names the attachment.
+local function delete_inside(call)
+  local opened, netns = pcall(attachment.netns, call)
+  if not opened then
+    return
+  end
+  local held <close> = netns
+  local inside <close> = require("mncni.net").open(held)
+  local link = inside.link.get { ifname = call.ifname }
+  if link and link.ifalias == require("mncni.pod").alias(call.network, call.container, call.ifname) then
+    require("mncni.links").delete(inside, { link })
+  end
+end
+
+-- Gives back what no journal, or less than a whole one, tells of, by the name of the attachment: the links on the host
+-- and in the pod, and the addresses. Raises the first failure after all were tried. To a chained policy none of these
+-- belongs, but a link of its own on the node may; what else does, its hook `lost` finds, if it has one.
 local function del_by_name(call)
   local loaded, policy = pcall(policies.load, call.policy)
   if loaded and policy.chained then
@@ -47,6 +61,7 @@ local function del_by_name(call)
         state_dir = attachment.state_dir(call), network = call.network,
       }
       require("mncni.links").delete(look.host, { look:link_of(call) })
+      delete_inside(call)
     end)
   end
   if ipam and (ipam.type or ipam.policy) then
