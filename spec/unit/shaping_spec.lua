@@ -52,7 +52,7 @@ local function recorded(conf, mtu)
     end }
   end
   local pod = {
-    network = "net", container = "web", ifname = "eth0", runtime = {},
+    network = "net", container = "web", ifname = "eth0", runtime = {}, config = { cniVersion = "1.0.0" },
     host = { qdisc = recorder "qdisc", class = recorder "class", filter = recorder "filter" },
     host_link = function() return { ifname = "veth", mtu = mtu or 1500 } end,
     device = function(_, args) return args end,
