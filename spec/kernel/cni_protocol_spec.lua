@@ -58,9 +58,9 @@ local function new_node()
   function node.trace()
     return sh(([[
       ip -o link | sed 's/ *\\.*//' | cut -d: -f2-3 | cut -d' ' -f1-3
-      ip -o addr; ip route; ip -6 route; ip rule
+      ip -o addr | sed 's, tentative,,'; ip route; ip -6 route; ip rule
       nft list ruleset
-      nsenter --net=%s sh -c 'ip -o link | cut -d: -f2; ip -o addr; ip route'
+      nsenter --net=%s sh -c 'ip -o link | cut -d: -f2; ip -o addr | sed "s, tentative,,"; ip route'
       find %s/state %s/ipam -type f ! -name calls.ring ! -name lock ! -name 'last_reserved*' 2>/dev/null | sort
     ]]):format(node.netns, node.dir, node.dir))
   end
