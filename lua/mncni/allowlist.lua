@@ -9,7 +9,7 @@ local allowlist = {}
 
 allowlist.PATH = "/etc/cni/tuning/allowlist.conf"
 
-local ENOENT, ENOTDIR = 2, 20
+local MAX = 1 << 20 -- bytes; nobody writes as many
 
 local digits = { d = "0-9" }
 local same = { w = true, W = true, s = true, S = true, b = true, B = true }
@@ -63,15 +63,13 @@ end
 -- read(path) returns the patterns of the list as POSIX has them, or nil when there is no such file: everything is allowed.
 -- Raises code 7 for what cannot be read or understood.
 function allowlist.read(path)
-  local file <close>, why, errno = io.open(path or allowlist.PATH)
-  if not file and (errno == ENOENT or errno == ENOTDIR) then
+  local ok, text = pcall(core.file.read, path or allowlist.PATH, MAX)
+  if not ok and core.is_error(text) and (text.name == "ENOENT" or text.name == "ENOTDIR") then
     return nil
-  end
-  local text = file and file:read "a"
-  if not text then
+  elseif not ok then
     error(core.error {
       code = 7, object = path or allowlist.PATH,
-      message = ("it cannot be read, so that no setting is allowed: %s"):format(why or "it is no file"),
+      message = ("it cannot be read, so that no setting is allowed: %s"):format(tostring(text)),
     }, 0)
   end
   local patterns = {}
