@@ -6,7 +6,7 @@ local faults = require "spec.support.faults"
 
 local cases = {
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
-  faults.guarded,
+  faults.guarded, faults.chained,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
 }
 

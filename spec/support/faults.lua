@@ -230,7 +230,10 @@ function World:works(wrong, outcome)
   if check.status ~= 0 then wrong[#wrong + 1] = "CHECK failed: " .. check.stdout .. check.stderr end
   for _, ip in ipairs(outcome.json.ips) do
     -- The first question for a neighbour may be lost while the bridge gets ready; it is asked again after a second.
-    local text, status = self.victim:sh("ping -c 1 -W 5 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
+    local text, status = "", 0
+    if ip.gateway then
+      text, status = self.victim:sh("ping -c 1 -W 5 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
+    end
     if status ~= 0 then wrong[#wrong + 1] = "no answer from the bridge: " .. text end
   end
 end
