@@ -34,7 +34,7 @@ end
 
 function policy.add(pod, conf)
   refuse_firewalld(conf, 7)
-  mncni.forward.accept { pod = pod, admin = conf.iptablesAdminChainName }
+  mncni.firewall.accept { pod = pod, admin = conf.iptablesAdminChainName }
   if conf.ingressPolicy ~= "" and conf.ingressPolicy ~= "open" then
     mncni.ingress.hold { pod = pod, policy = conf.ingressPolicy }
   end

@@ -165,7 +165,7 @@ end
 -- What steps of the verb "require" are about.
 local required = {
   bridge = check_bridge, masquerade = by_module "mncni.masquerade", guard = by_module "mncni.guard",
-  localnet = by_module "mncni.localnet", forward = by_module "mncni.forward", ingress = by_module "mncni.ingress",
+  localnet = by_module "mncni.localnet", firewall = by_module "mncni.firewall", ingress = by_module "mncni.ingress",
 }
 
 local checks = {

@@ -64,7 +64,7 @@ local topics = {
     "ensure{bridge, port}  while the attachment lasts, a DNAT rule of yours reaches",
     "                      the pod from there",
   },
-  forward = { "forwarding on a node whose iptables drop it", [[mncni.forward.accept { pod = pod }]],
+  firewall = { "forwarding on a node whose iptables drop it", [[mncni.firewall.accept { pod = pod }]],
     "accept{pod, admin}    in a chain: what the pod's addresses send is forwarded,",
     "                      and the answers; iptables' chain admin is asked first",
   },
@@ -192,7 +192,7 @@ local topics = {
 
 -- In the order in which they are told.
 local order = {
-  "policy", "options", "pod", "bridge", "masquerade", "localnet", "forward", "ingress", "ipam", "store", "collect",
+  "policy", "options", "pod", "bridge", "masquerade", "localnet", "firewall", "ingress", "ipam", "store", "collect",
   "agent", "controller", "node", "node_ranges", "routes", "conflist", "flannel", "recorded", "route_mtu", "error",
 }
 

@@ -9,7 +9,7 @@
 ---@field bridge mncni.BridgeModule
 ---@field masquerade mncni.MasqueradeModule
 ---@field localnet mncni.LocalnetModule
----@field forward mncni.ForwardModule
+---@field firewall mncni.FirewallModule
 ---@field ingress mncni.IngressModule
 ---@field ipam mncni.IpamModule
 ---@field store mncni.StoreModule

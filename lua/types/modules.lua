@@ -43,13 +43,13 @@ local localnet = {}
 ---@param args { bridge: mncni.Bridge|string, port: mncni.Eth|string }
 function localnet.ensure(args) end
 
----@class mncni.ForwardModule
-local forward = {}
+---@class mncni.FirewallModule
+local firewall = {}
 
 ---For a chained policy: the node forwards what the pod's addresses send, and the answers, where its iptables would drop
 ---that. The chain `admin` ("CNI-ADMIN" unless given) of the tables ip filter and ip6 filter is asked first.
 ---@param args { pod: mncni.Pod, admin?: string }
-function forward.accept(args) end
+function firewall.accept(args) end
 
 ---@class mncni.IngressModule
 local ingress = {}

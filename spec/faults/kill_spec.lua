@@ -55,8 +55,8 @@ for _, case in ipairs(cases) do
     end
 
     -- Who may be killed: where there is but one process, all are the same.
-    local alone = case.alone or case.conf.type == "naivebridge" and case.conf.ipam.type == "host-local"
-    local whoms = alone and { "first" } or { "caller", "first", "tree" }
+    local whoms = (case.ours and case.conf.ipam.type == "host-local") and { "first" }
+      or { "caller", "first", "tree" }
 
     -- The oracle is blind to nothing of what a sweep asks it about.
     it("an attachment is seen while it is there", function()

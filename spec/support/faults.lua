@@ -28,9 +28,9 @@ World.__index = World
 
 -- A configuration: name, plugin (the program, default naivebridge), network (keys of the configuration), ipam (keys
 -- beside type host-local and the range), cold = true (neither bridge nor rules are there before an ADD; no neighbour),
--- excused (a pattern of what the oracle finds that is another program's fault), alone = true (it starts no other program),
--- leaves (where it is not a link and its addresses). Returned with `leaves`: what the oracle's lines begin with of an
--- attachment that is there.
+-- excused (a pattern of what the oracle finds that is another program's fault). Returned with `leaves`: what the oracle's
+-- lines begin with of an attachment that is there (given for plugins that make no link), and `ours`: whether mncni is
+-- the plugin.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -39,13 +39,13 @@ function faults.case(args)
   }
   for key, value in pairs(args.network or {}) do conf[key] = value end
   for key, value in pairs(args.ipam or {}) do conf.ipam[key] = value end
-  local leaves = { "node: link ", "victim: link ", "victim: address ", "address file " }
-  if args.leaves then leaves = args.leaves end
-  if conf.type == "naivebridge" then leaves[#leaves + 1] = "state attachments/" end
+  local ours = not conf.type:find "^reference"
+  local leaves = args.leaves or { "node: link ", "victim: link ", "victim: address ", "address file " }
+  if ours then leaves[#leaves + 1] = "state attachments/" end
   if conf.ipspoofchk then leaves[#leaves + 1] = "nft: element " end
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
-    alone = args.alone,
+    ours = ours,
   }
 end
 
@@ -58,7 +58,7 @@ faults.dual_stack = {
 
 -- A chained plugin by itself: the addresses in its prevResult are those of the neighbour, too.
 faults.chained = faults.case {
-  name = "firewall", plugin = "firewall", alone = true, leaves = { "nft: rule ", "state attachments/" },
+  name = "firewall", plugin = "firewall", leaves = { "nft: rule " },
   network = { prevResult = { cniVersion = "1.1.0", ips = core.json.array {
     { address = "10.88.0.9/24" }, { address = "fd00:88::9/64" },
   } } },

@@ -66,7 +66,7 @@ describe("help", function()
       end
     end
     for topic, hidden in pairs {
-      bridge = "", masquerade = "check", localnet = "check", forward = "check", ingress = "check",
+      bridge = "", masquerade = "check", localnet = "check", firewall = "check", ingress = "check",
       ipam = "", store = "", collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "",
       conflist = "", flannel = "", cidr = "", json = "", netns = "", policy = "",
     } do

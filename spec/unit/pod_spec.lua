@@ -35,7 +35,7 @@ describe("a shared verb", function()
   for name, verb in pairs {
     ["bridge.ensure"] = mncni.bridge.ensure, ["masquerade.ensure"] = mncni.masquerade.ensure,
     ["localnet.ensure"] = mncni.localnet.ensure,
-    ["forward.accept"] = mncni.forward.accept, ["ingress.hold"] = mncni.ingress.hold,
+    ["firewall.accept"] = mncni.firewall.accept, ["ingress.hold"] = mncni.ingress.hold,
   } do
     it("names a key that it does not know: " .. name, function()
       local _, err = pcall(verb, { zzzzzzzz = true })

@@ -133,7 +133,7 @@ describe("the types for editors", function()
     ["mncni.FlannelModule"] = { mncni.flannel },
     ["mncni.MasqueradeModule"] = { mncni.masquerade, "check" },
     ["mncni.LocalnetModule"] = { mncni.localnet, "check" },
-    ["mncni.ForwardModule"] = { mncni.forward, "check" },
+    ["mncni.FirewallModule"] = { mncni.firewall, "check" },
     ["mncni.IngressModule"] = { mncni.ingress, "check" },
     ["mncni.IpamModule"] = { mncni.ipam },
     ["mncni.StoreModule"] = { mncni.store },

@@ -16,7 +16,7 @@ local objects = require "mncni.objects"
 local ruleset = require "mncni.ruleset"
 local steps = require "mncni.steps"
 
-local forward = {}
+local firewall = {}
 
 local TABLE, CHAIN = "filter", "CNI-FORWARD"
 local MAX_COMMENT = 127 -- of a rule
@@ -147,7 +147,7 @@ local function prepare(context, needs, undo)
   end
   return {
     { net = "host", verb = "batch", object = "nft", args = build(host, needs), undo = undo, send = send },
-    { net = "host", verb = "require", object = "forward", args = needs },
+    { net = "host", verb = "require", object = "firewall", args = needs },
   }
 end
 
@@ -156,8 +156,8 @@ local builtin = { FORWARD = true, INPUT = true, OUTPUT = true, [CHAIN] = true }
 -- accept{ pod = pod, admin = name } has the node forward what the pod's addresses (pod:addresses()) send, and the answers,
 -- whatever the policy of iptables' chain FORWARD is. The chain `admin` ("CNI-ADMIN" unless given) is asked first; it is
 -- made when missing, and its rules are the administrator's. Raises code 7 for a name that no such chain can have.
-function forward.accept(args)
-  arguments.check("forward.accept", args, { "pod", "admin" })
+function firewall.accept(args)
+  arguments.check("firewall.accept", args, { "pod", "admin" })
   local admin = args.admin or "CNI-ADMIN"
   if builtin[admin] or not admin:find "^[^%s%c!-][^%s%c]*$" or #admin > 28 then
     error(core.error {
@@ -194,7 +194,7 @@ local function split(rule)
 end
 
 -- check(host, args, differs): see mncni.masquerade.
-function forward.check(host, args, differs)
+function firewall.check(host, args, differs)
   local have = {}
   for _, text in ipairs(args.addresses) do
     local address = core.cidr(text)
@@ -223,4 +223,4 @@ function forward.check(host, args, differs)
   end
 end
 
-return forward
+return firewall
