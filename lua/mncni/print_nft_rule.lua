@@ -329,15 +329,6 @@ function read.limit(_, expression)
     expression.burst)
 end
 
--- What iptables-nft writes by its own extensions has no words of nft's; the newer ones print this.
-function read.match(_, expression)
-  return ("xt match %s"):format(quote(expression.name))
-end
-
-function read.target(_, expression)
-  return ("xt target %s"):format(quote(expression.name))
-end
-
 local levels = { [0] = "emerg", "alert", "crit", "err", "warn", "notice", "info", "debug" }
 
 function read.log(_, expression)

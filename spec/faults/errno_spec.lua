@@ -10,6 +10,7 @@ local cases = {
   faults.ptp,
   faults.tuning,
   faults.limited,
+  faults.firewall,
   faults.bridge,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },

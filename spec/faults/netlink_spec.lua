@@ -11,6 +11,7 @@ local cases = {
   faults.ptp,
   faults.tuning,
   faults.limited,
+  faults.firewall,
   faults.bridge,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
 }

@@ -120,6 +120,12 @@ describe("a printed request of nftables", function()
   end)
 
   it("says what it has no words for", function()
+    assert.matches("^add rule ip t c accept # .*: match$", line("add", "nft_rule", {
+      family = "ip", table = "t", chain = "c", expr = {
+        { kind = "match", name = "conntrack", rev = 3, info = "\0" },
+        { kind = "immediate", dreg = 0, data = { verdict = "accept" } },
+      },
+    }))
     assert.matches("^add rule ip t c masquerade # .*: xfrm$",
       line("add", "nft_rule", { family = "ip", table = "t", chain = "c", expr = { { kind = "xfrm" },
         { kind = "masq" } } }))
