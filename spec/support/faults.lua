@@ -257,8 +257,8 @@ end
 World.__close = World.close
 
 -- Runs one call of the plugin for the victim. args: who ("victim", "neighbour"), plugin (the case's unless given),
--- container, netns, inject (options of build/spec/inject), keys (of the configuration), env (more of it). Returns { status, stdout, stderr, json,
--- fault = what inject reported }.
+-- container, netns, inject (options of build/spec/inject), keys (of the configuration), env (more of it). Returns
+-- { status, stdout, stderr, json, fault = what inject reported }.
 function World:call(verb, args)
   args = args or {}
   local who = args.who or "victim"
