@@ -149,9 +149,9 @@ struct mn_object {
 };
 
 extern const struct mn_object mn_link_object, mn_addr_object, mn_route_object, mn_rule_object,
-	mn_neigh_object, mn_fdb_object, mn_vlan_object, mn_nsid_object, mn_nft_table_object, mn_nft_chain_object,
-	mn_nft_rule_object, mn_nft_set_object, mn_nft_element_object, mn_nft_gen_object, mn_qdisc_object,
-	mn_class_object, mn_filter_object;
+	mn_neigh_object, mn_fdb_object, mn_vlan_object, mn_nsid_object, mn_nft_table_object,
+	mn_nft_chain_object, mn_nft_rule_object, mn_nft_set_object, mn_nft_element_object, mn_nft_gen_object,
+	mn_qdisc_object, mn_class_object, mn_filter_object;
 extern const struct mn_table mn_nothing_table; // of a nest whose attributes are not known
 extern const struct mn_table mn_link_table, mn_nft_expr_table, mn_nft_elem_table;
 extern const struct mn_name mn_families[], mn_route_protocols[], mn_route_tables[], mn_route_types[],

@@ -33,8 +33,7 @@ int mn_undo_rules(const cJSON *entry, int netns, struct mn_error *err);
 
 // Sends encoded requests in one go and looks at every answer. *gone tells whether something that one of them
 // removes was not there. With restore they put back what may have no place any more.
-int mn_undo_send(
-	struct mn_nl *nl, char *bytes, size_t len, bool restore, bool *gone, struct mn_error *err);
+int mn_undo_send(struct mn_nl *nl, char *bytes, size_t len, bool restore, bool *gone, struct mn_error *err);
 
 // Turns hexadecimal digits into bytes, which are the caller's to free. -ENOMEM or -EINVAL.
 int mn_undo_unhex(const char *hex, char **bytes, size_t *len);

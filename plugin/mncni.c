@@ -405,7 +405,8 @@ static int command_main(int argc, char **argv)
 
 static bool timeless; // while the snapshot is made
 
-// Lua seeds its hashes and random numbers by this and by addresses; the linker puts it in the place of time().
+// Lua seeds its hashes and random numbers by this and by addresses; the linker puts it in the place of
+// time().
 time_t __real_time(time_t *at);
 time_t __wrap_time(time_t *at);
 
