@@ -4,9 +4,9 @@
 --
 --   every.describe(ring, _ENV)   describes those that the ring ("kernel" or "vm") can run, in the words of a spec's file
 --
--- A case: conf (keys beside cniVersion, name and type), chained (it works on what naivebridge has made), ring ("vm" for
--- what this machine's kernel may lack), setup (shell commands on the node; SCRATCH is the spec's directory), unusable =
--- { conf, code } for STATUS.
+-- A case: conf (keys beside cniVersion, name and type), chained (it works on what naivebridge has made), since (the first
+-- version that it takes: those before are refused with code 1), ring ("vm" for what this machine's kernel may lack),
+-- setup (shell commands on the node; SCRATCH is the spec's directory), unusable = { conf, code } for STATUS.
 
 local assert = require "luassert"
 local core = require "mncni.core"
@@ -55,6 +55,7 @@ every.cases = {
   },
   bandwidth = {
     conf = { ingressRate = 8000000, ingressBurst = 800000, egressRate = 8000000, egressBurst = 800000 }, chained = true,
+    since = "0.3.0",
   },
   tuning = { conf = { sysctl = { ["net.ipv4.conf.eth0.log_martians"] = "1" }, mtu = 1400 }, chained = true },
   sbr = { chained = true },
@@ -200,20 +201,28 @@ local function describe_policy(spec, name, case)
       assert.are.same({ cniVersion = "1.1.0", supportedVersions = VERSIONS }, said)
     end)
 
+    local function come_and_go(version, checks, result)
+      local nothing = look()
+      local after = must("ADD", version, result)
+      assert.are.equal(version, after.cniVersion)
+      if checks then
+        must("CHECK", version, after, { prevResult = after })
+      end
+      for _ = 1, 2 do
+        must("DEL", version, after, checks and { prevResult = after } or nil)
+      end
+      assert.are.same({}, difference(nothing, look()), version)
+    end
+
     spec.it("leaves nothing after ADD, CHECK and two DELs, in any version", function()
       warm()
       for i, version in ipairs(VERSIONS) do
         local result = wire(version)
-        local nothing = look()
-        local after = must("ADD", version, result)
-        assert.are.equal(version, after.cniVersion)
-        if i >= 5 then
-          must("CHECK", version, after, { prevResult = after })
+        if version < (case.since or "") then
+          assert.are.equal(1, call("ADD", version, result).json.code)
+        else
+          come_and_go(version, i >= 5, result)
         end
-        for _ = 1, 2 do
-          must("DEL", version, after, i >= 5 and { prevResult = after } or nil)
-        end
-        assert.are.same({}, difference(nothing, look()), version)
         unwire(version)
       end
     end)
@@ -225,9 +234,8 @@ local function describe_policy(spec, name, case)
       local after = must("ADD", "1.1.0", result)
       node.pods.web:close()
       node.pods.web = nil
-      if node.space:sh("ip -o link show group 78") ~= "" then
-        node.space:must 'for i in $(seq 500); do [ "$(ip -o link show group 78)" ] || exit 0; sleep 0.01; done; exit 1'
-      end
+      node.space:must [[
+        for i in $(seq 1000); do [ "$(ip -o link show group 78 type veth)" ] || exit 0; sleep 0.01; done; exit 1]]
       must("DEL", "1.1.0", case.chained and after)
       unwire "1.1.0"
       node:pod "web"
