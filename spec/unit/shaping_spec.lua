@@ -55,7 +55,7 @@ local function recorded(conf, mtu)
     network = "net", container = "web", ifname = "eth0", runtime = {}, config = { cniVersion = "1.0.0" },
     host = { qdisc = recorder "qdisc", class = recorder "class", filter = recorder "filter" },
     host_link = function() return { ifname = "veth", mtu = mtu or 1500 } end,
-    device = function(_, args) return args end,
+    node_link = function(_, args) return args end,
     result = function(_, parts) return parts end,
     warn = function(_, message) warnings[#warnings + 1] = message end,
   }
