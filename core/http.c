@@ -46,7 +46,42 @@ static int status_of(const char *line, size_t len)
 	return (code[1] - '0') * 100 + (code[2] - '0') * 10 + (code[3] - '0');
 }
 
-static int choose_reader(struct mn_http_request *request);
+// Whether the answer is of a type, by its Content-Type.
+static bool is_of_type(const struct mn_http_request *request, const char *type)
+{
+	static const char name[] = "content-type:";
+	const char *at = request->received.data, *end = at + request->received.len;
+
+	while (at && at < end) {
+		const char *stop = memchr(at, '\n', (size_t)(end - at));
+		size_t len = (size_t)((stop ? stop : end) - at);
+
+		if (len > sizeof(name) && strncasecmp(at, name, sizeof(name) - 1) == 0) {
+			at += sizeof(name) - 1;
+			len -= sizeof(name) - 1;
+			for (; len > 0 && *at == ' '; len--)
+				at++;
+			return len >= strlen(type) && strncasecmp(at, type, strlen(type)) == 0;
+		}
+		at = stop ? stop + 1 : end;
+	}
+	return false;
+}
+
+// At the head's end: whether the body is to be read as protocol buffers.
+static int choose_reader(struct mn_http_request *request)
+{
+	const struct mn_pb_schema *schema = request->protobuf;
+
+	if (!schema || !is_of_type(request, schema->type))
+		return 0;
+	request->pb = calloc(1, sizeof(*request->pb));
+	if (!request->pb)
+		return -ENOMEM;
+	mn_pb_start(request->pb, is_good(request->status) ? schema->ok : schema->refused, schema->prefix,
+		schema->prefix_len);
+	return 0;
+}
 
 // A line of the headers, or of trailers behind the body.
 static size_t on_header(char *line, size_t size, size_t count, void *data)
@@ -109,43 +144,6 @@ static int pick_piece(struct mn_http_request *request, const char *text, size_t 
 	if (ret < 0)
 		refuse_json(request, &err);
 	return ret;
-}
-
-// Whether the answer is of a type, by its Content-Type.
-static bool is_of_type(const struct mn_http_request *request, const char *type)
-{
-	static const char name[] = "content-type:";
-	const char *at = request->received.data, *end = at + request->received.len;
-
-	while (at && at < end) {
-		const char *stop = memchr(at, '\n', (size_t)(end - at));
-		size_t len = (size_t)((stop ? stop : end) - at);
-
-		if (len > sizeof(name) && strncasecmp(at, name, sizeof(name) - 1) == 0) {
-			at += sizeof(name) - 1;
-			len -= sizeof(name) - 1;
-			for (; len > 0 && *at == ' '; len--)
-				at++;
-			return len >= strlen(type) && strncasecmp(at, type, strlen(type)) == 0;
-		}
-		at = stop ? stop + 1 : end;
-	}
-	return false;
-}
-
-// At the head's end: whether the body is to be read as protocol buffers.
-static int choose_reader(struct mn_http_request *request)
-{
-	const struct mn_pb_schema *schema = request->protobuf;
-
-	if (!schema || !is_of_type(request, schema->type))
-		return 0;
-	request->pb = calloc(1, sizeof(*request->pb));
-	if (!request->pb)
-		return -ENOMEM;
-	mn_pb_start(request->pb, is_good(request->status) ? schema->ok : schema->refused, schema->prefix,
-		schema->prefix_len);
-	return 0;
 }
 
 // Turns a piece of the body into JSON where it is none.
