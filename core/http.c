@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 static int64_t now(void)
@@ -44,6 +46,43 @@ static int status_of(const char *line, size_t len)
 	return (code[1] - '0') * 100 + (code[2] - '0') * 10 + (code[3] - '0');
 }
 
+// Whether the answer is of a type, by its Content-Type.
+static bool is_of_type(const struct mn_http_request *request, const char *type)
+{
+	static const char name[] = "content-type:";
+	const char *at = request->received.data, *end = at + request->received.len;
+
+	while (at && at < end) {
+		const char *stop = memchr(at, '\n', (size_t)(end - at));
+		size_t len = (size_t)((stop ? stop : end) - at);
+
+		if (len > sizeof(name) && strncasecmp(at, name, sizeof(name) - 1) == 0) {
+			at += sizeof(name) - 1;
+			len -= sizeof(name) - 1;
+			for (; len > 0 && *at == ' '; len--)
+				at++;
+			return len >= strlen(type) && strncasecmp(at, type, strlen(type)) == 0;
+		}
+		at = stop ? stop + 1 : end;
+	}
+	return false;
+}
+
+// At the head's end: whether the body is to be read as protocol buffers.
+static int choose_reader(struct mn_http_request *request)
+{
+	const struct mn_pb_schema *schema = request->protobuf;
+
+	if (!schema || !is_of_type(request, schema->type))
+		return 0;
+	request->pb = calloc(1, sizeof(*request->pb));
+	if (!request->pb)
+		return -ENOMEM;
+	mn_pb_start(request->pb, is_good(request->status) ? schema->ok : schema->refused, schema->prefix,
+		schema->prefix_len);
+	return 0;
+}
+
 // A line of the headers, or of trailers behind the body.
 static size_t on_header(char *line, size_t size, size_t count, void *data)
 {
@@ -58,6 +97,10 @@ static size_t on_header(char *line, size_t size, size_t count, void *data)
 		request->received.len = 0;
 	} else if (len <= 2 && request->status_seen >= 200) { // the empty line behind the last of them
 		request->status = request->status_seen;
+		if (choose_reader(request) < 0) {
+			mn_http_explain(request, CURLE_OUT_OF_MEMORY);
+			return 0;
+		}
 		note_progress(request);
 	} else if (request->received.len + len > MN_HTTP_MAX_HEADERS) {
 		mn_http_refuse(request, "HTTP", 6,
@@ -103,18 +146,37 @@ static int pick_piece(struct mn_http_request *request, const char *text, size_t 
 	return ret;
 }
 
-// A piece of the body. More documents than may wait hold up the peer until they are taken.
-static size_t on_body(char *text, size_t size, size_t count, void *data)
+// Turns a piece of the body into JSON where it is none.
+static int read_piece(struct mn_http_request *request, const char **text, size_t *len)
 {
-	struct mn_http_request *request = data;
-	size_t len = size * count;
+	struct mn_error err;
 	int ret;
 
+	if (!request->pb)
+		return 0;
+	ret = mn_pb_feed(request->pb, *text, *len, &err);
+	*text = request->pb->out.data;
+	*len = request->pb->out.len;
+	if (ret < 0)
+		refuse_json(request, &err);
+	return ret;
+}
+
+// A piece of the body. More documents than may wait hold up the peer until they are taken.
+static size_t on_body(char *data, size_t size, size_t count, void *user)
+{
+	struct mn_http_request *request = user;
+	size_t came = size * count, len = came;
+	const char *text = data;
+	int ret;
+
+	if (mn_http_is_picked(request) && request->body.len > MN_HTTP_MAX_QUEUE) {
+		request->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	if (read_piece(request, &text, &len) < 0)
+		return 0;
 	if (mn_http_is_picked(request)) {
-		if (request->body.len > MN_HTTP_MAX_QUEUE) {
-			request->paused = true;
-			return CURL_WRITEFUNC_PAUSE;
-		}
 		ret = pick_piece(request, text, len);
 	} else if (len > request->max_body || request->body.len > request->max_body - len) {
 		mn_http_refuse(request, "SIZE", 5,
@@ -128,9 +190,9 @@ static size_t on_body(char *text, size_t size, size_t count, void *data)
 	}
 	if (ret < 0)
 		return 0;
-	request->bytes += len;
+	request->bytes += came;
 	note_progress(request);
-	return len;
+	return came;
 }
 
 // Gives everything back but what has been received.
@@ -145,6 +207,10 @@ static void release(struct mn_http_request *request)
 	curl_slist_free_all(request->connect_to);
 	request->curl = NULL;
 	request->headers = request->connect_to = NULL;
+	if (request->pb)
+		mn_pb_free(request->pb);
+	free(request->pb);
+	request->pb = NULL;
 	if (request->pick)
 		request->pick->busy = false;
 	if (request->http) {
@@ -156,6 +222,19 @@ static void release(struct mn_http_request *request)
 	request->done = true;
 }
 
+// The end of a body that is no JSON, which is the end of the JSON that was made of it.
+static void finish_reading(struct mn_http_request *request)
+{
+	struct mn_error err;
+
+	if (mn_pb_finish(request->pb, &err) < 0)
+		refuse_json(request, &err);
+	else if (mn_http_is_picked(request))
+		pick_piece(request, request->pb->out.data, request->pb->out.len);
+	else if (mn_bytes_add(&request->body, request->pb->out.data, request->pb->out.len) < 0)
+		mn_http_explain(request, CURLE_OUT_OF_MEMORY);
+}
+
 // The transfer is over, one way or the other.
 static void end(struct mn_http_request *request, CURLcode code)
 {
@@ -165,6 +244,8 @@ static void end(struct mn_http_request *request, CURLcode code)
 	request->http->progress++;
 	if (code != CURLE_OK && !request->failure)
 		mn_http_explain(request, code);
+	if (!request->failure && request->pb)
+		finish_reading(request);
 	if (!request->failure && mn_http_is_picked(request)) {
 		ret = mn_pick_finish(request->pick, &err);
 		if (ret > 0)
@@ -241,6 +322,7 @@ int mn_http_start(struct mn_http *http, struct mn_http_request *request,
 	if (request->next)
 		request->next->link = &request->next;
 	http->requests = request;
+	request->protobuf = options->protobuf;
 	request->pick = options->pick;
 	if (request->pick) {
 		mn_pick_start(request->pick);

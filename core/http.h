@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "error.h"
+#include "http_protobuf.h"
 #include "pick.h"
 
 #define MN_HTTP_MAX_BODY ((size_t)4 << 20)  // bytes of a body that is kept whole, unless told otherwise
@@ -36,6 +37,7 @@ struct mn_http_options {
 	size_t max_body;
 	bool insecure;
 	bool gzip;
+	const struct mn_pb_schema *protobuf; // for an answer of its type; stays the caller's
 	struct mn_pick
 		*pick; // what reads the body of a 2xx answer; stays the caller's, and is busy meanwhile
 };
@@ -54,6 +56,8 @@ struct mn_http_request {
 	CURL *curl;
 	struct curl_slist *headers, *connect_to;
 	struct mn_pick *pick;
+	const struct mn_pb_schema *protobuf;
+	struct mn_pb *pb; // reads the body, NULL unless the answer is of the schema's type
 	size_t max_body;
 	struct mn_bytes received; // headers, a line each
 	struct mn_bytes body;	  // kept whole; or picked documents, each behind its length (size_t)

@@ -115,6 +115,7 @@ int luaopen_mncni_http(lua_State *L)
 	};
 	static const luaL_Reg functions[] = {
 		{ "multi", multi_open },
+		{ "protobuf", mn_lua_http_protobuf },
 		{ NULL, NULL },
 	};
 
@@ -122,6 +123,7 @@ int luaopen_mncni_http(lua_State *L)
 	lua_pushliteral(L, "mncni.core");
 	lua_call(L, 1, 0);
 	mn_lua_http_register(L);
+	mn_lua_http_protobuf_register(L);
 	if (luaL_newmetatable(L, META)) {
 		luaL_setfuncs(L, meta, 0);
 		luaL_newlib(L, methods);

@@ -15,7 +15,7 @@
 #define MAX_LINE 65536	      // bytes of one header that is sent
 #define MAX_TIME 2147483647LL // ms
 
-enum { MULTI = 1, PICKER, HEADERS, ERROR, VALUES = ERROR }; // user values of a request
+enum { MULTI = 1, PICKER, HEADERS, ERROR, PROTOBUF, VALUES = PROTOBUF }; // user values of a request
 
 static struct mn_http_request *check_request(lua_State *L)
 {
@@ -188,7 +188,7 @@ static struct mn_pick *picker_argument(lua_State *L)
 int mn_lua_http_start(lua_State *L, struct mn_http *http)
 {
 	static const char *const keys[] = { KEYS_UNTIL_CERT, "insecure", "server_name", "proxy",
-		"connect_timeout", "timeout", "max_body", "gzip", "pick", NULL };
+		"connect_timeout", "timeout", "max_body", "gzip", "pick", "protobuf", NULL };
 	struct mn_http_options options = { 0 };
 	struct mn_http_request *request;
 	struct mn_error err;
@@ -211,6 +211,12 @@ int mn_lua_http_start(lua_State *L, struct mn_http *http)
 	options.gzip = flag_argument(L, "gzip");
 	check_pairs(L, &options);
 	options.pick = picker_argument(L);
+	if (lua_getfield(L, 2, "protobuf") != LUA_TNIL) {
+		options.protobuf = luaL_testudata(L, -1, MN_PROTOBUF_META);
+		if (!options.protobuf)
+			mn_lua_bad_argument(L, OP, "protobuf is what http.protobuf returns, not a %s",
+				luaL_typename(L, -1));
+	}
 	options.headers = push_headers(L);
 	request = lua_newuserdatauv(L, sizeof(*request), VALUES);
 	memset(request, 0, sizeof(*request));
@@ -219,6 +225,8 @@ int mn_lua_http_start(lua_State *L, struct mn_http *http)
 	lua_setiuservalue(L, -2, MULTI);
 	lua_pushvalue(L, 3);
 	lua_setiuservalue(L, -2, PICKER);
+	lua_pushvalue(L, 4);
+	lua_setiuservalue(L, -2, PROTOBUF);
 	if (mn_http_start(http, request, &options, &err) < 0)
 		mn_lua_raise(L, &err);
 	return 1;

@@ -6,6 +6,12 @@
 #include "http.h"
 #include "lua_core.h"
 
+#define MN_PROTOBUF_META "mncni.http.protobuf"
+
+// protobuf{ type =, prefix =, ok =, refused = } -> schema; see lua/types.
+int mn_lua_http_protobuf(lua_State *L);
+void mn_lua_http_protobuf_register(lua_State *L);
+
 // Starts the request that the table at 2 describes, of the handle at 1, and pushes it.
 int mn_lua_http_start(lua_State *L, struct mn_http *http);
 

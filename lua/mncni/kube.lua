@@ -14,6 +14,7 @@
 -- watch: lists, then follows, and lists again where that is needed (mncni.kube_watch).
 --   path, selector (labels), field_selector, keep (members of an object to keep, as core.picker takes it; names, uid,
 --   resourceVersion come by themselves; nil keeps all), page (objects asked for at once, 500; 0: all),
+--   protobuf (of mncni.kube_proto: the list may come so),
 --   resource_version (follow from there on without a list: what is known is complete as of then), and handler:
 --     synced(list)      a complete, consistent list. Everything that is not in it is gone. An object that was deleted
 --                       while nothing was heard is reported by this and nothing else. When it returns false and a reason,
@@ -44,6 +45,7 @@ local json = core.json
 local kube = {}
 
 local IDLE, CONNECT, ANSWER = 60000, 5000, 30000 -- ms
+local PROTOBUF = "application/vnd.kubernetes.protobuf,application/json;q=0.9"
 
 local Client = {}
 Client.__index = Client
@@ -64,8 +66,11 @@ function Client:open(args)
   end
   local request = {
     url = self.endpoint.server .. args.path .. (#query > 0 and "?" .. table.concat(query, "&") or ""),
-    method = args.method or "GET", body = args.body, pick = args.pick,
-    headers = { Accept = "application/json", ["Content-Type"] = args.content_type, ["User-Agent"] = self.user_agent },
+    method = args.method or "GET", body = args.body, pick = args.pick, protobuf = args.protobuf,
+    headers = {
+      Accept = args.protobuf and PROTOBUF or "application/json", ["Content-Type"] = args.content_type,
+      ["User-Agent"] = self.user_agent,
+    },
     connect_timeout = CONNECT, timeout = args.timeout or 0,
   }
   local sent

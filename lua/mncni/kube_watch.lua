@@ -51,7 +51,7 @@ local function with(keep, more)
   return all
 end
 
-local known = { "path", "selector", "field_selector", "keep", "page", "resource_version", "handler" }
+local known = { "path", "selector", "field_selector", "keep", "page", "protobuf", "resource_version", "handler" }
 local handlers = { "synced", "changed", "deleted", "failed", "well", "convert" }
 
 function kube_watch.new(client, args)
@@ -65,6 +65,7 @@ function kube_watch.new(client, args)
   local keep = args.keep and with(args.keep, { metadata = OBJECT })
   return setmetatable({
     client = client, path = args.path, handler = args.handler, keep = keep, page = args.page or 500,
+    protobuf = args.protobuf,
     keep_event = keep and { type = true, object = with(keep, STATUS) },
     selectors = { labelSelector = args.selector, fieldSelector = args.field_selector },
     resource_version = args.resource_version, synced = args.resource_version ~= nil,
@@ -154,7 +155,7 @@ function Watch:open(now, state, query, pick)
   self.documents, self.bookmarks = 0, false
   self.request = nil
   local ok, request, sent = pcall(self.client.open, self.client, {
-    path = self.path, query = query, pick = core.picker(pick),
+    path = self.path, query = query, pick = core.picker(pick), protobuf = state == "list" and self.protobuf or nil,
   })
   if not ok then
     return failure("dear", tostring(request))

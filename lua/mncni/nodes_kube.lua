@@ -13,7 +13,7 @@ local nodes_kube = {}
 local Source = {}
 Source.__index = Source
 
--- What is kept of a Node: what policies see.
+-- What is kept of a Node: what policies see. mncni.kube_proto has the same.
 local KEEP = {
   metadata = { labels = true, annotations = true, deletionTimestamp = true },
   spec = { podCIDR = true, podCIDRs = true, providerID = true },
@@ -36,6 +36,7 @@ function nodes_kube.watch(client, handler, args)
   return client:watch {
     -- In one piece: it is read as it comes, and a server that makes pages makes them one after the other.
     path = "/api/v1/nodes", keep = args.keep or KEEP, resource_version = args.resource_version, page = 0,
+    protobuf = require("mncni.kube_proto").nodes,
     handler = {
       convert = args.on_object and function(object)
         args.on_object(object)

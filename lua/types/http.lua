@@ -10,6 +10,31 @@ local http = {}
 ---@return mncni.Http
 function http.multi() end
 
+---@alias mncni.http.FieldType "string"|"integer"|"boolean"|"time"|"map"|mncni.http.Message
+---@alias mncni.http.Field { [1]: string, [2]: mncni.http.FieldType, each?: boolean }|{ inline: mncni.http.Message }
+---@alias mncni.http.Message table<integer, mncni.http.Field> by the field's number
+
+---@class mncni.http.ProtobufArguments
+---@field type string of the content
+---@field prefix string bytes before the message
+---@field ok mncni.http.Message that of a 2xx answer
+---@field refused mncni.http.Message that of another
+
+--- What is wanted of answers in protocol buffers, by the numbers of fields: { [2] = { "items", { [1] = { "name", "string" }
+--- }, each = true } }. A request that has it reads answers of this type as the JSON that they would be otherwise.
+---@param arguments mncni.http.ProtobufArguments
+---@return mncni.http.Protobuf
+function http.protobuf(arguments) end
+
+---@class mncni.http.Protobuf
+local protobuf = {}
+
+--- What a request makes of such an answer.
+---@param text string
+---@param refused? boolean of an answer that is not 2xx
+---@return string json
+function protobuf:decode(text, refused) end
+
 ---@class mncni.Http
 local multi = {}
 
@@ -29,6 +54,7 @@ local multi = {}
 ---@field timeout? integer ms until all is over; 0, the default, for none
 ---@field max_body? integer bytes of a body that is kept whole, default 4 MiB; more is an error (SIZE)
 ---@field gzip? boolean true: ask for a compressed body, and decode it
+---@field protobuf? mncni.http.Protobuf reads the body of an answer of its type as JSON
 ---@field pick? mncni.Picker reads the body of a 2xx answer, which then is not kept; its own again when the request is done.
 ---When documents of 1 MiB wait to be taken, the server has to wait
 

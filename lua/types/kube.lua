@@ -41,6 +41,7 @@ local client = {}
 ---@field field_selector? string "metadata.name=x"
 ---@field keep? table members of an object to keep, as core.picker takes them; all by default
 ---@field page? integer objects asked for at once, 500 by default; 0: all
+---@field protobuf? mncni.http.Protobuf what is wanted of the list where the server writes it so
 ---@field resource_version? string follow from there, without a list
 ---@field handler mncni.KubeHandler
 

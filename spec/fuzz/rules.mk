@@ -8,7 +8,7 @@ FUZZ_TARGETS ?= $(patsubst spec/fuzz/%.c,%,$(sort $(shell grep -l '^int LLVMFuzz
 FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FUZZ_CFLAGS := -O1 -g -std=c11 $(WARNINGS) $(FUZZ_SAN) -fsanitize=fuzzer-no-link -DMNCNI_VERSION=\"$(VERSION)\"
 FUZZ_SHARED := fuzz kernel cni_call
-FUZZ_OBJ := $(patsubst %.c,$(FUZZ_BUILD)/obj/%.o,$(CORE_SRC) $(FUZZ_SHARED:%=spec/fuzz/%.c))
+FUZZ_OBJ := $(patsubst %.c,$(FUZZ_BUILD)/obj/%.o,$(CORE_SRC) core/http_protobuf.c $(FUZZ_SHARED:%=spec/fuzz/%.c))
 FUZZ_LIB := $(FUZZ_BUILD)/libmncni.a
 FUZZ_BIN := $(FUZZ_TARGETS:%=$(FUZZ_BUILD)/bin/%)
 

@@ -42,6 +42,38 @@ describe("the API server of this ring", function()
     assert.are.equal("kubelet", node.metadata.managedFields[1].manager)
   end)
 
+  it("lists them in protocol buffers, and says the same", function()
+    local followers, types = require "spec.support.follower", {}
+    local function list(protobuf)
+      local follower = followers.new({ kubeconfig = kube.admin }, {
+        page = 0, protobuf = protobuf,
+        keep = { metadata = { labels = true, annotations = true }, status = { addresses = true },
+          spec = { podCIDR = true, podCIDRs = true, providerID = true } },
+      })
+      local objects, request
+      follower.watch.handler.synced = function(all)
+        objects, request = all, follower.watch.request
+        types[#types + 1] = request.headers["content-type"]
+      end
+      follower:wait("the list", function() return objects end)
+      followers.cleanup()
+      return objects
+    end
+    assert.are.same(list(nil), list(require("mncni.kube_proto").nodes))
+    assert.are.same({ "application/json", "application/vnd.kubernetes.protobuf" }, types)
+  end)
+
+  it("refuses a list in protocol buffers in words that can be read", function()
+    local followers = require "spec.support.follower"
+    local follower = followers.new({ kubeconfig = kube:kubeconfig { user = "nobody" } }, {
+      protobuf = require("mncni.kube_proto").nodes,
+    })
+    follower:wait("the refusal", function()
+      return table.concat(follower.log, "\n"):find("nodes is forbidden: User \"nobody\" cannot list", 1, true)
+    end)
+    followers.cleanup()
+  end)
+
   it("takes one node changed by hand, and lets it go again", function()
     local node = kube:node { first = 1000 }
     node.metadata.name, node.status.addresses[1].address = "by-hand", "192.0.2.77"
