@@ -61,7 +61,7 @@ describe("firewall", function()
     local script, found = {}, {}
     for label, pair in pairs(pairs_of) do
       found[label] = false
-      table.insert(script, ("{ ip netns exec %s ping -c 3 -i 0.3 -W 1 %s >/dev/null && echo '%s'; } &"):format(
+      table.insert(script, ("{ ip netns exec %s ping -c 1 -i 0.3 -w 4 %s >/dev/null && echo '%s'; } &"):format(
         pair[1], pair[2], label))
     end
     for label in spaces.sh(table.concat(script, "\n") .. "\nwait"):gmatch "[^\n]+" do

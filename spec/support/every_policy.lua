@@ -42,7 +42,7 @@ every.cases = {
   vlan = { conf = { master = "up0", vlanId = 7 }, ring = "vm" },
   dummy = { ring = "vm" },
   tap = {},
-  ["host-device"] = { conf = { device = "hd0" }, setup = DUMMY },
+  ["host-device"] = { conf = { device = "hd0" }, setup = DUMMY, taken = true },
   firewall = {
     conf = { ingressPolicy = "isolated" }, chained = true,
     unusable = { conf = { backend = "firewalld" }, code = 50 },
@@ -227,7 +227,8 @@ local function describe_policy(spec, name, case)
       end
     end)
 
-    spec.it("leaves nothing when the namespace is gone before the DEL", function()
+    -- A device of the node's that is none of hardware ends with the namespace that it is in.
+    local _ = case.taken or spec.it("leaves nothing when the namespace is gone before the DEL", function()
       warm()
       local nothing = look()
       local result = wire "1.1.0"
