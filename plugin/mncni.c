@@ -30,7 +30,8 @@ static const char *const modules[] = { "mncni.cni", "mncni.netconf", "mncni.reco
 	"mncni.verb.add", "mncni.verb.del", "mncni.verb.check", "mncni.verb.status", "mncni.attachment",
 	"mncni.policy", "mncni.steps", "mncni", "mncni.options", "mncni.net", "mncni.pod", "mncni.route",
 	"mncni.lease", "mncni.ipam", "mncni.store", "mncni.bridge", "mncni.ruleset", "mncni.masquerade",
-	"mncni.guard", "mncni.localnet", "mncni.chain", "mncni.check", NULL };
+	"mncni.guard", "mncni.localnet", "mncni.chain", "mncni.check", "mncni.forwarding", "mncni.hostport",
+	"mncni.hostport_rules", "mncni.shaping", NULL };
 static char image[640 << 10] __attribute__((section(".mncni_image"), aligned(4096)));
 
 static int out = -1; // where the document goes; descriptor 1 itself is standard error

@@ -3,19 +3,13 @@
 
 local faults = require "spec.support.faults"
 
-local cases = {
+local cases = faults.cases({
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
   faults.guarded,
-  faults.host_ports,
-  faults.ptp,
-  faults.tuning,
-  faults.limited,
-  faults.firewall,
-  faults.bridge,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
-}
+}, { faults.bridge, faults.ptp, faults.host_ports, faults.limited, faults.firewall, faults.tuning })
 
 local errnos = { "EINTR", "EAGAIN", "ENOMEM", "ENOSPC", "EIO", "EMFILE", "EPERM" }
 

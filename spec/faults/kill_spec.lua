@@ -7,27 +7,22 @@ local faults = require "spec.support.faults"
 -- What is left of an attachment without a link on the node.
 local inside = { "victim: link ", "victim: address ", "address file " }
 
-local cases = {
+local cases = faults.cases({
   faults.case { name = "naivebridge" },
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
   faults.guarded,
-  faults.host_ports,
-  faults.ptp,
-  faults.tuning,
-  faults.sbr,
-  faults.firewall,
-  faults.limited,
-  faults.bridge,
-  faults.case { name = "macvlan", plugin = "macvlan", network = { master = "up0" }, leaves = inside },
-  faults.case { name = "tap", plugin = "tap", network = { bridge = "" }, leaves = inside },
-  faults.case { name = "host-device", plugin = "host-device", cold = true, network = { device = "up1" },
-    leaves = inside, taken = true },
   faults.case { name = "naivebridge with the reference host-local", network = { cniVersion = "1.0.0" },
     ipam = { type = "reference-host-local" }, excused = "^address file" },
   faults.case { name = "the reference bridge with our host-local", plugin = "reference-bridge",
     network = { cniVersion = "1.0.0" } },
-}
+}, {
+  faults.bridge, faults.ptp, faults.host_ports, faults.limited, faults.firewall, faults.tuning, faults.sbr,
+  faults.case { name = "macvlan", plugin = "macvlan", network = { master = "up0" }, leaves = inside },
+  faults.case { name = "tap", plugin = "tap", network = { bridge = "" }, leaves = inside },
+  faults.case { name = "host-device", plugin = "host-device", cold = true, network = { device = "up1" },
+    leaves = inside, taken = true },
+})
 if os.getenv "MNCNI_REFERENCE" == "1" then
   cases[#cases + 1] = faults.case { name = "the reference bridge and host-local", plugin = "reference-bridge",
     network = { cniVersion = "1.0.0" }, ipam = { type = "reference-host-local" }, excused = "" }

@@ -4,17 +4,11 @@
 
 local faults = require "spec.support.faults"
 
-local cases = {
+local cases = faults.cases({
   faults.case { name = "naivebridge, both families", ipam = faults.dual_stack },
   faults.guarded,
-  faults.host_ports,
-  faults.ptp,
-  faults.tuning,
-  faults.limited,
-  faults.firewall,
-  faults.bridge,
   faults.case { name = "naivebridge, first on the node, masquerading", cold = true, network = { ipMasq = true } },
-}
+}, { faults.bridge, faults.ptp, faults.host_ports, faults.limited, faults.firewall, faults.tuning })
 
 -- How an answer is changed, and whether an ADD has to go on all the same. ENODEV and the like are not here: that a thing
 -- is not there, or is there already, is for the kernel to say, and nobody could know better.

@@ -465,6 +465,15 @@ faults.full = os.getenv "MNCNI_FAULTS" == "full"
 
 local only = math.tointeger(os.getenv "MNCNI_POINT" or "")
 
+-- One list of cases: those of always, and of the others, in a short run, two that the seed says.
+function faults.cases(always, others)
+  local list = { table.unpack(always) }
+  for i = 1, faults.full and #others or 2 do
+    list[#list + 1] = others[(faults.seed + (i - 1) * (#others // 2)) % #others + 1]
+  end
+  return list
+end
+
 -- Which points of 1 to count are looked at: all of them, or `sample` of them, evenly spread from where the seed says.
 local function points(count, sample)
   local list = {}
