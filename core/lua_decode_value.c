@@ -7,6 +7,7 @@
 #include "lua_netns.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
@@ -129,11 +130,13 @@ static bool push_bridge_id(lua_State *L, const char *data, size_t len)
 	return true;
 }
 
-// Pushes the name of a link, nil when there is none by this index or no way to know.
+// Pushes the name of a link, nil when there is none by this index or no way to know. Raises what the kernel
+// refuses: a route without its device would be taken for another one.
 static void push_link_name(struct mn_decoder *d, int index)
 {
+	struct mn_error err = { 0 };
 	char name[16];
-	struct mn_error err;
+	int ret;
 
 	if (!d->names || index <= 0) {
 		lua_pushnil(d->L);
@@ -141,7 +144,10 @@ static void push_link_name(struct mn_decoder *d, int index)
 	}
 	if (lua_rawgeti(d->L, d->names, index) == LUA_TNIL && d->nl && d->nl->socket) {
 		lua_pop(d->L, 1);
-		if (mn_nl_link_name(d->nl, index, name, &err) == 0)
+		ret = mn_nl_link_name(d->nl, index, name, &err);
+		if (ret < 0 && ret != -ENODEV)
+			mn_lua_raise(d->L, &err);
+		if (ret == 0)
 			lua_pushstring(d->L, name);
 		else
 			lua_pushboolean(d->L, 0);

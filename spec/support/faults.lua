@@ -79,7 +79,8 @@ local ADDRESSES = { victim = "10.88.0.2/24", neighbour = "10.88.0.3/24" }
 
 -- A pod as the plugins before a chained one leave it, but for where its link leads to.
 local function wired(space, who)
-  space:must "ip link add eth0 type veth peer name other && ip link set eth0 up && ip link set other up"
+  space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name other address 0a:58:00:00:00:02"
+  space:must "ip link set eth0 up && ip link set other up"
   space:must("ip addr add %s dev eth0", ADDRESSES[who])
 end
 
