@@ -44,8 +44,21 @@ int mn_encode_refuse(struct mn_encoder *e, const struct mn_row *row, const char 
 
 // Building blocks for lua_encode.c and lua_encode_value.c. The pointer is good until the next of these calls.
 void *mn_encode_put(struct mn_encoder *e, uint16_t attr, size_t len);
+
 size_t mn_encode_nest(struct mn_encoder *e, uint16_t attr);
 void mn_encode_nest_end(struct mn_encoder *e, const struct mn_row *row, size_t nest);
+
+// What the table on top of the stack says, by row->table: the header, and the attributes behind it.
+void mn_encode_record(struct mn_encoder *e, const struct mn_row *row);
+
+// The list on top of the stack; base is where the header of its parent begins.
+void mn_encode_list(struct mn_encoder *e, const struct mn_row *row, size_t base);
+
+// The type on the wire of a nest.
+static inline uint16_t mn_nest_type(const struct mn_row *row)
+{
+	return row->attr | (row->flags & MN_NESTED ? NLA_F_NESTED : 0);
+}
 
 // Encodes the value on top of the stack, which is no nest. base is where the fixed header is, container where
 // the attributes beside it begin.
