@@ -59,7 +59,8 @@ every.cases = {
   },
   tuning = { conf = { sysctl = { ["net.ipv4.conf.eth0.log_martians"] = "1" }, mtu = 1400 }, chained = true },
   sbr = { chained = true },
-  vrf = { conf = { vrfname = "red" }, chained = true, ring = "vm" },
+  -- Routes that were moved into a VRF stay moved, and the rule for all VRFs comes with the first of a namespace.
+  vrf = { conf = { vrfname = "red" }, chained = true, ring = "vm", loses = { "^gone: route ", "^gone: rule " } },
 }
 
 -- Name -> true of the built-in policies that are plugins.
@@ -123,6 +124,16 @@ local function difference(was, is)
 end
 
 local function describe_policy(spec, name, case)
+  -- The same, without what a policy is known to take away for good.
+  local function left(was, is)
+    local list = {}
+    for _, line in ipairs(difference(was, is)) do
+      local known = case.loses and (line:find(case.loses[1]) or line:find(case.loses[2]))
+      list[#list + 1] = not known and line or nil
+    end
+    return list
+  end
+
   local function expand(value)
     return type(value) == "string" and value:gsub("SCRATCH", every.node.scratch) or value
   end
@@ -211,7 +222,7 @@ local function describe_policy(spec, name, case)
       for _ = 1, 2 do
         must("DEL", version, after, checks and { prevResult = after } or nil)
       end
-      assert.are.same({}, difference(nothing, look()), version)
+      assert.are.same({}, left(nothing, look()), version)
     end
 
     spec.it("leaves nothing after ADD, CHECK and two DELs, in any version", function()
@@ -240,7 +251,7 @@ local function describe_policy(spec, name, case)
       must("DEL", "1.1.0", case.chained and after)
       unwire "1.1.0"
       node:pod "web"
-      assert.are.same({}, difference(nothing, look()))
+      assert.are.same({}, left(nothing, look()))
     end)
 
     spec.it("is told by STATUS to work, and not to work", function()
@@ -260,11 +271,11 @@ local function describe_policy(spec, name, case)
       local something = look()
       assert.are_not.same({}, difference(nothing, something))
       must("GC", "1.1.0", nil, { ["cni.dev/valid-attachments"] = { { containerID = "web", ifname = "eth0" } } })
-      assert.are.same({}, difference(something, look()))
+      assert.are.same({}, left(something, look()))
       for _ = 1, 2 do
         must("GC", "1.1.0", nil, { ["cni.dev/valid-attachments"] = core.json.array {} })
       end
-      assert.are.same({}, difference(nothing, look()))
+      assert.are.same({}, left(nothing, look()))
     end)
   end)
 end
