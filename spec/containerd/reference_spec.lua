@@ -5,8 +5,11 @@ local lab = require "spec.support.containerd"
 
 local machine = "/run/private/machine-cni"
 
+-- Has Debian's plugin of that name beside ours; returns what it is called here.
 local function borrow(name)
-  lab.run("cp", machine .. "/" .. name, "/opt/cni/bin/" .. name)
+  local called = "reference-" .. name
+  lab.run("cp", machine .. "/" .. name, "/opt/cni/bin/" .. called)
+  return called
 end
 
 describe("beside the reference plugins", function()
@@ -34,10 +37,10 @@ describe("beside the reference plugins", function()
     end)
   end
 
-  it("naivebridge followed by portmap serves a host port to the world outside", function()
-    borrow "portmap"
+  -- A host port reaches a pod of naivebridge, by the portmap of that type.
+  local function serves_a_host_port(portmap)
     local conflist = lab.naivebridge "ports"
-    conflist.plugins[2] = { type = "portmap", capabilities = { portMappings = true }, snat = true }
+    conflist.plugins[2] = { type = portmap, capabilities = { portMappings = true }, snat = true }
     network(conflist)
     local pod = lab.run_pod { ports = { { host_port = 8080, container_port = 80 } } }
     local root = os.tmpname()
@@ -52,6 +55,14 @@ describe("beside the reference plugins", function()
     assert.equal("from the pod", page)
     lab.shell(("kill $(nsenter --net=%s ss -Hltnp 'sport = 80' | sed 's/.*pid=\\([0-9]*\\).*/\\1/')"):format(pod.netns))
     lab.run("rm", "-r", root)
+  end
+
+  it("naivebridge followed by portmap serves a host port to the world outside", function()
+    serves_a_host_port(borrow "portmap")
+  end)
+
+  it("so does naivebridge followed by ours", function()
+    serves_a_host_port "portmap"
   end)
 
   it("a kubenet list with only its type changed works", function()
@@ -69,9 +80,8 @@ describe("beside the reference plugins", function()
   end)
 
   it("the reference bridge takes addresses from our host-local", function()
-    borrow "bridge"
     network { cniVersion = "1.0.0", name = "borrowed", plugins = { {
-      type = "bridge", bridge = "borrowed0", isGateway = true,
+      type = borrow "bridge", bridge = "borrowed0", isGateway = true,
       ipam = { type = "host-local", ranges = { { { subnet = "10.244.7.0/24" } } }, routes = { { dst = "0.0.0.0/0" } } },
     } } }
     local one, other = lab.run_pod(), lab.run_pod()
