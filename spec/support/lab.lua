@@ -205,7 +205,8 @@ end
 function lab:plugins(name, ...)
   local words = {}
   for i, file in ipairs { ... } do words[i] = spaces.quote(file) end
-  spaces.must(("cp -a --remove-destination %s %s"):format(table.concat(words, " "), spaces.quote(self:path(name, "/opt/cni/bin/"))))
+  spaces.must(("cp -a --remove-destination %s %s"):format(table.concat(words, " "),
+    spaces.quote(self:path(name, "/opt/cni/bin/"))))
 end
 
 -- Gives a node a network configuration list, a table, as the reference plugins or any other understand it.
