@@ -173,11 +173,30 @@ else
 with_snapshot = $(Q)mv $(1) $(2)
 endif
 
-# Started for every pod: at a fixed address its tables need no relocation first.
-$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
+# Started for every pod: without a loader, and at a fixed address.
+ifeq ($(SANFLAGS),)
+PLUGIN_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/no_loader.o $(BUILD)/static/libmnl.o $(BUILD)/static/libcjson.o
+PLUGIN_LIBS = -static -Wl,--wrap=dlopen,--wrap=dlerror -l:liblua5.4.a -lm $(addprefix @,$(patsubst %.o,%.ld,$(filter $(BUILD)/static/%,$(PLUGIN_OBJ))))
+else
+PLUGIN_OBJ := $(BUILD)/obj/plugin/mncni.o
+PLUGIN_LIBS = -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+endif
+$(BUILD)/static/libmnl.s: STATIC_AT := 0x10000000
+$(BUILD)/static/libcjson.s: STATIC_AT := 0x10100000
+
+# Debian has them as shared libraries only.
+$(BUILD)/static/%.s: plugin/static_library.lua
+	$(call say,STATIC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(LUA) $< "$$($(CC) -print-file-name=$*.so)" $(STATIC_AT) $(BUILD)/static/$*
+
+$(BUILD)/static/%.o: $(BUILD)/static/%.s
+	$(Q)$(CC) -c -o $@ $<
+
+$(BUILD)/bin/mncni: $(PLUGIN_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ $(PLUGIN_LIBS)
 	$(call with_snapshot,$@.bare,$@)
 
 $(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC)
@@ -341,10 +360,16 @@ check-kubernetes check-kubernetes-short: deps-kubernetes all image $(UNPRELOAD)
 		$(SPEC_ENV) spec/support/ring kubernetes $(or $(ARGS),$(if $(filter %-short,$@),$(KUBERNETES_SHORT)))
 .PHONY: check-kubernetes check-kubernetes-short
 
-# Memory, as valgrind sees it, which cannot run what has sanitizers in it.
-check-valgrind: all
+# Memory, as valgrind sees it, which cannot run what has sanitizers in it, nor knows malloc where that is linked statically.
+check-valgrind: all $(BUILD)/valgrind/mncni
 	$(if $(filter 1,$(SAN)),$(error check-valgrind is for a build without SAN=1))
-	$(Q)$(SPEC_ENV) spec/support/ring valgrind $(ARGS)
+	$(Q)$(SPEC_ENV) MNCNI_PLUGIN="$(BUILD)/valgrind/mncni" spec/support/ring valgrind $(ARGS)
+
+$(BUILD)/valgrind/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(call with_snapshot,$@.bare,$@)
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
@@ -366,7 +391,7 @@ lint:
 	+$(Q)$(MAKE) --no-print-directory -j$$(nproc) $(TIDY_STAMPS)
 	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 --enable=warning,performance,portability \
 		--suppress=missingIncludeSystem -j $$(nproc) -Icore $(LINT_C)
-	$(Q)luacheck --quiet lua policies examples spec core .luacheckrc
+	$(Q)luacheck --quiet lua policies examples spec core plugin .luacheckrc
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 

@@ -13,7 +13,7 @@ local spaces = require "spec.support.netns"
 local node = {}
 node.__index = node
 
-local BIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
+local BIN = os.getenv "MNCNI_PLUGIN" or (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 
 -- A namespace with an uplink that leads nowhere.
 local function alone()
