@@ -25,6 +25,7 @@ LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack
 	busybox-static containernetworking-plugins
 KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
 VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod
+BENCH_PACKAGES := containernetworking-plugins iproute2 iptables nftables strace util-linux gnuplot-nox
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -226,6 +227,8 @@ deps-lab:
 	$(call need,$(LAB_PACKAGES))
 deps-vm: deps-build
 	$(call need,$(VM_PACKAGES))
+deps-bench: deps-build
+	$(call need,$(BENCH_PACKAGES))
 deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
@@ -241,43 +244,29 @@ demo:
 	@MAKE="$(MAKE)" sh deploy/demo.sh
 
 # A complete CNI bin directory: the binary, and a link for each policy that is a plugin.
-cni-bin: $(BUILD)/bin/mncni
+CNI_PROGRAM = $(PLUGIN)
+cni-bin: $(PLUGIN)
 	@test -n "$(DIR)" || { echo "make cni-bin DIR=directory" >&2; exit 2; }
 	$(Q)mkdir -p $(DIR)
-	$(Q)install -m 755 $(BUILD)/bin/mncni $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
+	$(Q)install -m 755 $(CNI_PROGRAM) $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
 	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
 
-# The same, needing nothing of the host but its kernel: with the loader and the libraries in a directory of their own,
-# which comes first, because the binary of another version may be at work.
+# The same for other nodes, of which it needs the kernel alone: without symbols, and with the copyrights of what is in it.
 PORTABLE := $(BUILD)/portable
 
-$(PORTABLE)/libraries: $(PLUGIN) deploy/portable-libraries.sh deploy/libraries.sh LICENSE
-	$(call say,COPY,$@)
+$(PORTABLE)/mncni: $(PLUGIN)
 	$(if $(SANFLAGS),$(error a build with SAN=1 is not portable))
 	$(Q)mkdir -p $(@D)
-	$(Q)sh deploy/portable-libraries.sh $(PLUGIN) $(@D) >$@.new && mv $@.new $@
+	$(Q)strip -o $@ $<
 
-# It runs before the loader does, so it is what no other file here is: free-standing, and not relocated.
-$(BUILD)/obj/plugin/portable.o: plugin/portable.c $(PORTABLE)/libraries
-	$(call say,CC,$<)
+$(PORTABLE)/mncni.COPYRIGHT: $(PLUGIN) deploy/copyright.sh LICENSE
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fno-pic -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns \
-		-DLIBRARIES=\"$$(cat $(PORTABLE)/libraries)\" -c -o $@ $<
+	$(Q)sh deploy/copyright.sh libc6-dev libmnl0 libcjson1 liblua5.4-dev >$@.new && mv $@.new $@
 
-$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
-	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--wrap=time -Wl,--no-dynamic-linker,-e,mn_portable_start \
-		-Wl,--disable-new-dtags,-rpath,'$$ORIGIN/'$$(cat $(PORTABLE)/libraries) \
-		-o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
-	$(call with_snapshot,$@.bare,$@)
-
-portable: $(PORTABLE)/mncni
+portable: $(PORTABLE)/mncni $(PORTABLE)/mncni.COPYRIGHT
 	@test -n "$(DIR)" || { echo "make portable DIR=directory" >&2; exit 2; }
-	$(Q)libraries=$$(cat $(PORTABLE)/libraries) && mkdir -p $(DIR)/$$libraries && \
-		for file in $(PORTABLE)/$$libraries/*; do \
-			cp -p $$file $(DIR)/$$libraries/.new && mv $(DIR)/$$libraries/.new $(DIR)/$$libraries/$${file##*/} || exit 1; done
-	$(Q)install -m 755 $(PORTABLE)/mncni $(DIR)/.mncni.new && mv $(DIR)/.mncni.new $(DIR)/mncni
-	$(Q)for name in $(CNI_NAMES); do ln -sfn mncni $(DIR)/$$name || exit 1; done
+	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(DIR) CNI_PROGRAM=$(PORTABLE)/mncni
+	$(Q)install -m 644 $(PORTABLE)/mncni.COPYRIGHT $(DIR)/mncni.COPYRIGHT
 .PHONY: portable
 
 # An archive of the image localhost/mncni:dev, for `ctr -n k8s.io images import`, podman load and the like. Neither an engine
@@ -287,7 +276,7 @@ image: deps-build $(BUILD)/image/mncni.tar
 		"$$(du -h $(BUILD)/image/mncni.tar | cut -f 1), unpacked $$(du -sh $(BUILD)/image/root | cut -f 1)"
 .PHONY: image
 
-$(BUILD)/image/mncni.tar: $(AGENT) $(PORTABLE)/mncni deploy/image.sh deploy/libraries.sh deploy/archive.sh LICENSE
+$(BUILD)/image/mncni.tar: $(AGENT) $(PORTABLE)/mncni $(PORTABLE)/mncni.COPYRIGHT deploy/image.sh deploy/libraries.sh deploy/archive.sh LICENSE
 	$(call say,IMAGE,$@)
 	$(Q)rm -rf $(@D) && mkdir -p $(@D)
 	$(Q)$(MAKE) --no-print-directory portable DIR=$(@D)/cni
@@ -373,7 +362,7 @@ $(BUILD)/valgrind/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
+LINT_C := $(CORE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/bench/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
 SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
@@ -382,7 +371,7 @@ $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
 	$(call say,TIDY,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)clang-tidy --quiet $< -- -std=c11 -Icore -I$(BUILD)/spec $(DEPS_CFLAGS) -DMNCNI_VERSION=\"$(VERSION)\" \
-		-DLIBRARIES=\"\" 2>$@.log \
+		2>$@.log \
 		|| { cat $@.log; exit 1; }
 	$(Q)touch $@
 
@@ -395,17 +384,28 @@ lint:
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
-# Side by side with Debian's reference plugins, in one run; `make bench ARGS=--help` tells what can be chosen.
-bench: all $(BUILD)/bench/spawn
-	$(Q)rm -rf $(BUILD)/bench/cni
+# Side by side with Debian's reference plugins and the bare requests, in one run; `make bench ARGS=--help` tells what can be
+# chosen.
+bench: deps-bench all $(BUILD)/bench/spawn $(BUILD)/bench/empty $(BUILD)/bench/floor
+	$(Q)rm -rf $(BUILD)/bench/cni $(BUILD)/bench/portable
 	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/bench/cni
+	$(Q)$(MAKE) --no-print-directory portable DIR=$(BUILD)/bench/portable
 	$(Q)$(SPEC_ENV) spec/support/ring bench $(ARGS)
 .PHONY: bench
 
 $(BUILD)/bench/spawn: spec/bench/spawn.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -static -o $@ $<
+
+$(BUILD)/bench/empty:
+	$(Q)mkdir -p $(@D)
+	$(Q)echo 'int main(void) { return 0; }' | $(CC) -O2 -static -x c -o $@ -
+
+$(BUILD)/bench/floor: spec/bench/floor.c $(BUILD)/static/libmnl.o
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(shell $(PKG_CONFIG) --cflags libmnl) -static -no-pie -o $@ $^ @$(BUILD)/static/libmnl.ld
 
 include spec/fuzz/rules.mk
 
@@ -433,4 +433,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all deps-build deps-test deps-kubernetes deps-vm deps-demo test demo cni-bin spec-tools install clean
+.PHONY: all deps-build deps-test deps-kubernetes deps-vm deps-bench deps-demo test demo cni-bin spec-tools install clean

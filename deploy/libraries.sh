@@ -23,20 +23,3 @@ package_of() {
 	done
 	fail "$1 is from no Debian package: only those are carried along"
 }
-
-# copyrights PACKAGE...: what Debian says of their copyright, with their versions, and the licences that it refers to.
-copyrights() {
-	for package in "$@"; do
-		dpkg-query -W -f '==== ${binary:Package} ${Version}, from source package ${source:Package} ${source:Version}\n\n' \
-			"$package"
-		cat "/usr/share/doc/${package%%:*}/copyright"
-		echo
-	done
-	for licence in $(for package in "$@"; do
-		grep -o '/usr/share/common-licenses/[A-Za-z0-9.-]*[A-Za-z0-9]' "/usr/share/doc/${package%%:*}/copyright" || :
-	done | sort -u); do
-		printf '==== %s\n\n' "$licence"
-		cat "$licence"
-		echo
-	done
-}
