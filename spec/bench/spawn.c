@@ -4,11 +4,11 @@
 // Each line of stdin is one run, its fields separated by tabs: LABEL PROGRAM STDIN-FILE NAME=VALUE...
 // where the rest is the complete environment. PROGRAM and STDIN-FILE may be lists, separated by colons: these
 // are started one after the other, as the plugins of a chain are, and what one prints takes the place of
-// @previous@ in the next one's stdin. For each a line "LABEL<tab>WALL<tab>USER<tab>SYSTEM" is printed, in
-// microseconds: from just before the start until the program has been waited for, and what it and its
-// children used of the processors. The first run that fails ends the whole, with what it printed. With the
-// argument "at-once" all runs are started before the first is waited for; a last line "total" has the time
-// from the first start to the last end.
+// @previous@ in the next one's stdin. For each a line "LABEL<tab>WALL<tab>CPU<tab>RSS" is printed, in
+// microseconds and KiB: from just before the start until the program has been waited for, what it and its
+// children used of the processors, and its largest resident set, of a list the sum of them. The first run
+// that fails ends the whole, with what it printed. With the argument "at-once" all runs are started before
+// the first is waited for; a last line "total" has the time from the first start to the last end.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -137,10 +137,11 @@ static pid_t start(const struct run *run, char *program, int input, int output)
 	return pid;
 }
 
+// The kernel divides what it has measured between user and system by its ticks; the sum is exact.
 static void print_times(const struct run *run, int64_t took, const struct rusage *used)
 {
-	printf("%s\t%lld\t%lld\t%lld\n", run->label, (long long)took, (long long)in_us(&used->ru_utime),
-		(long long)in_us(&used->ru_stime));
+	printf("%s\t%lld\t%lld\t%ld\n", run->label, (long long)took,
+		(long long)(in_us(&used->ru_utime) + in_us(&used->ru_stime)), used->ru_maxrss);
 }
 
 static bool parse_line(char *line, struct run *run)
@@ -168,6 +169,7 @@ static int run_all(struct run *run, int output, struct rusage *used)
 			die(run->label, "wait");
 		timeradd(&used->ru_utime, &one.ru_utime, &used->ru_utime);
 		timeradd(&used->ru_stime, &one.ru_stime, &used->ru_stime);
+		used->ru_maxrss += one.ru_maxrss;
 	}
 	return status;
 }
