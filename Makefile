@@ -54,7 +54,7 @@ HAS_NFT := $(shell $(PKG_CONFIG) --exists libnftables 2>/dev/null && echo yes)
 CORE_SRC := $(filter-out $(HTTP_SRC) $(NFT_SRC),$(sort $(wildcard core/*.c)))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
-MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o snapshot.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
+MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o snapshot.o snapshot_warm.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
 LUA_SRC := $(sort $(wildcard lua/mncni/*.lua lua/mncni/verb/*.lua lua/mncni/cmd/*.lua))
 POLICIES := $(sort $(wildcard policies/*.lua))
 # Those that are plugins; the others are the agent's.

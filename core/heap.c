@@ -101,8 +101,16 @@ static bool is_malloced(const struct mn_heap *heap, const void *block)
 
 static void *take_large(struct mn_heap *heap, size_t size)
 {
-	return heap->filling ? bump(heap, (size + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
-			     : malloc(size);
+	char *block;
+
+	if (!heap->filling)
+		return malloc(size);
+	block = bump(heap, (size + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP);
+	if (block && size > heap->largest_size) {
+		heap->largest = block;
+		heap->largest_size = size;
+	}
+	return block;
 }
 
 static void release(struct mn_heap *heap, void *block, size_t size)

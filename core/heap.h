@@ -22,7 +22,9 @@ struct mn_heap {
 	struct mn_heap_block *chunks;
 	char *image; // where blocks of a snapshot lie, which are nobody's to free
 	size_t image_size;
-	bool filling; // the snapshot is being made: every block comes from there
+	bool filling;  // the snapshot is being made: every block comes from there
+	char *largest; // block that was taken meanwhile
+	size_t largest_size;
 };
 
 // Has all blocks, large ones too, come from the memory given, until that is full.

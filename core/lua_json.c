@@ -20,7 +20,7 @@ void mn_lua_json_release(struct mn_lua_json *held)
 {
 	cJSON_Delete(held->tree);
 	held->tree = NULL;
-	cJSON_free(held->text);
+	free(held->text);
 	held->text = NULL;
 }
 

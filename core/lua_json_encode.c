@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lua values to JSON text. The tree that cJSON prints grows inside a holder, item by item, so that a raise at
-// any point loses nothing.
+// Lua values to JSON text, in the form in which cJSON prints it. The text grows inside a holder, so that a
+// raise at any point loses nothing.
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -20,12 +20,13 @@ struct frame {
 	const char *key; // NULL in an array
 	lua_Integer index;
 	unsigned int depth;
-	cJSON *item;
 };
 
 struct encoder {
 	lua_State *L;
 	struct mn_lua_json *held;
+	size_t used, room; // bytes of the text that is held
+	bool pretty;
 	unsigned int values;
 };
 
@@ -78,30 +79,83 @@ static int __attribute__((noreturn)) no_memory(struct encoder *encoder)
 	mn_lua_raise(encoder->L, &err);
 }
 
-// Makes the item part of the tree that is held, or raises having freed it. NULL stands for an allocation that
-// failed.
-static void attach(struct encoder *encoder, const struct frame *frame, cJSON *item)
+// Room for more bytes at the end of the text; raises when there is none.
+static char *reserve(struct encoder *encoder, size_t more)
 {
-	cJSON_bool done = item != NULL;
+	if (encoder->room - encoder->used < more) {
+		size_t room = 2 * encoder->room + more + 500;
+		char *text = realloc(encoder->held->text, room);
 
-	if (item && !frame)
-		encoder->held->tree = item;
-	else if (item && frame->key)
-		done = cJSON_AddItemToObjectCS(frame->item, frame->key, item); // the table keeps its key
-	else if (item)
-		done = cJSON_AddItemToArray(frame->item, item);
-	if (!done) {
-		cJSON_Delete(item);
-		no_memory(encoder);
+		if (!text)
+			no_memory(encoder);
+		encoder->held->text = text;
+		encoder->room = room;
 	}
+	return encoder->held->text + encoder->used;
 }
 
-static void encode_integer(struct encoder *encoder, const struct frame *frame, lua_Integer value)
+static void put(struct encoder *encoder, const char *bytes, size_t len)
+{
+	memcpy(reserve(encoder, len), bytes, len);
+	encoder->used += len;
+}
+
+static void put_char(struct encoder *encoder, char c)
+{
+	*reserve(encoder, 1) = c;
+	encoder->used++;
+}
+
+// A new line, indented, where the text is for people.
+static void put_line(struct encoder *encoder, unsigned int depth)
+{
+	if (!encoder->pretty)
+		return;
+	memset(reserve(encoder, depth + 1), '\t', depth + 1);
+	encoder->held->text[encoder->used] = '\n';
+	encoder->used += depth + 1;
+}
+
+// A byte as it stands inside quotes.
+static void put_escaped(struct encoder *encoder, unsigned char c)
+{
+	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+	char *to = reserve(encoder, 7);
+
+	to[0] = '\\';
+	for (const char *letter = letters; *letter; letter += 2) {
+		if ((unsigned char)*letter == c) {
+			to[1] = letter[1];
+			encoder->used += 2;
+			return;
+		}
+	}
+	encoder->used += (size_t)snprintf(to, 7, "\\u%04x", c);
+}
+
+static void put_quoted(struct encoder *encoder, const char *text, size_t len)
+{
+	size_t plain = 0;
+
+	put_char(encoder, '"');
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c >= ' ' && c != '"' && c != '\\')
+			continue;
+		put(encoder, text + plain, i - plain);
+		put_escaped(encoder, c);
+		plain = i + 1;
+	}
+	put(encoder, text + plain, len - plain);
+	put_char(encoder, '"');
+}
+
+static void encode_integer(struct encoder *encoder, lua_Integer value)
 {
 	char text[32];
 
-	snprintf(text, sizeof(text), LUA_INTEGER_FMT, value);
-	attach(encoder, frame, cJSON_CreateRaw(text));
+	put(encoder, text, (size_t)snprintf(text, sizeof(text), LUA_INTEGER_FMT, value));
 }
 
 // The shortest of the forms with 15 to 17 digits that reads back as the same number, and as a float.
@@ -122,7 +176,7 @@ static void encode_float(struct encoder *encoder, const struct frame *frame, dou
 	for (char *c = text; *c; c++)
 		if (*c == ',') // the decimal point of another locale
 			*c = '.';
-	attach(encoder, frame, cJSON_CreateRaw(text));
+	put(encoder, text, strlen(text));
 }
 
 // Raises unless the text can stand in JSON; what is "string" or "key".
@@ -144,7 +198,7 @@ static void encode_string(struct encoder *encoder, const struct frame *frame, in
 	const char *text = lua_tolstring(encoder->L, idx, &len);
 
 	check_text(encoder, frame, "string", text, len);
-	attach(encoder, frame, cJSON_CreateString(text));
+	put_quoted(encoder, text, len);
 }
 
 // Values of the core that print themselves, such as a cidr, are their text.
@@ -167,11 +221,15 @@ static void encode_value(struct encoder *encoder, const struct frame *frame, int
 
 static void encode_array(struct encoder *encoder, struct frame *frame, int idx, lua_Integer count)
 {
+	put_char(encoder, '[');
 	for (frame->index = 1; frame->index <= count; frame->index++) {
+		if (frame->index > 1)
+			put(encoder, ", ", encoder->pretty ? 2 : 1);
 		lua_rawgeti(encoder->L, idx, frame->index);
 		encode_value(encoder, frame, lua_gettop(encoder->L));
 		lua_pop(encoder->L, 1);
 	}
+	put_char(encoder, ']');
 }
 
 static int by_text(const void *a, const void *b)
@@ -185,9 +243,13 @@ static int by_text(const void *a, const void *b)
 static void encode_object(struct encoder *encoder, struct frame *frame, int idx, size_t count)
 {
 	lua_State *L = encoder->L;
-	struct name *names = lua_newuserdatauv(L, count * sizeof(*names), 0);
+	struct name few[16], *names = few;
 	size_t n = 0;
 
+	if (count > sizeof(few) / sizeof(few[0]))
+		names = lua_newuserdatauv(L, count * sizeof(*names), 0);
+	else
+		lua_pushnil(L); // in its place
 	lua_pushnil(L);
 	while (lua_next(L, idx)) {
 		lua_pop(L, 1);
@@ -196,14 +258,22 @@ static void encode_object(struct encoder *encoder, struct frame *frame, int idx,
 	}
 	if (count > 1)
 		qsort(names, count, sizeof(*names), by_text);
+	put_char(encoder, '{');
 	for (size_t i = 0; i < count; i++) {
 		frame->key = names[i].text;
 		check_text(encoder, frame, "key", names[i].text, names[i].len);
+		if (i > 0)
+			put_char(encoder, ',');
+		put_line(encoder, frame->depth);
+		put_quoted(encoder, names[i].text, names[i].len);
+		put(encoder, ":\t", encoder->pretty ? 2 : 1);
 		lua_pushlstring(L, names[i].text, names[i].len);
 		lua_rawget(L, idx);
 		encode_value(encoder, frame, lua_gettop(L));
 		lua_pop(L, 1);
 	}
+	put_line(encoder, frame->depth - 1);
+	put_char(encoder, '}');
 	lua_pop(L, 1);
 }
 
@@ -257,11 +327,9 @@ static void encode_table(struct encoder *encoder, const struct frame *up, int id
 			"an array of " LUA_INTEGER_FMT
 			" elements whose indexes are not 1 to " LUA_INTEGER_FMT,
 			numbered, numbered);
-	frame.item = array ? cJSON_CreateArray() : cJSON_CreateObject();
-	attach(encoder, up, frame.item);
 	if (array)
 		encode_array(encoder, &frame, idx, numbered);
-	else if (named > 0)
+	else
 		encode_object(encoder, &frame, idx, named);
 }
 
@@ -273,11 +341,11 @@ static void encode_value(struct encoder *encoder, const struct frame *frame, int
 		refuse(encoder, frame, "more than %d values", VALUES_MAX);
 	switch (lua_type(L, idx)) {
 	case LUA_TBOOLEAN:
-		attach(encoder, frame, cJSON_CreateBool(lua_toboolean(L, idx)));
+		put(encoder, lua_toboolean(L, idx) ? "true" : "false", lua_toboolean(L, idx) ? 4 : 5);
 		break;
 	case LUA_TNUMBER:
 		if (lua_isinteger(L, idx))
-			encode_integer(encoder, frame, lua_tointeger(L, idx));
+			encode_integer(encoder, lua_tointeger(L, idx));
 		else
 			encode_float(encoder, frame, lua_tonumber(L, idx));
 		break;
@@ -292,7 +360,7 @@ static void encode_value(struct encoder *encoder, const struct frame *frame, int
 		break;
 	case LUA_TLIGHTUSERDATA:
 		if (!lua_touserdata(L, idx)) {
-			attach(encoder, frame, cJSON_CreateNull());
+			put(encoder, "null", 4);
 			break;
 		}
 		// fall through
@@ -308,21 +376,16 @@ int mn_lua_json_encode(lua_State *L)
 {
 	static const char *const known[] = { "pretty", NULL };
 	struct encoder encoder = { .L = L };
-	bool pretty = false;
 
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
 		mn_lua_check_keys(L, 2, "encode", known);
 		lua_getfield(L, 2, "pretty");
-		pretty = lua_toboolean(L, -1);
+		encoder.pretty = lua_toboolean(L, -1);
 	}
 	encoder.held = mn_lua_json_hold(L);
 	encode_value(&encoder, NULL, 1);
-	encoder.held->text =
-		pretty ? cJSON_Print(encoder.held->tree) : cJSON_PrintUnformatted(encoder.held->tree);
-	if (!encoder.held->text)
-		no_memory(&encoder);
-	lua_pushstring(L, encoder.held->text);
+	lua_pushlstring(L, encoder.held->text, encoder.used);
 	mn_lua_json_release(encoder.held);
 	return 1;
 }

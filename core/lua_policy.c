@@ -11,6 +11,7 @@
 
 #define FILE_META "mncni.policy_file"
 #define PREFIX "policy "
+#define KEPT_KEY "mncni.kept_policies" // chunks by the name of their policy
 
 static int file_gc(lua_State *L)
 {
@@ -210,24 +211,56 @@ static int policy_builtins(lua_State *L)
 	return 1;
 }
 
+static const struct mn_embedded *find_builtin(lua_State *L, const char *name)
+{
+	const struct mn_embedded *entry = embedded(L);
+
+	for (; entry->name; entry++) {
+		if (strncmp(entry->name, PREFIX, strlen(PREFIX)) == 0 &&
+			strcmp(entry->name + strlen(PREFIX), name) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+static void push_chunk(lua_State *L, const struct mn_embedded *entry)
+{
+	if (luaL_loadbufferx(L, (const char *)entry->code, entry->size, entry->name, "b") != LUA_OK)
+		lua_error(L);
+}
+
+int mn_lua_keep_policy(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	const struct mn_embedded *entry = find_builtin(L, name);
+
+	if (!entry)
+		return luaL_error(L, "there is no built-in policy %s", name);
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, KEPT_KEY);
+	push_chunk(L, entry);
+	lua_setfield(L, -2, name);
+	return 0;
+}
+
 // builtin(name, env) returns the chunk of a built-in policy with env as its globals, or nil.
 static int policy_builtin(lua_State *L)
 {
 	const char *name = luaL_checkstring(L, 1);
+	const struct mn_embedded *entry;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
-	for (const struct mn_embedded *entry = embedded(L); entry->name; entry++) {
-		if (strncmp(entry->name, PREFIX, strlen(PREFIX)) != 0 ||
-			strcmp(entry->name + strlen(PREFIX), name) != 0)
-			continue;
-		if (luaL_loadbufferx(L, (const char *)entry->code, entry->size, entry->name, "b") != LUA_OK)
-			return lua_error(L);
-		seal(L);
-		lua_pushvalue(L, 2);
-		lua_setupvalue(L, -2, 1);
-		return 1;
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, KEPT_KEY);
+	if (lua_getfield(L, -1, name) != LUA_TFUNCTION) {
+		entry = find_builtin(L, name);
+		if (!entry) {
+			lua_pushnil(L);
+			return 1;
+		}
+		push_chunk(L, entry);
 	}
-	lua_pushnil(L);
+	seal(L);
+	lua_pushvalue(L, 2);
+	lua_setupvalue(L, -2, 1);
 	return 1;
 }
 

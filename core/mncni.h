@@ -108,8 +108,9 @@ void mn_state_free(struct mn_state *state);
 
 // Writes a file of options->image_size bytes, with which `objcopy --update-section` replaces the section that
 // holds options->image, zeroes until then, in the program that calls this: a state with these modules
-// (NULL-terminated) loaded. No module may keep what belongs to this process (descriptors, addresses of libc's
-// objects, the environment). -ENOTSUP under AddressSanitizer, -ENOMEM when the image is too small.
+// (NULL-terminated) loaded; "policy NAME" is a built-in policy, which is compiled and not run. No module may
+// keep what belongs to this process (descriptors, addresses of libc's objects, the environment). -ENOTSUP
+// under AddressSanitizer, -ENOMEM when the image is too small.
 int mn_snapshot(
 	const struct mn_options *options, const char *const *modules, const char *path, struct mn_error *err);
 

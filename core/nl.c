@@ -14,6 +14,7 @@
 
 #define LISTEN_BUFFER (8 << 20)
 #define DUMP_DATAGRAM 32768 // bytes, the most that the kernel puts into one (netlink_dump)
+#define FIRST_ROOM 4096	    // bytes of a buffer, which most requests fit into
 #define MAX_ERRNO 4095	    // what the kernel calls an errno
 
 // Makes room for more bytes behind those that are there.
@@ -22,7 +23,7 @@ static int make_room(struct mn_buffer *buffer, size_t more)
 	size_t need = buffer->len + more;
 
 	if (need > buffer->cap || !buffer->data) {
-		size_t cap = buffer->cap ? buffer->cap : MN_NL_BUFFER;
+		size_t cap = buffer->cap ? buffer->cap : FIRST_ROOM;
 		char *data;
 
 		while (cap < need)

@@ -11,8 +11,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lualib.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -24,9 +26,20 @@ struct head {
 	const struct head *self;
 	lua_State *L;
 	size_t used;
+	char *strings; // Lua's table of them, which is the largest block
+	size_t strings_size;
 };
 
 #define HEAD_SIZE ((sizeof(struct head) + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
+
+// New strings are entered all over the table of strings: one system call instead of a page fault for every
+// page of it. An old kernel does not know it, and has the faults.
+static void populate(char *block, size_t size)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)block & ~(page - 1);
+
+	(void)madvise((void *)from, (uintptr_t)block + size - from, MADV_POPULATE_WRITE);
+}
 
 void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 {
@@ -36,6 +49,7 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 		head->self != head || !mn_heap_fills() || head->used > state->cap)
 		return;
 	*head->magic = '\0';
+	populate(head->strings, head->strings_size);
 	state->L = head->L;
 	state->used = head->used;
 	state->heap.image = options->image;
@@ -87,12 +101,34 @@ static int settle(lua_State *L)
 	return 0;
 }
 
-static int fill(struct mn_state *state, const char *const *modules, struct mn_error *err)
+static int keep_policy(lua_State *L)
+{
+	lua_pushcfunction(L, mn_lua_keep_policy);
+	lua_pushstring(L, lua_touserdata(L, 1));
+	lua_call(L, 1, 0);
+	return 0;
+}
+
+static int load(struct mn_state *state, const char *name, struct mn_error *err)
+{
+	static const char prefix[] = "policy ";
+	char *policy = (char *)name + strlen(prefix);
+
+	return strncmp(name, prefix, strlen(prefix)) == 0
+		? mn_state_protect(state, keep_policy, policy, "snapshot", name, err)
+		: mn_require(state, name, err);
+}
+
+static int fill(struct mn_state *state, struct head *head, const char *const *modules, struct mn_error *err)
 {
 	int ret = mn_state_protect(state, open_libraries, NULL, "snapshot", NULL, err);
 
 	for (; ret >= 0 && *modules; modules++)
-		ret = mn_require(state, *modules, err);
+		ret = load(state, *modules, err);
+	head->strings = state->heap.largest;
+	head->strings_size = state->heap.largest_size;
+	if (ret >= 0)
+		ret = mn_state_protect(state, mn_snapshot_warm, NULL, "snapshot", NULL, err);
 	return ret < 0 ? ret : mn_state_protect(state, settle, NULL, "snapshot", NULL, err);
 }
 
@@ -125,10 +161,13 @@ int mn_snapshot(
 	if (!state.L)
 		return mn_fail(err, ENOMEM, "snapshot", path, "%zu bytes are too few", options->image_size);
 	*(struct mn_state **)lua_getextraspace(state.L) = &state;
-	ret = fill(&state, modules, err);
+	ret = fill(&state, head, modules, err);
 	mn_report_clear(&state.report);
 	if (ret < 0)
 		return ret;
-	*head = (struct head){ .magic = MAGIC, .self = head, .L = state.L, .used = state.used };
+	memcpy(head->magic, MAGIC, sizeof(MAGIC));
+	head->self = head;
+	head->L = state.L;
+	head->used = state.used;
 	return write_image(options, path, err);
 }

@@ -72,6 +72,10 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options);
 // Replaces what belonged to the process that made the snapshot (called protected).
 void mn_snapshot_adopt(lua_State *L);
 
+// Has a state that is to be a snapshot settled in its tables what the first use of them would (called
+// protected).
+int mn_snapshot_warm(lua_State *L);
+
 void mn_report_clear(struct mn_report *report);
 
 // lua_pcall for a C function with one light userdata and no results; fills err and the report when it fails.

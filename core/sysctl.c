@@ -98,21 +98,14 @@ static int failed_at(int errnum, const char *op, const char *path, const char *v
 
 static int read_all(int fd, char **value)
 {
-	auto_free char *buf = NULL;
-	size_t used = 0, room = 0;
+	char first[CHUNK];
+	auto_free char *more = NULL;
+	char *buf = first;
+	size_t used = 0, room = sizeof(first);
 
 	for (;;) {
-		ssize_t got;
+		ssize_t got = read(fd, buf + used, room - used - 1);
 
-		if (room - used < 2) {
-			char *more = realloc(buf, room + CHUNK);
-
-			if (!more)
-				return -ENOMEM;
-			buf = more;
-			room += CHUNK;
-		}
-		got = read(fd, buf + used, room - used - 1);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -120,13 +113,18 @@ static int read_all(int fd, char **value)
 		used += (size_t)got;
 		if (used < room - 1) // a setting comes whole, or fills the buffer
 			break;
+		buf = realloc(more, room + CHUNK);
+		if (!buf)
+			return -ENOMEM;
+		if (!more)
+			memcpy(buf, first, used);
+		more = buf;
+		room += CHUNK;
 	}
 	while (used && buf[used - 1] == '\n')
 		used--;
-	buf[used] = '\0';
-	*value = buf;
-	buf = NULL;
-	return 0;
+	*value = strndup(buf, used);
+	return *value ? 0 : -ENOMEM;
 }
 
 // Opens a setting. A container sees /proc/sys read-only; MNCNI_PROC_SYS then names a directory where it, or

@@ -31,8 +31,9 @@ static const char *const modules[] = { "mncni.cni", "mncni.netconf", "mncni.reco
 	"mncni.policy", "mncni.steps", "mncni", "mncni.options", "mncni.net", "mncni.pod", "mncni.route",
 	"mncni.lease", "mncni.ipam", "mncni.store", "mncni.bridge", "mncni.ruleset", "mncni.masquerade",
 	"mncni.guard", "mncni.localnet", "mncni.chain", "mncni.check", "mncni.forwarding", "mncni.hostport",
-	"mncni.hostport_rules", "mncni.shaping", NULL };
-static char image[640 << 10] __attribute__((section(".mncni_image"), aligned(4096)));
+	"mncni.hostport_rules", "mncni.shaping", "policy naivebridge", "policy bridge", "policy host-local",
+	"policy portmap", "policy bandwidth", "policy firewall", "policy loopback", NULL };
+static char image[704 << 10] __attribute__((section(".mncni_image"), aligned(4096)));
 
 static int out = -1; // where the document goes; descriptor 1 itself is standard error
 static const char *command;

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Before a snapshot is taken: has every metatable note which metamethods it lacks. Lua keeps that in the
+// table, when it is first asked, so that each call of the program would write into the snapshot, and the
+// kernel copy a page for it.
+#define _GNU_SOURCE
+#include "lua_core.h"
+#include "state.h"
+
+#include <stdbool.h>
+
+static const char *const names[] = { "__index", "__newindex", "__mode", "__name", "__close", "__tostring" };
+
+static bool has(lua_State *L, int table, const char *name)
+{
+	bool found;
+
+	lua_pushstring(L, name);
+	found = lua_rawget(L, table) != LUA_TNIL;
+	lua_pop(L, 1);
+	return found;
+}
+
+// Whether a table is a metatable, as far as its keys tell.
+static bool is_metatable(lua_State *L, int table)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !found; i++)
+		found = has(L, table, names[i]);
+	return found;
+}
+
+// Gives the metatable at that index to two tables that nobody keeps, and asks for what it lacks.
+static void ask(lua_State *L, int table)
+{
+	int top = lua_gettop(L);
+
+	if (has(L, table, "__gc")) // it would be called for them
+		return;
+	for (int i = 0; i < 2; i++) {
+		lua_newtable(L);
+		lua_pushvalue(L, table);
+		lua_setmetatable(L, -2);
+	}
+	if (!has(L, table, "__newindex")) {
+		lua_pushboolean(L, 1);
+		lua_setfield(L, -2, "x");
+	}
+	if (!has(L, table, "__index"))
+		lua_getfield(L, top + 2, "y");
+	if (!has(L, table, "__len"))
+		lua_len(L, top + 2);
+	if (!has(L, table, "__eq"))
+		(void)lua_compare(L, top + 1, top + 2, LUA_OPEQ);
+	lua_settop(L, top);
+}
+
+// Goes through the value on top, which it pops, and all that it leads to; what was seen is in the table at
+// `seen`.
+static void walk(lua_State *L, int seen)
+{
+	int value = lua_gettop(L), type = lua_type(L, value);
+
+	luaL_checkstack(L, 8, "too deep");
+	lua_pushvalue(L, value);
+	if ((type != LUA_TTABLE && type != LUA_TFUNCTION && type != LUA_TUSERDATA) ||
+		lua_rawget(L, seen) != LUA_TNIL) {
+		lua_settop(L, value - 1);
+		return;
+	}
+	lua_pushvalue(L, value);
+	lua_pushboolean(L, 1);
+	lua_rawset(L, seen);
+	lua_settop(L, value);
+	if (lua_getmetatable(L, value))
+		walk(L, seen);
+	if (type == LUA_TFUNCTION) {
+		for (int i = 1; lua_getupvalue(L, value, i); i++)
+			walk(L, seen);
+	} else if (type == LUA_TTABLE) {
+		if (is_metatable(L, value))
+			ask(L, value);
+		for (lua_pushnil(L); lua_next(L, value);) {
+			walk(L, seen);
+			lua_pushvalue(L, -1);
+			walk(L, seen);
+		}
+	}
+	lua_settop(L, value - 1);
+}
+
+int mn_snapshot_warm(lua_State *L)
+{
+	lua_newtable(L);
+	lua_pushvalue(L, LUA_REGISTRYINDEX);
+	walk(L, lua_gettop(L) - 1);
+	return 0;
+}
