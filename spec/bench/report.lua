@@ -16,8 +16,9 @@ end
 function report.machine()
   return {
     kernel = first_line "uname -r", processors = math.tointeger(first_line "nproc"),
-    model = first_line "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo", load = first_line "cut -d' ' -f1-3 /proc/loadavg",
-    reference = first_line "dpkg-query -W -f '${Version}' containernetworking-plugins", state = "tmpfs",
+    model = first_line "sed -n 's/^model name[^:]*: //p' /proc/cpuinfo", state = "tmpfs",
+    load = first_line "cut -d' ' -f1-3 /proc/loadavg",
+    reference = first_line "dpkg-query -W -f '${Version}' containernetworking-plugins",
   }
 end
 
@@ -33,11 +34,11 @@ local function met(ratio)
 end
 
 local function timed(rows)
-  print(("\n%-24s %-8s %-10s %8s %8s %8s %8s %8s %7s %5s"):format("milliseconds, KiB", "", "", "median", "p90", "p99",
-    "cpu", "rss", "per s", "runs"))
+  print(("\n%-24s %-8s %-10s %8s %8s %8s %8s %8s %7s %5s"):format("milliseconds, KiB", "", "", "median", "p90",
+    "p99", "cpu", "rss", "per s", "runs"))
   for _, row in ipairs(rows) do
-    print(("%-24s %-8s %-10s %8.2f %8.2f %8.2f %8.2f %8d %7s %5d"):format(row.case, row.verb, row.who, row.p50, row.p90,
-      row.p99, row.cpu, row.rss, row.per_second and ("%.0f"):format(row.per_second) or "", row.runs))
+    print(("%-24s %-8s %-10s %8.2f %8.2f %8.2f %8.2f %8d %7s %5d"):format(row.case, row.verb, row.who, row.p50,
+      row.p90, row.p99, row.cpu, row.rss, row.per_second and ("%.0f"):format(row.per_second) or "", row.runs))
   end
 end
 
@@ -45,8 +46,8 @@ local function counted(rows)
   print(("\n%-12s %-6s %-10s %6s %10s %8s %9s %6s %6s %8s"):format("one call", "", "", "calls", "processes", "threads",
     "programs", "sends", "libs", "rss"))
   for _, row in ipairs(rows) do
-    print(("%-12s %-6s %-10s %6d %10d %8d %9d %6d %6d %8s"):format(row.case, row.verb, row.who, row.calls, row.processes,
-      row.threads, row.programs, row.sends, row.libraries, row.rss and tostring(row.rss) or ""))
+    print(("%-12s %-6s %-10s %6d %10d %8d %9d %6d %6d %8s"):format(row.case, row.verb, row.who, row.calls,
+      row.processes, row.threads, row.programs, row.sends, row.libraries, row.rss and tostring(row.rss) or ""))
   end
 end
 
@@ -125,14 +126,14 @@ function report.plot(results, prefix)
   end
   add("single", bars(results), "one at a time, median, ms",
     "set style data histograms\nset style fill solid\nset logscale y\nset xtics rotate by -20", "", "%d:xtic(1)")
-  local lines = "unset xtics\nset xtics auto norotate\nset logscale xy"
-  add("reserved", curve(results, "reserved", "^(%d+)"), "ADD by addresses reserved, median, ms", lines, "with linespoints",
+  local axes, style = "unset xtics\nset xtics auto norotate\nset logscale xy", "with linespoints"
+  add("reserved", curve(results, "reserved", "^(%d+)"), "ADD by addresses reserved, median, ms", axes, style,
     "($1+1):%d")
-  add("standing", curve(results, "standing", "^(%d+)"), "ADD by pods on the node, median, ms", lines, "with linespoints",
-    "1:%d")
+  add("standing", curve(results, "standing", "^(%d+)"), "ADD by pods on the node, median, ms", axes, style, "1:%d")
   if #plots == 0 then return end
-  local script = "set datafile missing '?'\nset terminal %s\nset output '%s%s'\n" .. "%s" .. table.concat(plots, "\n") .. "\n"
-  write(prefix .. ".gp", script:format("pngcairo size 900,1200", prefix, ".png", ("set multiplot layout %d,1\n"):format(#plots))
+  local script = "set datafile missing '?'\nset terminal %s\nset output '%s%s'\n%s" .. table.concat(plots, "\n") .. "\n"
+  local together = ("set multiplot layout %d,1\n"):format(#plots)
+  write(prefix .. ".gp", script:format("pngcairo size 900,1200", prefix, ".png", together)
     .. "unset multiplot\nreset\n" .. script:format("dumb 110 30", prefix, ".txt", ""))
   local said = first_line(("gnuplot '%s.gp' 2>&1"):format(prefix))
   if said ~= "" then io.stderr:write("bench: gnuplot: ", said, "\n") end
