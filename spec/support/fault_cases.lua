@@ -165,12 +165,12 @@ cases.vm = {
   },
 }
 
--- One list of cases: those of always and the others, of which a short run takes two that the seed says.
-function cases.some(always, others)
+-- One list of cases: those of always and the others, of which a short run takes `count` (2) that the seed says.
+function cases.some(always, others, count)
   local list = { table.unpack(always) }
   local all = faults.full or faults.sample
   for i, case in ipairs(others) do
-    list[#list + 1] = (all or (i - 1 - faults.seed) % (#others // 2) == 0) and case or nil
+    list[#list + 1] = (all or (i - 1 - faults.seed) % (#others // (count or 2)) == 0) and case or nil
   end
   return list
 end
