@@ -3,7 +3,7 @@
 --
 --   sweeps.describe(case, { sweeps.kill, sweeps.errno, sweeps.netlink })
 --
--- MNCNI_POINT looks at one point, MNCNI_SEED repeats a sample, MNCNI_SAMPLE says how many points one has.
+-- MNCNI_POINT looks at one point, MNCNI_SEED repeats a sample, MNCNI_SAMPLE says how many points each has.
 
 local assert = require "luassert"
 local busted = require "busted"
