@@ -112,7 +112,7 @@ cases.static = faults.case {
 -- The pod's lo, which is down at first.
 cases.loopback = faults.case {
   name = "loopback", plugin = "loopback", leaves = { "victim: link lo " },
-  inhabit = function(space) space:must "ip link set lo down" end, keys = function() return { ipam = false } end,
+  inhabit = function(space) space:must "ip link set lo down" end, keys = function() return { ipam = {} } end,
 }
 
 -- Links of a pod's that have no other end on the node. On the uplink they have their gateways beyond it.

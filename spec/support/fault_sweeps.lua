@@ -320,7 +320,7 @@ function sweeps.describe(case, kinds, sample)
     local world
 
     busted.setup(function() world = faults.world(case) end)
-    busted.teardown(function() world:close() end)
+    busted.teardown(function() if world then world:close() end end)
 
     for _, kind in ipairs(kinds) do kind(case, function() return world end, sample) end
   end)
