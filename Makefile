@@ -292,8 +292,9 @@ check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 
 -include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
 
-# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
-SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
+# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one. Of the faults, POINT=N looks at one
+# point of what ARGS chooses, SEED=N repeats a sample, and SAMPLE=N takes that many points of every case.
+SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" MNCNI_SAMPLE="$(SAMPLE)" \
 	LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
 ifeq ($(SAN),1)
 UNPRELOAD := $(BUILD)/spec/unpreload.so
@@ -315,16 +316,15 @@ check-vm: deps-vm all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/vm $(ARGS)
 .PHONY: check-vm
 
-# Faults at every system call and every answer of the kernel; POINT=N looks at one point of what ARGS chooses.
-# check-faults-short looks at a sample, another one each time; SEED=N repeats one.
+# Faults at every system call and every answer of the kernel; check-faults-short looks at a sample, another one each time.
 FAULT_SPECS := $(wildcard spec/faults/*_spec.lua)
 ifeq ($(SAN),1)
 # A sanitizer's own runtime does not live through failing calls.
 FAULT_SPECS := $(filter-out %/errno_spec.lua,$(FAULT_SPECS))
 endif
 check-faults check-faults-short: all $(UNPRELOAD)
-	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" \
-		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
+	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_REFERENCE="$(REFERENCE)" \
+		spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
 .PHONY: check-faults check-faults-short
 
 # A Kubernetes cluster on this machine, its nodes without a CNI: deploy/lab/README.md.
