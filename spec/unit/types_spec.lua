@@ -11,7 +11,7 @@ local net = require "mncni.net"
 local function read()
   local classes, declared, used = {}, {}, {}
   for _, file in ipairs { "agent", "core", "http", "httpd", "kube", "mncni", "modules", "netns", "nft",
-    "policy" } do
+    "policy", "testing" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
@@ -146,6 +146,7 @@ describe("the types for editors", function()
     ["mncni.CollectModule"] = { mncni.collect, "remove log" },
     ["mncni.PodModule"] = { mncni.pod, "new" },
     ["mncni.RecordedModule"] = { mncni.recorded },
+    ["mncni.TestingModule"] = { mncni.testing },
     ["mncni.core.netns"] = { core.netns },
     ["mncni.core.json"] = { core.json },
     ["mncni.core.cidr"] = { core.cidr },
@@ -245,6 +246,20 @@ describe("the types for editors", function()
     for name in pairs(classes["mncni.World"].fields) do
       assert.is_not_nil(world[name])
     end
+  end)
+
+  it("have the methods and fields of a scratch node and its pods", function()
+    local node <close> = mncni.testing.node()
+    assert.same(public(index_of(node)), sorted(classes["mncni.TestNode"].functions))
+    check_parameters("mncni.TestNode", index_of(node))
+    assert.same(public(node), sorted(classes["mncni.TestNode"].fields))
+    for class, f in pairs { TestNodeArguments = mncni.testing.node, TestPodArguments = index_of(node).pod } do
+      local known = upvalue(f, class == "TestNodeArguments" and "node_keys" or "pod_keys")
+      assert.same(sorted(known), sorted(classes["mncni." .. class].fields))
+    end
+    local pod = node:pod { name = "web", namespace = "shop" }
+    node:add({ add = function(given) return given:result {} end }, pod, { ipam = false })
+    assert.same(public(pod), sorted(classes["mncni.TestPod"].fields))
   end)
 
   it("have what there is of nft's language", function()
