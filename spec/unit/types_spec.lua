@@ -18,12 +18,13 @@ local function read()
       local variable = line:match "^local (%w+) = {}$"
       local owner, separator, verb, params = line:match "^function (%w+)([.:])([%w_]+)%(([^)]*)%) end$"
       if tag == "class" then
-        classes[name] = classes[name] or { fields = {}, functions = {} }
+        classes[name] = classes[name] or { fields = {}, functions = {}, types = {} }
         class, declared[name] = classes[name], true
       elseif tag == "alias" then
         declared[name] = true
       elseif tag == "field" then
         class.fields[name] = true
+        class.types[name] = line:match "^%-%-%-@field [%w_]+ (%S+)$"
       elseif variable then
         bound[variable] = class
       elseif owner then
@@ -124,7 +125,7 @@ describe("the types for editors", function()
   end)
 
   -- Class -> the module it stands for, and what of that is for the host alone.
-  for class, module in pairs {
+  local modules = {
     ["mncni.BridgeModule"] = { mncni.bridge },
     ["mncni.NodeModule"] = { mncni.node },
     ["mncni.NodeRangesModule"] = { mncni.node_ranges },
@@ -154,11 +155,25 @@ describe("the types for editors", function()
     ["mncni.core.conntrack"] = { core.conntrack },
     ["mncni.core.boot"] = { core.boot },
     ["mncni.core.directory"] = { core.directory },
-  } do
+  }
+  for class, module in pairs(modules) do
     it("have what there is of " .. class, function()
       check(class, module[1], module[2])
     end)
   end
+
+  it("have a class for every part that is looked at here", function()
+    local parts = upvalue(index_of(mncni), "parts")
+    local of_policies = "mncni.PolicyModule"
+    for name, class in pairs(classes["mncni"].types) do
+      assert.is_true(parts[name] ~= nil, name)
+      assert.is_true(modules[class] ~= nil or class == of_policies, ("%s is %s"):format(name, class))
+    end
+    for name in pairs(parts) do
+      local is_function = type(mncni[name]) == "function" or (getmetatable(mncni[name]) or {}).__call ~= nil
+      assert.is_true(is_function or classes["mncni"].types[name] ~= nil, name)
+    end
+  end)
 
   it("have what there is of policies, wherever a function lives", function()
     local policies = {}
