@@ -375,6 +375,11 @@ lint:
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
+# What there is, for people: from the types, the codec's tables, the options of policies and of subcommands.
+reference: $(LUA_MODULE)
+	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua >lua/reference.md.new && mv lua/reference.md.new lua/reference.md
+.PHONY: reference
+
 # Side by side with Debian's reference plugins, in one run; `make bench ARGS=--help` tells what can be chosen.
 bench: all $(BUILD)/bench/spawn
 	$(Q)rm -rf $(BUILD)/bench/cni
