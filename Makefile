@@ -25,6 +25,7 @@ LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack
 	busybox-static containernetworking-plugins
 KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
 VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod
+DEB_PACKAGES := debhelper dpkg-dev fakeroot lintian
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -407,7 +408,22 @@ install: all install-lua
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
 	install -m 644 lua/types/*.lua $(DESTDIR)$(PREFIX)/share/mncni/types/
 	install -m 644 deploy/mncni.8 deploy/mncni-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -m 644 deploy/mncni-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	sed 's|/usr/local/|$(PREFIX)/|' deploy/mncni-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/mncni-agent.service
+
+# Debian packages in build/deb, which lintian finds nothing wrong with; a package's tree has its debian at the top.
+DEB_TREE := build/deb/mncni-$(VERSION)
+deb: deps-build
+	$(call need,$(DEB_PACKAGES))
+	$(Q)rm -rf build/deb && mkdir -p $(DEB_TREE)
+	$(Q)tar -c --exclude=./build --exclude=./.git . | tar -x -C $(DEB_TREE)
+	$(Q)mv $(DEB_TREE)/deploy/debian $(DEB_TREE)/debian
+	$(Q)cd $(DEB_TREE) && test "$$(dpkg-parsechangelog -S Version)" = $(VERSION) \
+		|| { echo "deploy/debian/changelog does not begin with $(VERSION)" >&2; exit 1; }
+	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b >../build.log 2>&1 \
+		|| { tail -n 30 ../build.log; exit 1; }
+	$(Q)lintian --allow-root --fail-on error,warning build/deb/*.changes
+	@ls build/deb/*.deb
+.PHONY: deb
 
 # The Lua module alone, for a stock lua5.4; luarocks says where to.
 LUA_LIBDIR ?= $(PREFIX)/lib/lua/5.4
