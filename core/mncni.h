@@ -14,9 +14,36 @@
 //	free(result);
 //	mn_state_free(state);
 //
-// Functions return 0 (or a handle, which is positive) and -errno with err filled in; err may be NULL.
-// A state belongs to the thread that made it. The limits stop a policy that runs away by mistake; a policy is
-// administrator's code, it may run programs and write files, and nothing here is a sandbox against it.
+// Whole programs are in examples/embed; pkg-config knows how to compile and link them as "mncni".
+//
+// Errors. Functions return 0, a handle (which is positive) or -errno, and on failure fill err, which may be
+// NULL and is left alone otherwise. What Lua raises comes back as -errno, too (-EINVAL where it had none),
+// never as a longjmp. The numbers that matter to a caller are named at the functions; messages are for
+// people.
+//
+// Lifetime. A state lives from mn_state_new() to mn_state_free(). Handles are the state's, are never given
+// back, and mean nothing to another state. A state that a limit or mn_state_stop() has ended answers
+// -ECANCELED from then on: free it. What a policy opened (sockets, namespaces) is closed by then at the
+// latest.
+//
+// Ownership. Strings and structures that go in are the caller's and are read before the function returns. A
+// char * that comes out is the caller's, to be freed by free(3). A const char * that comes out is the
+// library's, and is good until its next call.
+//
+// Threads. A state belongs to the thread that made it: limits count that thread's alarm, and a namespace is
+// entered by that thread (setns(2)), which is back in its own whenever a function returns. Several threads
+// may have a state each. Of a process, one at a time may carry out a CNI verb or run another program: the
+// journal that mn_undo_path() tells, and the program that mn_leave() ends, are the process's. From other
+// threads and from signal handlers only what says so may be called.
+//
+// Units. Memory is bytes, time is in the unit that the name ends with (ms, us), instructions are those of
+// Lua's virtual machine. Strings are UTF-8 and JSON is RFC 8259's; integers keep their 64 bits.
+//
+// Versions. The shared library has these functions and no others, at the version MNCNI_0 of its symbols.
+// Structures of options may grow at their end under a new version: fill them by name, the rest with zeroes.
+//
+// Trust. The limits stop a policy that runs away by mistake; a policy is administrator's code, it may run
+// programs and write files, and nothing here is a sandbox against it.
 #ifndef MNCNI_H
 #define MNCNI_H
 
@@ -140,8 +167,8 @@ int mn_policy(struct mn_state *state, const char *name, struct mn_error *err);
 bool mn_has(struct mn_state *state, int handle, const char *function);
 
 // Calls a function with one argument, the JSON document, or with none when json is NULL. The result is JSON
-// too
-// ("null" when nothing is returned), to be freed by the caller; result may be NULL.
+// too ("null" when nothing is returned), to be freed by the caller; on failure it is NULL. result may be
+// NULL itself.
 int mn_call(struct mn_state *state, int handle, const char *function, const char *json, char **result,
 	struct mn_error *err);
 
