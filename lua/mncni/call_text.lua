@@ -55,6 +55,8 @@ local function way_back(undo)
   return core.json.encode(undo)
 end
 
+local CUT = 200 -- bytes of a line that is told of what cannot be read
+
 local function event_lines(event)
   local kind = event.kind
   if kind == "journal" then
@@ -70,7 +72,7 @@ local function event_lines(event)
   elseif kind == "stuck" then
     return { "could not be undone: " .. event.text }
   elseif kind == "cut" then
-    return { event.text .. " ... (cut)" }
+    return { text.cut(text.valid(event.text), CUT) .. " (cut)" }
   elseif event.step then
     return step_lines(event.step)
   end

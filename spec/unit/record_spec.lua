@@ -36,10 +36,9 @@ describe("the record of calls", function()
     assert.equal(os.date "!%Y-%m-%d", call.time:sub(1, 10))
     call.time = nil
     assert.same({
-      format = 1, number = 1, verb = "ADD", policy = "naivebridge", network = "pods", pod = "default/web", container = "abc",
-      ifname = "eth0",
-      netns = "/run/netns/x", duration = 4321, code = 7, message = "bad \"mtu\"", ignored = { "foo", "bar" },
-      trace = "00-1-2-01",
+      format = 1, number = 1, verb = "ADD", policy = "naivebridge", network = "pods", pod = "default/web",
+      container = "abc", ifname = "eth0", netns = "/run/netns/x", duration = 4321, code = 7,
+      message = "bad \"mtu\"", ignored = { "foo", "bar" }, trace = "00-1-2-01",
     }, call)
   end)
 
