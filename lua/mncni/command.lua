@@ -7,7 +7,7 @@ local words_of = require "mncni.words"
 local command = {}
 
 -- The subcommands in the order in which they are told.
-command.names = { "gc", "lint", "repl" }
+command.names = { "gc", "lint", "repl", "try" }
 
 local function about()
   local lines = {
