@@ -77,21 +77,29 @@ local function undigest(value)
   return copy
 end
 
+-- Steps that are no request of rtnetlink or nftables.
+local others = {
+  tun = function(args) return ("ip -n pod tuntap add dev %s mode tap"):format(args.ifname) end,
+  move = function(args) return ("ip link set dev %s netns pod name %s"):format(args.ifname, args.to) end,
+  conntrack = function(args) return "# conntrack: forget " .. core.json.encode(args) end,
+  -- Of a batch that is long the journal keeps a summary.
+  nft = function(args) return "# nft: a batch, " .. core.json.encode(args) end,
+}
+
 local function lines_of(step)
   local netns = step.net == "pod" and "pod" or nil
-  if step.object == "nft" and #step.args > 0 then
+  local args, other = undigest(step.args), others[step.verb] or others[step.object]
+  if step.verb == "require" then
+    return {}
+  elseif step.object == "nft" and #args > 0 then
     local lines = {}
-    for _, item in ipairs(undigest(step.args)) do
-      local object = "nft_" .. tostring(item[2]):gsub("^nft_", "")
-      local ok, list = pcall(print_lines.commands, item[1], object, item[3], netns)
-      table.move(ok and list or { ("# nft %s %s"):format(item[1], item[2]) }, 1, ok and #list or 1, #lines + 1, lines)
+    for _, item in ipairs(args) do
+      local list = print_lines.commands(item[1], "nft_" .. item[2]:gsub("^nft_", ""), item[3], netns)
+      table.move(list, 1, #list, #lines + 1, lines)
     end
     return lines
-  elseif step.verb == "require" then
-    return {}
   end
-  local ok, lines = pcall(print_lines.commands, step.verb, step.object, undigest(step.args), netns)
-  return ok and lines or { ("# %s %s"):format(step.verb, step.object) }
+  return other and { other(args) } or print_lines.commands(step.verb, step.object, args, netns)
 end
 
 -- steps(text of a journal) returns { { line, where } }: what was sent, as lines of ip, nft and the like.

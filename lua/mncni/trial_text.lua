@@ -29,7 +29,8 @@ function text.call(call)
     lines[#lines + 1] = place and ("%s  %s"):format(line .. (" "):rep(WIDTH - #line), place) or line
   end
   if call.error then
-    lines[#lines + 1] = ("  error %s: %s"):format(call.error.code or "", call.error.msg or "")
+    local said = (call.error.msg or ""):gsub("/proc/%d+/fd/%d+", "pod")
+    lines[#lines + 1] = ("  error %s: %s"):format(call.error.code or "", said)
     if call.error.details then
       lines[#lines + 1] = "  " .. tostring(call.error.details):gsub("\n", "\n  ")
     end

@@ -77,13 +77,7 @@ local function live(trial, given, report, out)
     tell_calls(trial:check(pod))
   end
   tell_calls(trial:del(pod))
-  local first = trial.node:look()
-  local left, stays
-  if pod.whole then
-    left, stays = trial:left(before, first)
-  else
-    left, stays = trial:kept(), scratch.more(before, first)
-  end
+  local left, stays = trial:left(before, trial.node:look())
   report.left, report.stays = core.json.array(left), core.json.array(stays)
   out(tell.rest(left, stays))
   return well and #left == 0
@@ -136,9 +130,10 @@ local function try(named, given, out)
   local trial <close> = require("mncni.trial").new(named, shape)
   local well
   report.node = shape
-  out(("%s (%s) on %s: %s"):format(named.name, told.path,
-    able and "a scratch node" or "the recorded net, for want of root", scratch.describe(shape)))
-  if has(told.hooks, "desired") and not has(told.hooks, "add") then
+  local is_agents = has(told.hooks, "desired") and not has(told.hooks, "add")
+  out(("%s (%s) on %s: %s"):format(named.name, told.path, able and "a scratch node"
+    or is_agents and "this node" or "the recorded net, for want of root", scratch.describe(shape)))
+  if is_agents then
     trial:prepare({ plugins = {} }, able)
     well = dry_run(trial, given, report, out)
   else
