@@ -26,9 +26,11 @@ end
 -- socket of the node's; netns is the identity of the pod's namespace, if it is known.
 function add.header(call, host, netns)
   netns = netns or {}
+  local args = call.args or {}
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
     ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns.id, netns_cookie = netns.cookie,
+    pod = args.K8S_POD_NAME and ("%s/%s"):format(args.K8S_POD_NAMESPACE or "default", args.K8S_POD_NAME),
     boot = core.boot.id(), time = core.boot.clock(), host = attachment.place(host),
   }
 end
