@@ -18,7 +18,7 @@ BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-d
 	libmicrohttpd-dev libnftables-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
-	busybox-static containernetworking-plugins valgrind luarocks
+	busybox-static containernetworking-plugins valgrind luarocks tmux libedit2
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
@@ -183,7 +183,7 @@ with_snapshot = $(Q)mv $(1) $(2)
 endif
 
 # Started for every pod: at a fixed address its tables need no relocation first.
-$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
+$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
@@ -254,7 +254,7 @@ $(BUILD)/obj/plugin/portable.o: plugin/portable.c $(PORTABLE)/libraries
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fno-pic -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns \
 		-DLIBRARIES=\"$$(cat $(PORTABLE)/libraries)\" -c -o $@ $<
 
-$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
+$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--wrap=time -Wl,--no-dynamic-linker,-e,mn_portable_start \
 		-Wl,--disable-new-dtags,-rpath,'$$ORIGIN/'$$(cat $(PORTABLE)/libraries) \
@@ -296,7 +296,7 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/lua_line.d $(BUILD)/obj/plugin/agent.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one. Of the faults, POINT=N looks at one
 # point of what ARGS chooses, SEED=N repeats a sample, and SAMPLE=N takes that many points of every case.
