@@ -401,7 +401,8 @@ include spec/fuzz/rules.mk
 install: all install-lua
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/mncni/types \
-		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/lib/systemd/system
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PLUGIN) $(AGENT) $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
 	install -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libmncni.a
@@ -411,6 +412,7 @@ install: all install-lua
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
 	install -m 644 lua/types/*.lua $(DESTDIR)$(PREFIX)/share/mncni/types/
 	install -m 644 deploy/mncni.8 deploy/mncni-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	$(PLUGIN) completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mncni
 	sed 's|/usr/local/|$(PREFIX)/|' deploy/mncni-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/mncni-agent.service
 
 # Debian packages in build/deb, which lintian finds nothing wrong with; a package's tree has its debian at the top.

@@ -208,7 +208,8 @@ end }
     assert.are.equal("stuck", whole.stdin.policy)
     assert.are.equal("web", whole.environment.CNI_CONTAINERID)
     local text = calls "1"
-    has(text, "rollback", ("(%s/policies/stuck.lua:3)"):format(node.scratch), ("undone: ip link add dev %s "):format(nodes.port "web"), "undone: address 10.244.1.2", '"code":  101')
+    has(text, "rollback", ("(%s/policies/stuck.lua:3)"):format(node.scratch), "undone: address 10.244.1.2",
+      ("undone: ip link add dev %s "):format(nodes.port "web"), '"code":  101')
     assert.are.same({ "start", "load", "policy", "kernel", "undo", "answer" }, column(whole.phases, "name"))
   end)
 
