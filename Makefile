@@ -21,7 +21,7 @@ BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-d
 	libmicrohttpd-dev libnftables-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
-	busybox-static containernetworking-plugins valgrind luarocks
+	busybox-static containernetworking-plugins valgrind luarocks tmux libedit2
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
@@ -76,6 +76,9 @@ SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec
 	$(BUILD)/spec/embed-static $(BUILD)/spec/embed-shared
 PLUGIN := $(BUILD)/bin/mncni
 AGENT := $(BUILD)/bin/mncni-agent
+
+# What a command has left half made is not taken for done.
+.DELETE_ON_ERROR:
 
 all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
@@ -196,7 +199,7 @@ all: $(RAN_MODULE)
 endif
 
 # Started for every pod: at a fixed address its tables need no relocation first.
-$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC) $(RAN_OBJ)
+$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time $(RAN_WRAP) -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
@@ -267,7 +270,7 @@ $(BUILD)/obj/plugin/portable.o: plugin/portable.c $(PORTABLE)/libraries
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fno-pic -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns \
 		-DLIBRARIES=\"$$(cat $(PORTABLE)/libraries)\" -c -o $@ $<
 
-$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
+$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--wrap=time -Wl,--no-dynamic-linker,-e,mn_portable_start \
 		-Wl,--disable-new-dtags,-rpath,'$$ORIGIN/'$$(cat $(PORTABLE)/libraries) \
@@ -309,10 +312,11 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/lua_line.d $(BUILD)/obj/plugin/agent.d
 
-# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
-SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
+# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one. Of the faults, POINT=N looks at one
+# point of what ARGS chooses, SEED=N repeats a sample, and SAMPLE=N takes that many points of every case.
+SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" MNCNI_SAMPLE="$(SAMPLE)" \
 	LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
 ifeq ($(SAN),1)
 UNPRELOAD := $(BUILD)/spec/unpreload.so
@@ -334,16 +338,15 @@ check-vm: deps-vm all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/vm $(ARGS)
 .PHONY: check-vm
 
-# Faults at every system call and every answer of the kernel; POINT=N looks at one point of what ARGS chooses.
-# check-faults-short looks at a sample, another one each time; SEED=N repeats one.
+# Faults at every system call and every answer of the kernel; check-faults-short looks at a sample, another one each time.
 FAULT_SPECS := $(wildcard spec/faults/*_spec.lua)
 ifeq ($(SAN),1)
 # A sanitizer's own runtime does not live through failing calls.
 FAULT_SPECS := $(filter-out %/errno_spec.lua,$(FAULT_SPECS))
 endif
 check-faults check-faults-short: all $(UNPRELOAD)
-	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" \
-		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
+	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_REFERENCE="$(REFERENCE)" \
+		spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
 .PHONY: check-faults check-faults-short
 
 # A Kubernetes cluster on this machine, its nodes without a CNI: deploy/lab/README.md.

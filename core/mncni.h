@@ -208,16 +208,33 @@ struct mn_record {
 	const char *trace;	    // the runtime's TRACEPARENT
 	const char *const *ignored; // keys of the configuration that nobody reads, NULL-terminated
 	int64_t duration_us;
-	int code; // 0: it succeeded
+	int code;	      // 0: it succeeded
+	const char *pod;      // as Kubernetes names it: "default/web"
+	const char *document; // what the runtime is told, for the whole record
 };
 
 // Adds a record to the ring of the last 256 calls in state_dir. A STATUS or VERSION that repeats the newest
-// record only counts it up, and makes no directory. Waits at most 10 ms for another writer, then gives up
+// record only counts it up, and makes no directory. Only root can read the ring: whole records have
+// configurations in them, and these may have secrets. Waits at most 10 ms for another writer, then gives up
 // with -EAGAIN.
 int mn_record_write(const char *state_dir, const struct mn_record *record, struct mn_error *err);
 
 // Microseconds of CLOCK_MONOTONIC, for durations.
 int64_t mn_record_clock(void);
+
+// Begins the whole record of this process's call, which started at that time of mn_record_clock(): from now
+// on it has what is noted, what is journalled and what is undone. mn_record_write() ends it, and writes it
+// beside the record; a process that does not begin one writes records without.
+void mn_record_begin(int64_t started);
+
+// Notes something for the whole record, with the time: kind is a word of at most 16 bytes ("env", "stdin").
+// What is too long is cut.
+void mn_record_note(const char *kind, const char *bytes, size_t len);
+
+// For a signal handler that is about to exec: puts the whole record so far behind descriptor fd, where
+// mn_record_resume() in the new program goes on with it, or begins one where there is none.
+void mn_record_save(int fd);
+void mn_record_resume(int fd, int64_t started);
 
 #pragma GCC visibility pop
 

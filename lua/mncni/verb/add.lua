@@ -28,8 +28,9 @@ function add.header(call, host, netns)
   netns = netns or {}
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
-    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns.id, netns_cookie = netns.cookie,
-    boot = core.boot.id(), time = core.boot.clock(), host = attachment.place(host),
+    ifname = call.ifname, pod = call.pod, policy = call.policy, netns = call.netns, netns_id = netns.id,
+    netns_cookie = netns.cookie, boot = core.boot.id(), time = core.boot.clock(),
+    host = attachment.place(host),
   }
 end
 
