@@ -411,6 +411,7 @@ RAN_ENV = MNCNI_COVERAGE="$(CURDIR)/$(BUILD)/ran" LUA_INIT="pcall(require, 'cove
 
 # What there is, for people: from the types, the codec's tables, the options of policies and of subcommands.
 reference: $(LUA_MODULE)
+	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua help >lua/functions.new && mv lua/functions.new lua/mncni/help_functions.lua
 	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua >lua/reference.md.new && mv lua/reference.md.new lua/reference.md
 .PHONY: reference
 
