@@ -9,6 +9,9 @@ VERSION := 0.1.0
 ifeq ($(SAN),1)
 BUILD ?= build/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(COVERAGE),1)
+BUILD ?= build/coverage
+SANFLAGS := --coverage
 else
 BUILD ?= build
 endif
@@ -91,7 +94,7 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/embed.c: core/embed.lua $(LUA_SRC) $(POLICIES)
 	$(call say,EMBED,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(LUA) core/embed.lua $@ size $(LUA_SRC) $(POLICIES)
+	$(Q)$(LUA) core/embed.lua $@ $(if $(COVERAGE),lines,size) $(LUA_SRC) $(POLICIES)
 
 # The same for a program that is started once and runs for months.
 $(BUILD)/embed-lines.c: core/embed.lua $(LUA_SRC) $(POLICIES)
@@ -182,17 +185,30 @@ else
 with_snapshot = $(Q)mv $(1) $(2)
 endif
 
+ifeq ($(COVERAGE),1)
+RAN_OBJ := $(BUILD)/coverage-lines.o
+RAN_MODULE := $(BUILD)/lib/lua/5.4/coverage.so
+RAN_WRAP := -Wl,--wrap=lua_newstate,--wrap=lua_sethook
+
+$(RAN_OBJ) $(RAN_MODULE): spec/support/coverage/lines.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -O2 -fPIC $(DEPS_CFLAGS) -fvisibility=hidden \
+		$(if $(filter %.so,$@),-shared,-DWRAPPED -c) -o $@ $<
+all: $(RAN_MODULE)
+endif
+
 # Started for every pod: at a fixed address its tables need no relocation first.
-$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(LIB_STATIC)
+$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time $(RAN_WRAP) -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 	$(call with_snapshot,$@.bare,$@)
 
-$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC)
+$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now $(RAN_WRAP) -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
 
 # Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
 define need
@@ -379,8 +395,23 @@ lint:
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
+# Which lines of core, lua and policies the rings of specs run; slow, and specs that measure time may fail in it.
+coverage: deps-test
+	+$(Q)$(MAKE) --no-print-directory COVERAGE=1 BUILD=build/coverage coverage-run
+coverage-run: all
+	$(Q)find $(BUILD) -name '*.gcda' -delete && rm -f $(BUILD)/ran && touch $(BUILD)/ran && chmod 666 $(BUILD)/ran
+	-$(Q)$(RAN_ENV) $(SPEC_ENV) spec/support/ring unit
+	-$(Q)$(RAN_ENV) $(SPEC_ENV) spec/support/ring kernel
+	+$(Q)$(MAKE) --no-print-directory COVERAGE=1 BUILD=$(BUILD) coverage-report
+coverage-report:
+	$(Q)gcov -n $$(find $(BUILD)/obj/core -name '*.gcda') >$(BUILD)/gcov
+	$(Q)$(LUA) spec/support/coverage/report.lua $(BUILD)/ran $(BUILD)/gcov
+RAN_ENV = MNCNI_COVERAGE="$(CURDIR)/$(BUILD)/ran" LUA_INIT="pcall(require, 'coverage')"
+.PHONY: coverage coverage-run coverage-report
+
 # What there is, for people: from the types, the codec's tables, the options of policies and of subcommands.
 reference: $(LUA_MODULE)
+	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua help >lua/functions.new && mv lua/functions.new lua/mncni/help_functions.lua
 	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua >lua/reference.md.new && mv lua/reference.md.new lua/reference.md
 .PHONY: reference
 
@@ -424,7 +455,7 @@ deb: deps-build
 	$(Q)mv $(DEB_TREE)/deploy/debian $(DEB_TREE)/debian
 	$(Q)cd $(DEB_TREE) && test "$$(dpkg-parsechangelog -S Version)" = $(VERSION) \
 		|| { echo "deploy/debian/changelog does not begin with $(VERSION)" >&2; exit 1; }
-	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b >../build.log 2>&1 \
+	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b -j$$(nproc) >../build.log 2>&1 \
 		|| { tail -n 30 ../build.log; exit 1; }
 	$(Q)lintian --allow-root --fail-on error,warning build/deb/*.changes
 	@ls build/deb/*.deb
