@@ -29,8 +29,8 @@ function repl_history.open(complain)
   end
   local ok, text = pcall(core.file.trusted, self.path, BYTES)
   if not ok then
-    complain(("no history is kept in %s, because others could change it; XDG_STATE_HOME names another directory"):format(
-      self.path))
+    complain(("no history is kept in %s, because others could change it; XDG_STATE_HOME names another directory")
+      :format(self.path))
     self.path = nil
     return self
   end

@@ -100,12 +100,25 @@ local function mine(list, named, path)
   fail(path, "none of its plugins has the type %q, or the type \"mncni\" and the policy %q", named.name, named.name)
 end
 
--- new{ named, told (mncni.inspect), path (of the user's, or nil), shape (mncni.scratch), directory } returns
+-- A value of the command line: JSON, else a string.
+local function value_of(text)
+  local ok, value = pcall(core.json.decode, text)
+  if ok then
+    return value
+  end
+  return text
+end
+
+-- new{ named, told (mncni.inspect), path (of the user's, or nil), shape (mncni.scratch), directory, sets } returns
 -- { cniVersion, name, plugins }, where each plugin is a configuration whose type is what it is called by.
 function trial_conf.new(args)
   local list = args.path and read(args.path) or default(args.named, args.told, args.shape)
   local own = mine(args.path and list or { plugins = { list.plugins[#list.plugins] } }, args.named, args.path)
   own.type = args.named.name
+  for _, set in ipairs(args.sets or {}) do
+    local name, text = set:match "^([^=]+)=(.*)$"
+    own[name] = value_of(text)
+  end
   for _, plugin in ipairs(list.plugins) do
     if plugin.type == "mncni" and type(plugin.policy) == "string" then
       plugin.type = plugin.policy

@@ -138,6 +138,26 @@ describe("mncni try", function()
     assert.matches("ip route add 10.244.2.0/24 via 10.244.2.0 dev mncni-vxlan proto 78 onlink", said, 1, true)
   end)
 
+  it("takes options and a list of nodes, also for what a controller runs", function()
+    local said, status = try "routes --set mode=direct"
+    assert.equal(0, status, said)
+    assert.matches("ip route add 10.244.2.0/24 via 192.0.2.7 dev up0 proto 78", said, 1, true)
+    said, status = try [[nodeipam --set 'cluster_cidrs=["10.244.0.0/16"]']]
+    assert.equal(0, status, said)
+    assert.matches("kubectl patch node far --patch", said, 1, true)
+    write("nodes.json", [[{ "items": [
+      { "metadata": { "name": "one" }, "spec": { "podCIDR": "10.5.0.0/24" },
+        "status": { "addresses": [ { "type": "InternalIP", "address": "192.0.2.10" } ] } },
+      { "metadata": { "name": "two" }, "spec": { "podCIDR": "10.5.1.0/24" },
+        "status": { "addresses": [ { "type": "InternalIP", "address": "192.0.2.11" } ] } } ] }]])
+    said, status = try "routes nodes.json --set mode=direct"
+    assert.equal(0, status, said)
+    assert.matches("ip route add 10.5.1.0/24 via 192.0.2.11 dev up0 proto 78", said, 1, true)
+    said, status = try "naivebridge --set mtu=1280"
+    assert.equal(0, status, said)
+    assert.matches("link set dev cbr0 mtu 1280", said, 1, true)
+  end)
+
   it("runs every policy that needs no more than an address", function()
     for _, name in ipairs { "loopback", "ptp", "macvlan", "tap", "static", "bandwidth", "firewall", "tuning", "sbr" } do
       local said, status = try(name)
@@ -239,6 +259,7 @@ describe("mncni try", function()
       ["naivebridge nosuch.conf"] = 'mncni try: "nosuch.conf": there is no such file; mncni try --help',
       ["--watch naivebridge"] = 'mncni try: "naivebridge" is built in, and nobody saves it; give the path of a file; '
         .. "mncni try --help",
+      ["naivebridge --set mtu"] = 'mncni try: --set takes NAME=VALUE, not "mtu"; mncni try --help',
       ["a b c"] = 'mncni try: "c" is one argument too many; mncni try --help',
     } do
       assert.same({ said, 2 }, { try(words) })

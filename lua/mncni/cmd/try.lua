@@ -19,6 +19,7 @@ namespaces that look like this node (the link of its default route, families, MT
 as lines of ip and nft, the result, pings, times, and what is left. Without root the steps are those that the recorded
 net would see. What a policy of the agent would do is told by mncni-agent --dry-run.]]
 cmd.options = {
+  { "set", value = "NAME=VALUE", many = true, doc = "an option of the policy, VALUE as JSON or a plain string" },
   { "watch", short = "w", doc = "again whenever a file of it was saved" },
   { "output", short = "o", value = "json", choices = { { "json" } }, doc = "tell all of it as one JSON document" },
 }
@@ -97,13 +98,11 @@ local function plan(trial, list, report, out)
   return not failed(answer.calls)
 end
 
--- What the agent would do.
+-- What the agent would do: that of a node or, for a policy that says that it is one for it, a controller.
 local function dry_run(trial, given, report, out)
-  local list, node = trial:nodes(given[2])
-  local outcome = trial:agent(list, node)
-  report.agent = {
-    status = outcome.status, stdout = outcome.stdout, stderr = outcome.stderr, node = node,
-  }
+  local outcome = require("mncni.trial_agent").run(trial, given[2], given.set)
+  report.agent = { status = outcome.status, stdout = outcome.stdout, stderr = outcome.stderr }
+  out(outcome.stderr ~= "" and outcome.stderr:gsub("\n$", "") or nil)
   local said = outcome.stdout:gsub("\n$", "")
   out(said ~= "" and said or outcome.status == 0 and "Nothing would be changed." or nil)
   return outcome.status == 0
@@ -139,6 +138,7 @@ local function try(named, given, out)
   else
     local list = require("mncni.trial_conf").new {
       named = named, told = told, path = given[2], shape = shape, directory = trial.directory,
+      sets = given.set,
     }
     trial:prepare(list, able)
     if able then
@@ -159,6 +159,9 @@ local function watch(named, given)
   end
   local inotify <close> = core.inotify()
   local argv = { "/proc/self/exe", "try", given[1], given[2] }
+  for _, set in ipairs(given.set or {}) do
+    table.move({ "--set", set }, 1, 2, #argv + 1, argv)
+  end
   for _, file in ipairs { path, given[2] } do
     inotify:add(file:match "^(.*)/[^/]*$" or ".")
   end
@@ -186,7 +189,13 @@ function cmd.run(given)
     return words.usage("try", "%s", why)
   elseif given[2] and not core.file.mode(given[2]) and not core.file.target(given[2]) then
     return words.usage("try", "%q: there is no such file", given[2])
-  elseif given.watch and given.output then
+  end
+  for _, set in ipairs(given.set or {}) do
+    if not set:find "^[^=]+=" then
+      return words.usage("try", "--set takes NAME=VALUE, not %q", set)
+    end
+  end
+  if given.watch and given.output then
     return words.usage("try", "--watch is for people, and --output for scripts; take one")
   elseif given.watch then
     return watch(named, given)
