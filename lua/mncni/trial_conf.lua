@@ -3,6 +3,7 @@
 -- name of its own and keeps addresses in a directory of its own, so that nothing of a real network's is touched.
 
 local core = require "mncni.core"
+local contains = require "mncni.contains"
 
 local trial_conf = {}
 
@@ -53,29 +54,20 @@ local function ranges(shape, on_link)
   return list
 end
 
-local function has(list, name)
-  for _, item in ipairs(list) do
-    if item == name then
-      return true
-    end
-  end
-  return false
-end
-
 -- What most people set, where the policy has it.
 local USUAL = { isDefaultGateway = true, ipMasq = true }
 
 local function default(named, told, shape)
   local routes = core.json.array { shape.families.inet and { dst = "0.0.0.0/0" } }
   routes[#routes + 1] = shape.families.inet6 and { dst = "::/0" }
-  local ipam = { type = "host-local", ranges = ranges(shape, has(told.options, "master")), routes = routes }
+  local ipam = { type = "host-local", ranges = ranges(shape, contains(told.options, "master")), routes = routes }
   local own = {}
   for key, value in pairs(USUAL) do
-    own[key] = has(told.options, key) and value or nil
+    own[key] = contains(told.options, key) and value or nil
   end
-  if has(told.hooks, "lease") and not has(told.hooks, "add") then
+  if contains(told.hooks, "lease") and not contains(told.hooks, "add") then
     ipam.type = named.name
-    if not has(told.options, "ranges") then
+    if not contains(told.options, "ranges") then
       ipam.ranges, ipam.routes = nil, nil
     end
     return { plugins = { { ipam = ipam } } }
@@ -127,7 +119,7 @@ function trial_conf.new(args)
     if type(plugin.ipam) == "table" and plugin.ipam.type then
       plugin.ipam.dataDir = args.directory .. "/networks"
     end
-    if plugin.dataDir or plugin == own and has(args.told.options, "dataDir") then
+    if plugin.dataDir or plugin == own and contains(args.told.options, "dataDir") then
       plugin.dataDir = args.directory .. "/" .. plugin.type
     end
     local runtime = {}

@@ -29,16 +29,12 @@ after_each(function()
   spaces.assert_nothing_left(before)
 end)
 
--- Runs mncni calls; returns its output, its errors and its status.
 local function run(...)
-  local outcome = node:exec { node.scratch .. "/bin/mncni", "calls", ... }
-  return outcome.stdout, outcome.stderr, outcome.status
+  return node:mncni("calls", ...)
 end
 
 local function calls(...)
-  local output, errors, status = run(...)
-  assert.are.same({ "", 0 }, { errors, status })
-  return output
+  return node:say("calls", ...)
 end
 
 local function json(...)

@@ -18,14 +18,11 @@ after_each(function()
 end)
 
 local function run(...)
-  local outcome = node:exec { node.scratch .. "/bin/mncni", "list", ... }
-  return outcome.stdout, outcome.stderr, outcome.status
+  return node:mncni("list", ...)
 end
 
 local function list(...)
-  local output, errors, status = run(...)
-  assert.are.same({ "", 0 }, { errors, status })
-  return output
+  return node:say("list", ...)
 end
 
 local function json(...)

@@ -2,6 +2,7 @@
 -- mncni try: a policy at work where no pod is.
 
 local core = require "mncni.core"
+local contains = require "mncni.contains"
 local inspect = require "mncni.inspect"
 local lint = require "mncni.lint"
 local scratch = require "mncni.scratch"
@@ -24,15 +25,6 @@ cmd.options = {
   { "output", short = "o", value = "json", choices = { { "json" } }, doc = "tell all of it as one JSON document" },
 }
 cmd.exit = "0 when all went well and nothing is left, 1 when not, 2 for a mistake in the words."
-
-local function has(list, name)
-  for _, item in ipairs(list) do
-    if item == name then
-      return true
-    end
-  end
-  return false
-end
 
 -- Whether this process may make network namespaces.
 local function is_able()
@@ -129,7 +121,7 @@ local function try(named, given, out)
   local trial <close> = require("mncni.trial").new(named, shape)
   local well
   report.node = shape
-  local is_agents = has(told.hooks, "desired") and not has(told.hooks, "add")
+  local is_agents = contains(told.hooks, "desired") and not contains(told.hooks, "add")
   out(("%s (%s) on %s: %s"):format(named.name, told.path, able and "a scratch node"
     or is_agents and "this node" or "the recorded net, for want of root", scratch.describe(shape)))
   if is_agents then
