@@ -9,6 +9,9 @@ VERSION := 0.1.0
 ifeq ($(SAN),1)
 BUILD ?= build/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(COVERAGE),1)
+BUILD ?= build/coverage
+SANFLAGS := --coverage
 else
 BUILD ?= build
 endif
@@ -18,7 +21,7 @@ BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-d
 	libmicrohttpd-dev libnftables-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
-	busybox-static containernetworking-plugins valgrind
+	busybox-static containernetworking-plugins valgrind luarocks tmux libedit2
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
@@ -26,6 +29,7 @@ LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack
 KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
 VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod
 BENCH_PACKAGES := containernetworking-plugins iproute2 iptables nftables strace util-linux gnuplot-nox
+DEB_PACKAGES := debhelper dpkg-dev fakeroot lintian
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -74,6 +78,9 @@ SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec
 PLUGIN := $(BUILD)/bin/mncni
 AGENT := $(BUILD)/bin/mncni-agent
 
+# What a command has left half made is not taken for done.
+.DELETE_ON_ERROR:
+
 all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
 # Small programs that the specs run.
@@ -88,7 +95,7 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/embed.c: core/embed.lua $(LUA_SRC) $(POLICIES)
 	$(call say,EMBED,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(LUA) core/embed.lua $@ size $(LUA_SRC) $(POLICIES)
+	$(Q)$(LUA) core/embed.lua $@ $(if $(COVERAGE),lines,size) $(LUA_SRC) $(POLICIES)
 
 # The same for a program that is started once and runs for months.
 $(BUILD)/embed-lines.c: core/embed.lua $(LUA_SRC) $(POLICIES)
@@ -128,16 +135,21 @@ $(LIB_STATIC): $(CORE_OBJ) $(EMBED_OBJ)
 	$(Q)mkdir -p $(@D)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(LIB_SHARED): $(CORE_OBJ) $(EMBED_OBJ)
+# Its public symbols are what core/libmncni.map lists.
+$(LIB_SHARED): $(CORE_OBJ) $(EMBED_OBJ) core/libmncni.map
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmncni.so.0 -o $@ $^ $(DEPS_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmncni.so.0 -Wl,--version-script=core/libmncni.map \
+		-o $@ $(filter %.o,$^) $(DEPS_LIBS)
 	$(Q)ln -sf libmncni.so $@.0
+
+# A tree that was installed elsewhere (DESTDIR) is found by another prefix.
+FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@VERSION@|$(VERSION)|'
 
 $(PKG_CONFIG_FILE): core/mncni.pc.in Makefile
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+	$(Q)$(FILL_IN) $< >$@
 
 $(BUILD)/spec/%: spec/support/%.c $(LIB_STATIC)
 	$(call say,CC,$<)
@@ -152,12 +164,12 @@ $(BUILD)/spec/syscalls.h: Makefile
 		| sed -n 's/^#define \(SYS_\([a-z0-9_]*\)\) .*/[\1] = "\2",/p' >$@
 $(BUILD)/spec/inject $(BUILD)/lint/spec/support/inject.tidy: $(BUILD)/spec/syscalls.h
 
-$(BUILD)/spec/embed-static: examples/embed.c $(LIB_STATIC)
+$(BUILD)/spec/embed-static: examples/embed/hook.c $(LIB_STATIC)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< $(LIB_STATIC) $(DEPS_LIBS)
 
-$(BUILD)/spec/embed-shared: examples/embed.c $(LIB_SHARED)
+$(BUILD)/spec/embed-shared: examples/embed/hook.c $(LIB_SHARED)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -L$(BUILD)/lib -lmncni -Wl,-rpath,'$$ORIGIN/../lib'
@@ -174,12 +186,26 @@ else
 with_snapshot = $(Q)mv $(1) $(2)
 endif
 
+ifeq ($(COVERAGE),1)
+RAN_OBJ := $(BUILD)/coverage-lines.o
+RAN_MODULE := $(BUILD)/lib/lua/5.4/coverage.so
+RAN_WRAP := -Wl,--wrap=lua_newstate,--wrap=lua_sethook
+
+$(RAN_OBJ) $(RAN_MODULE): spec/support/coverage/lines.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -O2 -fPIC $(DEPS_CFLAGS) -fvisibility=hidden \
+		$(if $(filter %.so,$@),-shared,-DWRAPPED -c) -o $@ $<
+all: $(RAN_MODULE)
+endif
+
 # Started for every pod: without a loader, and at a fixed address.
+HOST_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o
 ifeq ($(SANFLAGS),)
-PLUGIN_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/no_loader.o $(BUILD)/static/libmnl.o $(BUILD)/static/libcjson.o
+PLUGIN_OBJ := $(HOST_OBJ) $(BUILD)/obj/plugin/no_loader.o $(BUILD)/static/libmnl.o $(BUILD)/static/libcjson.o
 PLUGIN_LIBS = -static -Wl,--wrap=dlopen,--wrap=dlerror -l:liblua5.4.a -lm $(addprefix @,$(patsubst %.o,%.ld,$(filter $(BUILD)/static/%,$(PLUGIN_OBJ))))
 else
-PLUGIN_OBJ := $(BUILD)/obj/plugin/mncni.o
+PLUGIN_OBJ := $(HOST_OBJ)
 PLUGIN_LIBS = -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 endif
 $(BUILD)/static/libmnl.s: STATIC_AT := 0x10000000
@@ -194,16 +220,16 @@ $(BUILD)/static/%.s: plugin/static_library.lua
 $(BUILD)/static/%.o: $(BUILD)/static/%.s
 	$(Q)$(CC) -c -o $@ $<
 
-$(BUILD)/bin/mncni: $(PLUGIN_OBJ) $(LIB_STATIC)
+$(BUILD)/bin/mncni: $(PLUGIN_OBJ) $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ $(PLUGIN_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time $(RAN_WRAP) -o $@.bare $^ $(PLUGIN_LIBS)
 	$(call with_snapshot,$@.bare,$@)
 
-$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC)
+$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now $(RAN_WRAP) -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
 
 # Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
 define need
@@ -295,10 +321,11 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/lua_line.d $(BUILD)/obj/plugin/no_loader.d $(BUILD)/obj/plugin/agent.d
 
-# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
-SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
+# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one. Of the faults, POINT=N looks at one
+# point of what ARGS chooses, SEED=N repeats a sample, and SAMPLE=N takes that many points of every case.
+SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" MNCNI_SAMPLE="$(SAMPLE)" \
 	LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
 ifeq ($(SAN),1)
 UNPRELOAD := $(BUILD)/spec/unpreload.so
@@ -320,16 +347,15 @@ check-vm: deps-vm all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/vm $(ARGS)
 .PHONY: check-vm
 
-# Faults at every system call and every answer of the kernel; POINT=N looks at one point of what ARGS chooses.
-# check-faults-short looks at a sample, another one each time; SEED=N repeats one.
+# Faults at every system call and every answer of the kernel; check-faults-short looks at a sample, another one each time.
 FAULT_SPECS := $(wildcard spec/faults/*_spec.lua)
 ifeq ($(SAN),1)
 # A sanitizer's own runtime does not live through failing calls.
 FAULT_SPECS := $(filter-out %/errno_spec.lua,$(FAULT_SPECS))
 endif
 check-faults check-faults-short: all $(UNPRELOAD)
-	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" \
-		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
+	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_REFERENCE="$(REFERENCE)" \
+		spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
 .PHONY: check-faults check-faults-short
 
 # A Kubernetes cluster on this machine, its nodes without a CNI: deploy/lab/README.md.
@@ -354,7 +380,7 @@ check-valgrind: all $(BUILD)/valgrind/mncni
 	$(if $(filter 1,$(SAN)),$(error check-valgrind is for a build without SAN=1))
 	$(Q)$(SPEC_ENV) MNCNI_PLUGIN="$(BUILD)/valgrind/mncni" spec/support/ring valgrind $(ARGS)
 
-$(BUILD)/valgrind/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
+$(BUILD)/valgrind/mncni: $(HOST_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
@@ -362,9 +388,9 @@ $(BUILD)/valgrind/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/bench/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
+LINT_C := $(CORE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/bench/*.c spec/fuzz/*.c) $(wildcard examples/embed/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
-SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
+SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* .githooks/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
@@ -383,6 +409,26 @@ lint:
 	$(Q)luacheck --quiet lua policies examples spec core plugin .luacheckrc
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
+
+# Which lines of core, lua and policies the rings of specs run; slow, and specs that measure time may fail in it.
+coverage: deps-test
+	+$(Q)$(MAKE) --no-print-directory COVERAGE=1 BUILD=build/coverage coverage-run
+coverage-run: all
+	$(Q)find $(BUILD) -name '*.gcda' -delete && rm -f $(BUILD)/ran && touch $(BUILD)/ran && chmod 666 $(BUILD)/ran
+	-$(Q)$(RAN_ENV) $(SPEC_ENV) spec/support/ring unit
+	-$(Q)$(RAN_ENV) $(SPEC_ENV) spec/support/ring kernel
+	+$(Q)$(MAKE) --no-print-directory COVERAGE=1 BUILD=$(BUILD) coverage-report
+coverage-report:
+	$(Q)gcov -n $$(find $(BUILD)/obj/core -name '*.gcda') >$(BUILD)/gcov
+	$(Q)$(LUA) spec/support/coverage/report.lua $(BUILD)/ran $(BUILD)/gcov
+RAN_ENV = MNCNI_COVERAGE="$(CURDIR)/$(BUILD)/ran" LUA_INIT="pcall(require, 'coverage')"
+.PHONY: coverage coverage-run coverage-report
+
+# What there is, for people: from the types, the codec's tables, the options of policies and of subcommands.
+reference: $(LUA_MODULE)
+	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua help >lua/functions.new && mv lua/functions.new lua/mncni/help_functions.lua
+	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua >lua/reference.md.new && mv lua/reference.md.new lua/reference.md
+.PHONY: reference
 
 # Side by side with Debian's reference plugins and the bare requests, in one run; `make bench ARGS=--help` tells what can be
 # chosen.
@@ -409,28 +455,52 @@ $(BUILD)/bench/floor: spec/bench/floor.c $(BUILD)/static/libmnl.o
 
 include spec/fuzz/rules.mk
 
-install: all
+install: all install-lua
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd \
-		$(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb \
-		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/mncni/types \
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PLUGIN) $(AGENT) $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
 	install -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libmncni.a
 	install -m 755 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/libmncni.so.0
 	ln -sf libmncni.so.0 $(DESTDIR)$(LIBDIR)/libmncni.so
-	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' core/mncni.pc.in \
-		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
-	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/
-	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
-	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
-	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/
+	$(FILL_IN) core/mncni.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
+	install -m 644 lua/types/*.lua $(DESTDIR)$(PREFIX)/share/mncni/types/
 	install -m 644 deploy/mncni.8 deploy/mncni-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -m 644 deploy/mncni-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	$(PLUGIN) completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mncni
+	sed 's|/usr/local/|$(PREFIX)/|' deploy/mncni-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/mncni-agent.service
+
+# Debian packages in build/deb, which lintian finds nothing wrong with; a package's tree has its debian at the top.
+DEB_TREE := build/deb/mncni-$(VERSION)
+deb: deps-build
+	$(call need,$(DEB_PACKAGES))
+	$(Q)rm -rf build/deb && mkdir -p $(DEB_TREE)
+	$(Q)tar -c --exclude=./build --exclude=./.git . | tar -x -C $(DEB_TREE)
+	$(Q)mv $(DEB_TREE)/deploy/debian $(DEB_TREE)/debian
+	$(Q)cd $(DEB_TREE) && test "$$(dpkg-parsechangelog -S Version)" = $(VERSION) \
+		|| { echo "deploy/debian/changelog does not begin with $(VERSION)" >&2; exit 1; }
+	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b -j$$(nproc) >../build.log 2>&1 \
+		|| { tail -n 30 ../build.log; exit 1; }
+	$(Q)lintian --allow-root --fail-on error,warning build/deb/*.changes
+	@ls build/deb/*.deb
+.PHONY: deb
+
+# The Lua module alone, for a stock lua5.4; luarocks says where to.
+LUA_LIBDIR ?= $(PREFIX)/lib/lua/5.4
+LUA_SHAREDIR ?= $(PREFIX)/share/lua/5.4
+
+lua-module: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE)
+
+install-lua: lua-module
+	install -d $(DESTDIR)$(LUA_LIBDIR)/mncni $(addprefix $(DESTDIR)$(LUA_SHAREDIR)/mncni/,cmd verb)
+	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(DESTDIR)$(LUA_LIBDIR)/mncni/
+	install -m 644 lua/mncni/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/
+	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/cmd/
+	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/verb/
 
 clean:
 	rm -rf build
 
-.PHONY: all deps-build deps-test deps-kubernetes deps-vm deps-bench deps-demo test demo cni-bin spec-tools install clean
+.PHONY: all deps-build deps-test deps-kubernetes deps-vm deps-bench deps-demo test demo cni-bin spec-tools lua-module install install-lua clean

@@ -18,6 +18,9 @@
 __attribute__((weak)) int luaopen_mncni_http(lua_State *L);
 __attribute__((weak)) int luaopen_mncni_httpd(lua_State *L);
 
+// There in the plugin, for `mncni repl`; found only by name, so that a call knows nothing of it.
+__attribute__((weak)) int luaopen_mncni_line(lua_State *L);
+
 // Raises the text that is its upvalue: what stands in for a function that is not there.
 static int refuse(lua_State *L)
 {
@@ -213,6 +216,10 @@ static int search_embedded(lua_State *L)
 			return lua_error(L);
 		lua_pushliteral(L, "built in");
 		return 2;
+	}
+	if (luaopen_mncni_line && strcmp(name, "mncni.line") == 0) {
+		lua_pushcfunction(L, luaopen_mncni_line);
+		return 1;
 	}
 	lua_pushfstring(L, "no built-in module '%s'", name);
 	return 1;

@@ -80,7 +80,7 @@ static void read_header(const char *path)
 }
 
 // Records a call that Lua could not record, as far as the environment tells about it.
-static void record_failure(int code, const char *message)
+static void record_failure(int code, const char *message, const char *document)
 {
 	const char *state_dir = getenv("MNCNI_STATE_DIR");
 	struct mn_record record = {
@@ -92,6 +92,7 @@ static void record_failure(int code, const char *message)
 		.netns = getenv("CNI_NETNS"),
 		.trace = getenv("TRACEPARENT"),
 		.message = message,
+		.document = document,
 		.duration_us = mn_record_clock() - started,
 		.code = code,
 	};
@@ -109,13 +110,13 @@ static int print_error(int code, const char *message, const char *details)
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
-	record_failure(code, message);
 	if (cJSON_AddStringToObject(document, "cniVersion", CNI_VERSION) &&
 		cJSON_AddNumberToObject(document, "code", code) &&
 		cJSON_AddStringToObject(document, "msg", message) &&
 		(!details || !*details || cJSON_AddStringToObject(document, "details", details)))
 		text = cJSON_Print(document);
 	cJSON_Delete(document);
+	record_failure(code, message, text);
 	(void)write_out(text ? text : "{\"code\": 5, \"msg\": \"no memory for the error message\"}");
 	(void)write_out("\n");
 	free(text);
@@ -141,6 +142,7 @@ static int print_state_error(const struct mn_state *state, const struct mn_error
 static void stopped(int signum)
 {
 	mn_leave();
+	mn_record_save(STDIN_FILENO);
 	undo_argv[2] = signum == SIGALRM ? "time" : "signal";
 	undo_argv[5] = (char *)mn_undo_path();
 	if (out >= 0)
@@ -161,6 +163,7 @@ static int undo_main(int argc, char **argv)
 		return 1;
 	out = (int)strtol(argv[3], NULL, 10);
 	started = strtoll(argv[4], NULL, 10);
+	mn_record_resume(STDIN_FILENO, started);
 	if (argc > 5)
 		read_header(argv[5]);
 	policy = header_field("policy");
@@ -250,7 +253,7 @@ static bool add_bytes(cJSON *object, const char *key, const char *bytes, size_t 
 	return added;
 }
 
-// Adds the variables that mean something to a CNI plugin.
+// Adds the variables that mean something to a CNI plugin, and records them.
 static bool add_environment(cJSON *env)
 {
 	static const char *const passed[] = { "CNI_", "MNCNI_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=" };
@@ -262,6 +265,8 @@ static bool add_environment(cJSON *env)
 
 		for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 			wanted = wanted || strncmp(*entry, passed[i], strlen(passed[i])) == 0;
+		if (wanted)
+			mn_record_note("env", *entry, strlen(*entry));
 		// A name that JSON cannot hold is none of ours.
 		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key) ||
 			!is_plain(*entry, (size_t)(equals - *entry)))
@@ -319,7 +324,7 @@ static void undo_rest(void)
 		fprintf(stderr, "mncni: rollback: %s\n", err.message);
 }
 
-static int cni_main(const char *name)
+static int cni_main(const char *program, const char *name)
 {
 	struct sigaction action = { .sa_handler = stopped };
 	struct mn_options options = { .limits.wall_ms = wall_ms(),
@@ -345,6 +350,9 @@ static int cni_main(const char *name)
 	if (!input)
 		return print_error(CODE_IO, "standard input, which holds the configuration, cannot be read",
 			strerror(errno));
+	mn_record_begin(started);
+	mn_record_note("program", program, strlen(program));
+	mn_record_note("stdin", input, len);
 	request = make_request(name, input, len, truncated);
 	free(input);
 	if (!request)
@@ -370,8 +378,18 @@ static int cni_main(const char *name)
 	return status;
 }
 
-// Runs a module of Lua with the words of the command line.
-static int run_module(const char *name, char **argv, int argc, const struct mn_options *options)
+// Tells whoever runs this program for its answer why there is none.
+static int write_error(const struct mn_state *state, const struct mn_error *err)
+{
+	char *json = mn_error_json(state, err);
+	int status = json && write_out(json) == 0 ? 1 : 2;
+
+	free(json);
+	return status;
+}
+
+// Runs a module of Lua with the words of the command line; an error is told to a person, or as JSON.
+static int run_module(const char *name, char **argv, int argc, const struct mn_options *options, bool as_json)
 {
 	cJSON *words = cJSON_CreateStringArray((const char *const *)argv, argc);
 	char *request = cJSON_PrintUnformatted(words), *reply = NULL;
@@ -384,6 +402,8 @@ static int run_module(const char *name, char **argv, int argc, const struct mn_o
 		module = mn_require(state, name, &err);
 	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
 		status = print_reply(reply);
+	else if (as_json)
+		status = write_error(state, &err);
 	else
 		fprintf(stderr, "mncni: %s\n", err.message);
 	free(request);
@@ -402,7 +422,16 @@ static int command_main(int argc, char **argv)
 		.limits.wall_ms = 3600000,
 	};
 
-	return run_module("mncni.command", argv + 1, argc > 1 ? argc - 1 : 0, &options);
+	return run_module("mncni.command", argv + 1, argc > 1 ? argc - 1 : 0, &options, false);
+}
+
+// mncni --bounded MODULE ...: runs what loads a policy for a subcommand, with what a pod's call may use.
+static int bounded_main(int argc, char **argv)
+{
+	// The signal ends what no limit reaches; who waits for it sees that.
+	static const struct mn_options options = { .limits.wall_ms = 10000, .alarm_signal = SIGALRM };
+
+	return run_module(argv[2], argv + 3, argc - 3, &options, true);
 }
 
 static bool timeless; // while the snapshot is made
@@ -435,10 +464,22 @@ static int snapshot_main(char **argv)
 	return 1;
 }
 
-// mncni repl: a person's own Lua, with standard output as it is, and signals as a shell expects them.
-static int repl_main(int argc, char **argv)
+// Whether a subcommand writes as it goes: without limits, with standard output as it is, and signals as a
+// shell expects them.
+static bool is_interactive(const char *subcommand)
 {
-	return run_module("mncni.cmd.repl", argv + 2, argc - 2, &(struct mn_options){ .prompt = true });
+	static const char *const names[] = { "calls", "list", "repl", "try" };
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		found = found || strcmp(subcommand, names[i]) == 0;
+	return found;
+}
+
+static int interactive_main(int argc, char **argv)
+{
+	out = STDOUT_FILENO;
+	return run_module("mncni.command", argv + 1, argc - 1, &(struct mn_options){ .prompt = true }, false);
 }
 
 // Descriptors 0 to 2 exist, whatever the caller closed; and what a policy or a program it runs prints goes to
@@ -470,8 +511,8 @@ int main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "mncni";
 	sigset_t none;
 
-	if (argc > 1 && strcmp(argv[1], "repl") == 0)
-		return repl_main(argc, argv);
+	if (argc > 1 && is_interactive(argv[1]))
+		return interactive_main(argc, argv);
 	if (argc == 3 && strcmp(argv[1], "--snapshot") == 0)
 		return snapshot_main(argv);
 	umask(077);
@@ -486,7 +527,9 @@ int main(int argc, char **argv)
 		out = out < 0 ? STDOUT_FILENO : out;
 		return print_error(CODE_IO, "no descriptors for input and output", strerror(errno));
 	}
+	if (argc > 2 && strcmp(argv[1], "--bounded") == 0)
+		return bounded_main(argc, argv);
 	if (argc > 1 || !command || !*command)
 		return command_main(argc, argv);
-	return cni_main(name);
+	return cni_main(argc > 0 ? argv[0] : name, name);
 }

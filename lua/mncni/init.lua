@@ -35,6 +35,7 @@ local parts = {
   source_routing = { "mncni.source_routing" },
   static = { "mncni.static" },
   store = { "mncni.store" },
+  testing = { "mncni.testing" },
   tuning = { "mncni.tuning" },
   try = { "mncni.net", "try" },
   policy = { "mncni.policy" },
@@ -42,6 +43,7 @@ local parts = {
 }
 
 setmetatable(mncni, {
+  parts = parts, -- for mncni.lint
   __index = function(self, name)
     local part = parts[name]
     if not part then
