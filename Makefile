@@ -21,7 +21,7 @@ BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-d
 	libmicrohttpd-dev libnftables-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
-	busybox-static containernetworking-plugins valgrind luarocks tmux libedit2
+	busybox-static containernetworking-plugins valgrind luarocks tmux
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \

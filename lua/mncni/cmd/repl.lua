@@ -20,9 +20,9 @@ mncni repl [-i] [--dry-run] [-e CODE]... [SCRIPT [ARGUMENT...]]: Lua with mncni 
 
 Without code and SCRIPT there is a prompt; where standard input is no terminal, it is run as a file. host is this
 network namespace, pod "NAME" that of a pod, by its Kubernetes name, NAMESPACE/NAME, or the beginning of a container's
-id. At the prompt, values of expressions are printed, Tab completes where the node has libedit or libreadline, help()
-tells what there is, and end of file (Ctrl-D) or os.exit() ends it. Lines are kept in $XDG_STATE_HOME/mncni/history or
-~/.mncni_history, where that directory belongs to who runs it.
+id. At the prompt, values of expressions are printed, Tab completes, Ctrl-C gives up what is typed, help() tells what there
+is, and end of file (Ctrl-D) or os.exit() ends it. Lines are kept in $XDG_STATE_HOME/mncni/history or ~/.mncni_history,
+where that directory belongs to who runs it.
 
 Exit status: that of the code, 1 after an error in it, 2 for a mistake in the words.]=]
 
@@ -64,14 +64,18 @@ local function run(chunk, message, ...)
   return call(chunk, ...)[1]
 end
 
-local line -- mncni.line, once a library is open
-local history
+local terminal, editor, history -- mncni.line and what follows from it, at a terminal
 
+-- A line; nil at the end of input, false where it was given up.
 local function ask(prompt)
-  if line then
-    local text = line.read(prompt, require("mncni.repl_complete").words)
-    if text and text:find "%S" then
-      line.add(text)
+  if editor then
+    terminal.raw(true)
+    local ok, text = pcall(editor.ask, editor, prompt)
+    terminal.raw(false)
+    if not ok then
+      error(text, 0)
+    elseif text and text:find "%S" then
+      editor:add(text)
       history:add(text)
     end
     return text
@@ -89,7 +93,9 @@ end
 -- Reads lines until they are an expression or a whole statement, or wrong. Returns what load does; nothing at the end.
 local function read_chunk()
   local text = ask(_G._PROMPT and tostring(_G._PROMPT) or "> ")
-  if not text then
+  if text == false then
+    return read_chunk()
+  elseif not text then
     return nil
   end
   text = text:gsub("\n$", ""):gsub("^=", "return ")
@@ -104,7 +110,9 @@ local function read_chunk()
       return true, chunk, message
     end
     local more = ask(_G._PROMPT2 and tostring(_G._PROMPT2) or ">> ")
-    if not more then
+    if more == false then
+      return read_chunk()
+    elseif not more then
       return true, chunk, message
     end
     text = text .. "\n" .. more:gsub("\n$", "")
@@ -121,15 +129,24 @@ local function show(results)
   print(table.unpack(texts, 1, results.n - 1))
 end
 
--- At a terminal, where there is a library for it.
+-- At a terminal that says which keys are pressed.
 local function open_line()
   local ok, module = pcall(require, "mncni.line")
-  if not ok or not module.open() then
+  if not ok or not module.raw(true) then
     return
   end
-  line, history = module, require("mncni.repl_history").open(complain)
+  module.raw(false)
+  terminal, history = module, require("mncni.repl_history").open(complain)
+  editor = require("mncni.repl_line").new {
+    columns = module.columns, complete = require("mncni.repl_complete").words,
+    read = function() return io.read(1) end,
+    write = function(text)
+      io.write(text)
+      io.flush()
+    end,
+  }
   for _, text in ipairs(history.lines) do
-    line.add(text)
+    editor:add(text)
   end
 end
 
