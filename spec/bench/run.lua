@@ -6,7 +6,6 @@
 package.path = "./?.lua;" .. package.path
 
 local report = require "spec.bench.report"
-local samples = require "spec.bench.samples"
 local sections = require "spec.bench.sections"
 
 local ORDER = { "single", "verbs", "burst", "reserved", "standing", "counts" }
@@ -19,13 +18,12 @@ usage: make bench ARGS="[OPTION...]"
   --bursts N,...     so many at once (default 30,200)
   --standing N,...   pods that are there already, rising (default 10,100,1000)
   --guard            with ipspoofchk, which the reference does not know
-  --first            calls come before what else the machine does (SCHED_FIFO), where it does other things as well
   -o json            the figures as JSON
   --plot PREFIX      PREFIX.png and PREFIX.txt, by gnuplot]]
 
 local options = {
   only = table.concat(ORDER, ","), pods = 50, rounds = 4, bursts = "30,200", standing = "10,100,1000", guard = false,
-  first = false, o = "text", plot = "",
+  o = "text", plot = "",
 }
 
 local function fail(...)
@@ -68,7 +66,6 @@ for name in options.only:gmatch "[^,]+" do
   wanted[name] = true
 end
 
-samples.first = options.first
 local results = { machine = report.machine(), sections = {} }
 for _, name in ipairs(ORDER) do
   if wanted[name] then

@@ -6,9 +6,6 @@ local samples = {}
 
 local build, scratch = assert(os.getenv "MNCNI_BUILD"), assert(os.getenv "TMPDIR")
 
--- Whether calls come before what else the machine does.
-samples.first = false
-
 local Samples = {}
 Samples.__index = Samples
 
@@ -23,8 +20,7 @@ function Samples:run(jobs, at_once)
     local file <close> = assert(io.open(path, "w"))
     file:write(table.concat(jobs, "\n"), "\n")
   end
-  local pipe = assert(io.popen(("%s/bench/spawn %s %s <%s"):format(build, samples.first and "first" or "",
-    at_once and "at-once" or "", path)))
+  local pipe = assert(io.popen(("%s/bench/spawn %s <%s"):format(build, at_once and "at-once" or "", path)))
   for line in pipe:lines() do
     local label, wall, cpu, rss = line:match "^(.-)\t(%d+)\t(%d+)\t(%d+)$"
     label = label == "total" and at_once .. " total" or label

@@ -10,12 +10,10 @@
 // that fails ends the whole, with what it printed.
 //
 // With the argument "at-once" all runs are started before the first is waited for; a last line "total" has
-// the time from the first start to the last end. With "first" before that, all of it comes before what else
-// the machine does (SCHED_FIFO).
+// the time from the first start to the last end.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -250,13 +248,5 @@ static int at_once(void)
 
 int main(int argc, char **argv)
 {
-	struct sched_param priority = { .sched_priority = 1 };
-	int at = 1;
-
-	if (argc > at && strcmp(argv[at], "first") == 0) {
-		if (sched_setscheduler(0, SCHED_FIFO, &priority) < 0)
-			die("spawn", "SCHED_FIFO");
-		at++;
-	}
-	return argc > at && strcmp(argv[at], "at-once") == 0 ? at_once() : one_by_one();
+	return argc > 1 && strcmp(argv[1], "at-once") == 0 ? at_once() : one_by_one();
 }
