@@ -2,7 +2,8 @@
 // The floor: what naivebridge leaves in the kernel of a pod, by nothing but its netlink requests and
 // settings, without a configuration, an address store, a journal or an answer. Called as a CNI plugin is, ADD
 // and DEL, for a bridge that is there; BENCH_BRIDGE, BENCH_ADDRESS ("10.1.0.2/16") and BENCH_GATEWAY say the
-// rest. Linked statically: what it takes beyond its requests is the start of an empty program.
+// rest; with BENCH_TEARDOWN=lazy a DEL takes the link out of service and leaves it there. Linked statically:
+// what it takes beyond its requests is the start of an empty program.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,7 +21,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GROUP 78 // as mncni's links have it
+#define GROUP 78      // as mncni's links have it
+#define DEAD_GROUP 79 // and those that are only to be deleted
 
 static char buffer[8192];
 static size_t used;
@@ -277,10 +279,16 @@ static void add(void)
 static void del(void)
 {
 	struct mnl_socket *host = open_socket();
-	struct nlmsghdr *nlh = begin(RTM_DELLINK, 0);
+	bool lazy = getenv("BENCH_TEARDOWN") != NULL;
+	struct nlmsghdr *nlh = begin(lazy ? RTM_NEWLINK : RTM_DELLINK, 0);
+	struct ifinfomsg *link = mnl_nlmsg_put_extra_header(nlh, sizeof(*link));
 
-	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
 	put_name(nlh);
+	if (lazy) { // down, and no port any more
+		link->ifi_change = IFF_UP;
+		mnl_attr_put_u32(nlh, IFLA_MASTER, 0);
+		mnl_attr_put_u32(nlh, IFLA_GROUP, DEAD_GROUP);
+	}
 	end(nlh);
 	send_all(host, "link");
 }

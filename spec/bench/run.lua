@@ -8,11 +8,11 @@ package.path = "./?.lua;" .. package.path
 local report = require "spec.bench.report"
 local sections = require "spec.bench.sections"
 
-local ORDER = { "single", "verbs", "burst", "reserved", "standing", "counts" }
+local ORDER = { "single", "verbs", "burst", "reserved", "standing", "teardown", "counts" }
 
 local usage = [[
 usage: make bench ARGS="[OPTION...]"
-  --only NAME,...    sections: single, verbs, burst, reserved, standing, counts (default: all)
+  --only NAME,...    sections: single, verbs, burst, reserved, standing, teardown, counts (default: all)
   --pods N           pods of a round, one at a time (default 50)
   --rounds N         how often they come and go (default 4)
   --bursts N,...     so many at once (default 30,200)

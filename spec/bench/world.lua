@@ -31,6 +31,7 @@ world.programs = {
   portable = { dir = build .. "/bench/portable" },
   reference = { dir = "/usr/lib/cni", reference = true },
   floor = { dir = build .. "/bench", floor = true },
+  lazy = { dir = build .. "/bench", floor = true, lazy = true }, -- its DEL does not delete the link
 }
 
 -- What follows the first plugin in a chain: with host ports and rates of the pod's own.
@@ -53,7 +54,7 @@ local function contestant(name, settings)
   local kind = program.floor and "floor" or program.reference and "bridge" or settings.policy
   local it = {
     label = name, number = networks, kind = kind, program = program.dir .. "/" .. kind, network = "bench" .. networks,
-    dir = program.dir, reference = program.reference, floor = program.floor,
+    dir = program.dir, reference = program.reference, floor = program.floor, lazy = program.lazy,
     gateway = ("10.%d.0.1"):format(networks),
   }
   it.conf = {
@@ -96,6 +97,11 @@ function World.remove(_, pod)
   for _, path in pairs(pod.paths) do core.netns.remove(path) end
 end
 
+-- Waits until the kernel has deleted the links of namespaces that are gone.
+function world.settle()
+  world.run "while ip -o link show group 79 | grep -q .; do sleep 0.05; done"
+end
+
 -- The programs of a call and the files of their stdin, as the spawner takes them; for DEL in reverse, and without the
 -- result of the one before, which a runtime may not have.
 function World:chain(who, verb, pod)
@@ -125,7 +131,8 @@ function World.environment(_, who, verb, pod)
   if who.floor then
     local at = pod.number % 65000 + 2
     table.move({ "BENCH_BRIDGE=" .. who.network, "BENCH_GATEWAY=" .. who.gateway,
-      ("BENCH_ADDRESS=10.%d.%d.%d/16"):format(who.number, at // 256, at % 256) }, 1, 3, #list + 1, list)
+      ("BENCH_ADDRESS=10.%d.%d.%d/16"):format(who.number, at // 256, at % 256),
+      who.lazy and "BENCH_TEARDOWN=lazy" or nil }, 1, 4, #list + 1, list)
   end
   return list
 end
