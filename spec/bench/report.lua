@@ -120,7 +120,13 @@ function report.plot(results, prefix)
     write(("%s.%s.dat"):format(prefix, name), table.concat(lines, "\n") .. "\n")
     local file, parts = ("%s.%s.dat"):format(prefix, name), {}
     for i, who in ipairs { "plugin", "reference", "floor" } do
-      parts[i] = ("'%s' using %s %s title '%s'"):format(file, columns:format(i + 1), style, who)
+      local measured = false
+      for _, line in ipairs(lines) do
+        measured = measured or select(i, line:match "(%S+) (%S+) (%S+)$") ~= "?"
+      end
+      if measured then
+        parts[#parts + 1] = ("'%s' using %s %s title '%s'"):format(file, columns:format(i + 1), style, who)
+      end
     end
     plots[#plots + 1] = ("set title '%s'\n%s\nplot %s"):format(title, head, table.concat(parts, ", "))
   end
