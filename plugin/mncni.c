@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <mncni.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -505,6 +506,13 @@ static int prepare_descriptors(void)
 	return 0;
 }
 
+// Whether the heap ends at the end of a page. In a static program the C library aligns it before main(); where
+// memory is short just then it goes on without, and abort()s when the heap grows, in the middle of a call.
+static bool is_heap_aligned(void)
+{
+	return (uintptr_t)sbrk(0) % (uintptr_t)getpagesize() == 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
@@ -527,6 +535,8 @@ int main(int argc, char **argv)
 		out = out < 0 ? STDOUT_FILENO : out;
 		return print_error(CODE_IO, "no descriptors for input and output", strerror(errno));
 	}
+	if (!is_heap_aligned())
+		return print_error(CODE_IO, "no memory to begin with", NULL);
 	if (argc > 2 && strcmp(argv[1], "--bounded") == 0)
 		return bounded_main(argc, argv);
 	if (argc > 1 || !command || !*command)
