@@ -154,8 +154,9 @@ static void put_quoted(struct encoder *encoder, const char *text, size_t len)
 static void encode_integer(struct encoder *encoder, lua_Integer value)
 {
 	char text[32];
+	int len = snprintf(text, sizeof(text), LUA_INTEGER_FMT, value);
 
-	put(encoder, text, (size_t)snprintf(text, sizeof(text), LUA_INTEGER_FMT, value));
+	put(encoder, text, (size_t)len);
 }
 
 // The shortest of the forms with 15 to 17 digits that reads back as the same number, and as a float.

@@ -506,8 +506,9 @@ static int prepare_descriptors(void)
 	return 0;
 }
 
-// Whether the heap ends at the end of a page. In a static program the C library aligns it before main(); where
-// memory is short just then it goes on without, and abort()s when the heap grows, in the middle of a call.
+// Whether the heap ends at the end of a page. In a static program the C library aligns it before main();
+// where memory is short just then it goes on without, and abort()s when the heap grows, in the middle of a
+// call.
 static bool is_heap_aligned(void)
 {
 	return (uintptr_t)sbrk(0) % (uintptr_t)getpagesize() == 0;

@@ -165,7 +165,8 @@ local function draw(self, prompt)
   local from = math.max(0, at - room)
   local text = (self.before .. self.after):gsub("%c", " ")
   local column = length(prompt) + at - from
-  self.terminal.write(("\r%s%s\27[K\r%s"):format(prompt, cut(text, from, room), column > 0 and ("\27[%dC"):format(column) or ""))
+  local to = column > 0 and ("\27[%dC"):format(column) or ""
+  self.terminal.write(("\r%s%s\27[K\r%s"):format(prompt, cut(text, from, room), to))
 end
 
 function Line:ask(prompt)

@@ -50,7 +50,9 @@ local function warm_world(settings)
   local world = worlds.new(settings)
   local warm = new_pods(world, 1)
   local unused = samples.new()
-  for _, verb in ipairs(settings.lazy and { "ADD" } or { "ADD", "DEL", "ADD" }) do unused:run(jobs_in_turns(world, verb, warm)) end
+  for _, verb in ipairs(settings.lazy and { "ADD" } or { "ADD", "DEL", "ADD" }) do
+    unused:run(jobs_in_turns(world, verb, warm))
+  end
   for _, who in ipairs(world.list) do worlds.reserve(who, settings.reserved or 0) end
   return world
 end

@@ -142,8 +142,9 @@ static pid_t start(const struct run *run, char *program, int input, int output)
 // The kernel divides what it has measured between user and system by its ticks; the sum is exact.
 static void print_times(const struct run *run, int64_t took, const struct rusage *used)
 {
-	printf("%s\t%lld\t%lld\t%ld\n", run->label, (long long)took,
-		(long long)(in_us(&used->ru_utime) + in_us(&used->ru_stime)), used->ru_maxrss);
+	int64_t cpu = in_us(&used->ru_utime) + in_us(&used->ru_stime);
+
+	printf("%s\t%lld\t%lld\t%ld\n", run->label, (long long)took, (long long)cpu, used->ru_maxrss);
 }
 
 static bool parse_line(char *line, struct run *run)

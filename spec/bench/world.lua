@@ -140,7 +140,8 @@ end
 -- One run for the spawner.
 function World:job(who, verb, pod)
   local programs, inputs = self:chain(who, verb, pod)
-  return table.concat({ who.label .. " " .. verb, programs, inputs, table.unpack(self:environment(who, verb, pod)) }, "\t")
+  local label = who.label .. " " .. verb
+  return table.concat({ label, programs, inputs, table.unpack(self:environment(who, verb, pod)) }, "\t")
 end
 
 -- A run of an empty program, which is what starting one costs.

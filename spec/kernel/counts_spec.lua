@@ -60,7 +60,8 @@ describe("what a call does", function()
     local add, del = count("ADD", "web", false), count("DEL", "web", false)
     for i = 1, 20 do node:add { pod = "pod" .. i, conf = conf_of(false) } end
     local dir = node.networks .. "/testnet"
-    spaces.must("for i in $(seq 2000); do printf 'other\\r\\neth0' >%s/10.244.$((100 + i / 250)).$((i %% 250)); done", dir)
+    spaces.must("for i in $(seq 2000); do printf 'other\\r\\neth0' >%s/10.244.$((100 + i / 250)).$((i %% 250)); done",
+      dir)
     assert.are.same(add, count("ADD", "web", false))
     assert.are.same(del, count("DEL", "web", false))
   end)
