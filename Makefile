@@ -18,7 +18,7 @@ endif
 
 # Packages of Debian 12: to build, and to test.
 BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-dev libcurl4-openssl-dev \
-	libmicrohttpd-dev libnftables-dev
+	libmicrohttpd-dev libnftables-dev libedit-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
 	busybox-static containernetworking-plugins valgrind luarocks tmux
@@ -201,12 +201,14 @@ endif
 
 # Started for every pod: without a loader, and at a fixed address.
 HOST_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o
+comma := ,
+WRAPPED := dlopen dlerror setpwent endpwent getpwent getpwuid getpwnam_r getpwuid_r
 ifeq ($(SANFLAGS),)
 PLUGIN_OBJ := $(HOST_OBJ) $(BUILD)/obj/plugin/no_loader.o $(BUILD)/static/libmnl.o $(BUILD)/static/libcjson.o
-PLUGIN_LIBS = -static -Wl,--wrap=dlopen,--wrap=dlerror -l:liblua5.4.a -lm $(addprefix @,$(patsubst %.o,%.ld,$(filter $(BUILD)/static/%,$(PLUGIN_OBJ))))
+PLUGIN_LIBS = -static $(addprefix -Wl$(comma)--wrap=,$(WRAPPED)) -l:liblua5.4.a -ledit -ltinfo -lbsd -lmd -lm $(addprefix @,$(patsubst %.o,%.ld,$(filter $(BUILD)/static/%,$(PLUGIN_OBJ))))
 else
 PLUGIN_OBJ := $(HOST_OBJ)
-PLUGIN_LIBS = -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+PLUGIN_LIBS = -l:liblua5.4.a -ledit $(MODULE_LIBS) -lm -ldl
 endif
 $(BUILD)/static/libmnl.s: STATIC_AT := 0x10000000
 $(BUILD)/static/libcjson.s: STATIC_AT := 0x10100000
@@ -287,7 +289,7 @@ $(PORTABLE)/mncni: $(PLUGIN)
 
 $(PORTABLE)/mncni.COPYRIGHT: $(PLUGIN) deploy/copyright.sh LICENSE
 	$(Q)mkdir -p $(@D)
-	$(Q)sh deploy/copyright.sh libc6-dev libmnl0 libcjson1 liblua5.4-dev >$@.new && mv $@.new $@
+	$(Q)sh deploy/copyright.sh libc6-dev libmnl0 libcjson1 liblua5.4-dev libedit-dev libncurses-dev libbsd-dev libmd-dev >$@.new && mv $@.new $@
 
 portable: $(PORTABLE)/mncni $(PORTABLE)/mncni.COPYRIGHT
 	@test -n "$(DIR)" || { echo "make portable DIR=directory" >&2; exit 2; }

@@ -20,8 +20,8 @@ mncni repl [-i] [--dry-run] [-e CODE]... [SCRIPT [ARGUMENT...]]: Lua with mncni 
 
 Without code and SCRIPT there is a prompt; where standard input is no terminal, it is run as a file. host is this
 network namespace, pod "NAME" that of a pod, by its Kubernetes name, NAMESPACE/NAME, or the beginning of a container's
-id. At the prompt, values of expressions are printed, Tab completes, Ctrl-C gives up what is typed, help() tells what
-there is, and end of file (Ctrl-D) or os.exit() ends it. Lines are kept in $XDG_STATE_HOME/mncni/history or
+id. At the prompt, values of expressions are printed, Tab completes, help() tells what there is, and end of file (Ctrl-D)
+or os.exit() ends it. Lines are kept in $XDG_STATE_HOME/mncni/history or
 ~/.mncni_history, where that directory belongs to who runs it.
 
 Exit status: that of the code, 1 after an error in it, 2 for a mistake in the words.]=]
@@ -64,18 +64,14 @@ local function run(chunk, message, ...)
   return call(chunk, ...)[1]
 end
 
-local terminal, editor, history -- mncni.line and what follows from it, at a terminal
+local line -- mncni.line, at a terminal
+local history
 
--- A line; nil at the end of input, false where it was given up.
 local function ask(prompt)
-  if editor then
-    terminal.raw(true)
-    local ok, text = pcall(editor.ask, editor, prompt)
-    terminal.raw(false)
-    if not ok then
-      error(text, 0)
-    elseif text and text:find "%S" then
-      editor:add(text)
+  if line then
+    local text = line.read(prompt, require("mncni.repl_complete").words)
+    if text and text:find "%S" then
+      line.add(text)
       history:add(text)
     end
     return text
@@ -93,9 +89,7 @@ end
 -- Reads lines until they are an expression or a whole statement, or wrong. Returns what load does; nothing at the end.
 local function read_chunk()
   local text = ask(_G._PROMPT and tostring(_G._PROMPT) or "> ")
-  if text == false then
-    return read_chunk()
-  elseif not text then
+  if not text then
     return nil
   end
   text = text:gsub("\n$", ""):gsub("^=", "return ")
@@ -110,9 +104,7 @@ local function read_chunk()
       return true, chunk, message
     end
     local more = ask(_G._PROMPT2 and tostring(_G._PROMPT2) or ">> ")
-    if more == false then
-      return read_chunk()
-    elseif not more then
+    if not more then
       return true, chunk, message
     end
     text = text .. "\n" .. more:gsub("\n$", "")
@@ -129,24 +121,15 @@ local function show(results)
   print(table.unpack(texts, 1, results.n - 1))
 end
 
--- At a terminal that says which keys are pressed.
+-- At a terminal; where this is Lua's own program, lines are not edited.
 local function open_line()
   local ok, module = pcall(require, "mncni.line")
-  if not ok or not module.raw(true) then
+  if not ok then
     return
   end
-  module.raw(false)
-  terminal, history = module, require("mncni.repl_history").open(complain)
-  editor = require("mncni.repl_line").new {
-    columns = module.columns, complete = require("mncni.repl_complete").words,
-    read = function() return io.read(1) end,
-    write = function(text)
-      io.write(text)
-      io.flush()
-    end,
-  }
+  line, history = module, require("mncni.repl_history").open(complain)
   for _, text in ipairs(history.lines) do
-    editor:add(text)
+    line.add(text)
   end
 end
 
