@@ -20,9 +20,9 @@ mncni repl [-i] [--dry-run] [-e CODE]... [SCRIPT [ARGUMENT...]]: Lua with mncni 
 
 Without code and SCRIPT there is a prompt; where standard input is no terminal, it is run as a file. host is this
 network namespace, pod "NAME" that of a pod, by its Kubernetes name, NAMESPACE/NAME, or the beginning of a container's
-id. At the prompt, values of expressions are printed, Tab completes, help() tells what there is, and end of file (Ctrl-D)
-or os.exit() ends it. Lines are kept in $XDG_STATE_HOME/mncni/history or
-~/.mncni_history, where that directory belongs to who runs it.
+id. At the prompt, values of expressions are printed, Tab completes, help() tells what there is, and end of file
+(Ctrl-D) or os.exit() ends it. Lines are kept in $XDG_STATE_HOME/mncni/history or ~/.mncni_history, where that directory
+belongs to who runs it.
 
 Exit status: that of the code, 1 after an error in it, 2 for a mistake in the words.]=]
 
