@@ -161,13 +161,13 @@ static int restore(struct device *device, const char *alias, bool up, struct mn_
 			err->code = 103;
 		}
 	}
-	if (ret == 0) {
+	if (ret == 0)
+		ret = set_up(&nl, device, up, err);
+	if (ret == 0) { // last: without it, whoever repeats this does not find the device
 		nlh = change(buf, device);
 		mnl_attr_put(nlh, IFLA_IFALIAS, strlen(alias), alias);
 		ret = mn_undo_talk(&nl, nlh, NULL, err);
 	}
-	if (ret == 0)
-		ret = set_up(&nl, device, up, err);
 	mn_nl_close(&nl);
 	return ret < 0 ? mn_undo_refused(err, ret, device->name) : 0;
 }

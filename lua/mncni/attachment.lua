@@ -38,12 +38,51 @@ function attachment.place(socket)
   return { cookie = socket:cookie(), view = seen and view or nil }
 end
 
+-- What is called "mncni" serves many policies, and a chain or its IPAM may have several of them: theirs are told apart.
+local MANY = "mncni"
+
+-- The name by which the journal of a plugin is found again, whatever else its configuration says by then: what it was
+-- called by and, where that does not tell it from others, its policy. for_ipam: another plugin has asked it for addresses.
+function attachment.plugin(called, policy, for_ipam)
+  return called == MANY and ("%s%s:%s"):format(MANY, for_ipam and ".ipam" or "", policy or "") or called
+end
+
 -- The journal of the call's attachment, and whether it was made now; nil when there is none and create is not set.
 function attachment.journal(call, create)
   return core.journal.open {
     state_dir = attachment.state_dir(call), network = call.network, container = call.container, type = call.type,
     ifname = call.ifname, create = create, wait = attachment.WAIT,
   }
+end
+
+-- Begins the file names of a container's journals, also where the rest was shortened (core/journal.c).
+local BEGINNING = 63
+
+-- Iterates over the journals that a DEL of the call undoes, each open. That is its own or, where there is none, what "mncni"
+-- has made of the attachment for other policies: its configuration names another one than the ADD's did, or none at all.
+-- All entries of a chain are deleted together, so nothing is taken that stays; of a chained policy (chained is true), which
+-- is deleted first, only what others of its kind have made.
+function attachment.journals(call, chained)
+  local own = attachment.journal(call, false)
+  local many = not own and call.type:match("^" .. MANY .. "[^:]*:")
+  local paths = many and core.journal.list { state_dir = attachment.state_dir(call), network = call.network } or {}
+  local beginning = "/" .. call.container:sub(1, BEGINNING)
+  local function is_other(path)
+    local text = path:find(beginning, 1, true) and core.journal.peek(path)
+    local decoded, head = pcall(core.json.decode, text and text:match "^[^\n]*" or "")
+    return decoded and type(head) == "table" and head.container == call.container and head.ifname == call.ifname
+      and type(head.type) == "string" and head.type:sub(1, #many) == many and (head.chained or not chained)
+  end
+  local i = 0
+  return function()
+    local journal = own
+    own = nil
+    while not journal and i < #paths do
+      i = i + 1
+      journal = is_other(paths[i]) and core.journal.open { path = paths[i], wait = attachment.WAIT }
+    end
+    return journal or nil
+  end
 end
 
 -- The lines of a journal as tables; a torn last line (a crash while it was written, before the change) is no entry.

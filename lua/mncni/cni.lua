@@ -2,6 +2,7 @@
 -- The CNI protocol: one call of the plugin, from the environment and stdin to the document on stdout.
 -- Source: CNI specification 1.1.0, section 2 "Execution Protocol", and what libcni's own checks refuse.
 
+local attachment = require "mncni.attachment"
 local core = require "mncni.core"
 local netconf = require "mncni.netconf"
 local raised = require "mncni.raised"
@@ -155,20 +156,21 @@ local function read_environment(call, env)
 end
 
 -- The policy that a call is for: the name that the binary was called by; called as mncni, what the configuration
--- says, of itself or, where another plugin asks for an address, of its ipam section.
+-- says, of itself or, where another plugin asks for an address, of its ipam section. Returns whether it is of that, too.
 local function policy_name(config, called)
   if called ~= "mncni" then
     return called
   elseif config.type == "mncni" then
     return config.policy
   elseif config.ipam and config.ipam.type == "mncni" then
-    return config.ipam.policy
+    return config.ipam.policy, true
   end
   return config.policy or config.type
 end
 
 local function choose_policy(call, config, called)
-  local name = policy_name(config, called)
+  local name, for_ipam = policy_name(config, called)
+  call.type = attachment.plugin(called, name, for_ipam)
   if name and is_name(name) then
     call.policy = name
   elseif call.command == "DEL" then
@@ -250,7 +252,6 @@ local function read_configuration(call, request)
   call.version = (config.cniVersion or "") ~= "" and config.cniVersion or "0.1.0"
   check_version(call)
   local called = (request.name or "mncni"):match("([^/]*)$")
-  call.type = called -- by which the journal is found again, whatever the configuration says by then
   choose_policy(call, config, called)
   call.annotations = config.runtimeConfig and config.runtimeConfig[netconf.ANNOTATIONS] or {}
   read_prev_result(call, config)

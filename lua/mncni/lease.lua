@@ -115,6 +115,7 @@ end
 function lease.acquire(call, context, ipam)
   local name = policy_name(ipam)
   local policy, conf = lease.policy(call, ipam)
+  call.leased = true -- so that CHECK asks there, too
   if policy then
     return check_shape(name, policy.lease(lease.request(call, context), conf))
   end

@@ -4,6 +4,7 @@
 local core = require "mncni.core"
 local nodes = require "spec.support.node"
 local spaces = require "spec.support.netns"
+local terminals = require "spec.support.terminal"
 
 local KUBERNETES = "IgnoreUnknown=1;K8S_POD_NAMESPACE=%s;K8S_POD_NAME=%s"
 
@@ -262,12 +263,16 @@ end }
   it("is in colour at a terminal, and nowhere else", function()
     history()
     local bin = node.scratch .. "/bin/mncni"
-    local function at_terminal(front)
-      return spaces.must("MNCNI_STATE_DIR=%s " .. front .. " script -qec %s /dev/null", node.state, bin .. " calls")
+    local function at_terminal(env)
+      local terminal <close> = terminals.start {
+        argv = { bin, "calls" }, directory = node.scratch, env = ("MNCNI_STATE_DIR=%s %s"):format(node.state, env),
+      }
+      terminal:wait "^ended with 0$"
+      return terminal:coloured()
     end
-    assert.matches("\27%[31m 3  %S+Z +ADD", at_terminal "TERM=xterm")
-    for _, front in ipairs { "TERM=xterm NO_COLOR=1", "TERM=dumb" } do
-      assert.is_nil(at_terminal(front):find "\27")
+    assert.matches("\27%[31m +3  %S+Z +ADD", at_terminal "TERM=xterm")
+    for _, env in ipairs { "TERM=xterm NO_COLOR=1", "TERM=dumb" } do
+      assert.is_nil(at_terminal(env):find "\27")
     end
     assert.is_nil(spaces.must("MNCNI_STATE_DIR=%s TERM=xterm %s calls | cat", node.state, bin):find "\27")
   end)

@@ -47,6 +47,11 @@ describe("the installed library", function()
     assert.are.same({}, names("\n%x+ T ([^m][^\n]*)", "nm -D --defined-only %s/usr/lib/libmncni.so; echo", root))
   end)
 
+  it("has them in the Debian package's list of symbols", function()
+    assert.are.same(names("\n\t(mn_[%w_]+);", "cat core/libmncni.map"),
+      names("\n (mn_[%w_]+)@MNCNI_0 ", "cat deploy/debian/libmncni0.symbols"))
+  end)
+
   for how, static in pairs { ["with the shared library"] = "", ["with the static library"] = "1" } do
     it("lets a C program wire a namespace, " .. how, function()
       spaces.must("cd %s && PKG_CONFIG_PATH=%s/usr/lib/pkgconfig env -u MAKEFLAGS make -s STATIC=" .. static

@@ -34,6 +34,14 @@ describe("loopback", function()
     spaces.assert_nothing_left(before)
   end)
 
+  it("takes no address, so that CHECK misses none, where the configuration has an ipam that it does not ask", function()
+    local args = args_of { cniVersion = "1.0.0", ipam = { type = "host-local", subnet = "10.9.0.0/24" } }
+    local result = node:must("ADD", args)
+    assert.are.same({}, node:reserved())
+    assert.is_nil(node:check(args, result))
+    node:must("DEL", args)
+  end)
+
   it("takes lo up and reports its addresses, and down again on DEL, however often", function()
     local result = node:must("ADD", args_of())
     assert.are.same({ name = "lo", mac = "00:00:00:00:00:00", sandbox = pod.path }, result.interfaces[1])

@@ -52,6 +52,11 @@ function Terminal:screen()
   return (spaces.must("tmux -S %s capture-pane -p", self.socket):gsub("%s+$", ""))
 end
 
+-- The same with the sequences that colour it.
+function Terminal:coloured()
+  return (spaces.must("tmux -S %s capture-pane -p -e", self.socket):gsub("%s+$", ""))
+end
+
 -- Waits until a line of the screen matches the pattern; fails with the screen when none ever does.
 function Terminal:wait(pattern)
   local found = processes.wait(20, function()

@@ -23,13 +23,13 @@ function add.identity(call, netns, socket)
 end
 
 -- The first line of a journal: whose it is, and what will tell whether that is still alive (mncni.judge). host is a
--- socket of the node's; netns is the identity of the pod's namespace, if it is known.
-function add.header(call, host, netns)
+-- socket of the node's; netns is the identity of the pod's namespace, if it is known; chained is the policy's.
+function add.header(call, host, netns, chained)
   netns = netns or {}
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
-    ifname = call.ifname, pod = call.pod, policy = call.policy, netns = call.netns, netns_id = netns.id,
-    netns_cookie = netns.cookie, boot = core.boot.id(), time = core.boot.clock(),
+    ifname = call.ifname, pod = call.pod, policy = call.policy, chained = chained or nil, netns = call.netns,
+    netns_id = netns.id, netns_cookie = netns.cookie, boot = core.boot.id(), time = core.boot.clock(),
     host = attachment.place(host),
   }
 end
@@ -90,7 +90,7 @@ end
 function add.conclude(call, journal, returned)
   local result = results.check(returned)
   local text = add.document(call, result)
-  journal:append(core.json.encode { result = result })
+  journal:append(core.json.encode { result = result, leased = call.leased })
   return text
 end
 
@@ -138,7 +138,7 @@ function add.run(call)
   call.netns_handle = netns
   local text
   add.with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(add.header(call, host:socket "route", place)))
+    journal:append(core.json.encode(add.header(call, host:socket "route", place, policy.chained)))
     text = add.conclude(call, journal, add.wire(call, policy, conf, context))
   end)
   return text

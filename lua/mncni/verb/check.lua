@@ -37,7 +37,7 @@ function check.run(call)
   local host <close> = net.open()
   local inside <close> = net.open(netns)
   require("mncni.check").run { host = host, pod = inside, entries = list, prev_result = call.prev_result, call = call }
-  if type(conf.ipam) == "table" and conf.ipam.type and not policy.chained then
+  if list[1] and list[#list].leased and type(conf.ipam) == "table" and conf.ipam.type then
     require("mncni.lease").check(call, steps.new {}, conf.ipam)
   end
   if policy.check then

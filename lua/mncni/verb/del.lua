@@ -83,17 +83,7 @@ function del.run(call)
     end
   end
 
-  -- A policy that wants more than its steps undone says so in del; it is no reason to keep the rest.
-  local loaded, policy = pcall(policies.load, call.policy)
-  if loaded and policy.del then
-    try(function() policy.del(call, attachment.checked(call, policy)) end)
-  end
-  local journal <close> = attachment.journal(call, false)
-  local left = journal and condition(journal) or "none"
-  if left ~= "whole" then
-    try(del_by_name, call) -- under the journal's lock, if there is one
-  end
-  if journal then
+  local function undo(journal, left)
     local ok, err = pcall(journal.undo, journal, "del")
     if not ok and left == "damaged" then
       -- What it still told is undone, and it would only stand in the way of the next DEL.
@@ -104,6 +94,25 @@ function del.run(call)
     elseif not ok then
       first = first or err
     end
+  end
+
+  -- A policy that wants more than its steps undone says so in del; it is no reason to keep the rest.
+  local loaded, policy = pcall(policies.load, call.policy)
+  if loaded and policy.del then
+    try(function() policy.del(call, attachment.checked(call, policy)) end)
+  end
+  local found = false
+  for journal in attachment.journals(call, loaded and policy.chained) do
+    local open <close> = journal
+    local left = condition(open)
+    if left ~= "whole" then
+      try(del_by_name, call) -- under the journal's lock
+    end
+    undo(open, left)
+    found = true
+  end
+  if not found then
+    try(del_by_name, call)
   end
   if first then
     error(first, 0)
