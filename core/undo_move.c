@@ -134,7 +134,8 @@ static int move_out(int netns, struct device *device, struct mn_error *err)
 	return ret;
 }
 
-// Gives the device on the node its name, its alias and its state.
+// Gives the device on the node its name, its state and, last of all, its alias: without the one that it has
+// now, nobody who comes after a failure would find it.
 static int restore(struct device *device, const char *alias, bool up, struct mn_error *err)
 {
 	struct mn_nl nl = { 0 };
@@ -163,7 +164,7 @@ static int restore(struct device *device, const char *alias, bool up, struct mn_
 	}
 	if (ret == 0)
 		ret = set_up(&nl, device, up, err);
-	if (ret == 0) { // last: without it, whoever repeats this does not find the device
+	if (ret == 0) {
 		nlh = change(buf, device);
 		mnl_attr_put(nlh, IFLA_IFALIAS, strlen(alias), alias);
 		ret = mn_undo_talk(&nl, nlh, NULL, err);
