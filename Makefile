@@ -50,7 +50,10 @@ HTTP_LIBS = $(shell $(PKG_CONFIG) --libs libcurl libmicrohttpd)
 NFT_SRC := core/nftables.c core/lua_nftables.c
 NFT_OBJ := $(NFT_SRC:%.c=$(BUILD)/obj/%.o)
 HAS_NFT := $(shell $(PKG_CONFIG) --exists libnftables 2>/dev/null && echo yes)
-CORE_SRC := $(filter-out $(HTTP_SRC) $(NFT_SRC),$(sort $(wildcard core/*.c)))
+# What only `mncni trace` reads with: the plugin's binary has it for the command line, and nothing else does.
+TRACE_SRC := $(sort $(wildcard core/trace*.c)) core/lua_trace.c
+TRACE_OBJ := $(TRACE_SRC:%.c=$(BUILD)/obj/%.o)
+CORE_SRC := $(filter-out $(HTTP_SRC) $(NFT_SRC) $(TRACE_SRC),$(sort $(wildcard core/*.c)))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
 MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o snapshot.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
@@ -64,6 +67,8 @@ LUA_MODULE := $(BUILD)/lib/lua/5.4/mncni/core.so
 # What a module shares with the core it brings along: the core keeps its own names to itself.
 HTTP_SHARED := $(addprefix $(BUILD)/obj/core/,error.o lua_args.o lua_error.o nearest.o)
 HTTP_MODULES := $(BUILD)/lib/lua/5.4/mncni/http.so $(BUILD)/lib/lua/5.4/mncni/httpd.so
+TRACE_SHARED := $(HTTP_SHARED) $(addprefix $(BUILD)/obj/core/,nl.o netns.o)
+TRACE_MODULE := $(BUILD)/lib/lua/5.4/mncni/trace_core.so
 NFT_MODULE := $(if $(HAS_NFT),$(BUILD)/lib/lua/5.4/mncni/nft.so)
 LIB_STATIC := $(BUILD)/lib/libmncni.a
 LIB_SHARED := $(BUILD)/lib/libmncni.so
@@ -73,7 +78,7 @@ SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec
 PLUGIN := $(BUILD)/bin/mncni
 AGENT := $(BUILD)/bin/mncni-agent
 
-all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
+all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
 # Small programs that the specs run.
 spec-tools: $(SPEC_TOOLS)
@@ -121,6 +126,11 @@ $(BUILD)/lib/lua/5.4/mncni/nft.so: $(NFT_OBJ) $(HTTP_SHARED)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libnftables)
+
+$(TRACE_MODULE): $(TRACE_OBJ) $(TRACE_SHARED)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libmnl)
 
 $(LIB_STATIC): $(CORE_OBJ) $(EMBED_OBJ)
 	$(call say,AR,$@)
@@ -174,7 +184,7 @@ with_snapshot = $(Q)mv $(1) $(2)
 endif
 
 # Started for every pod: at a fixed address its tables need no relocation first.
-$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(LIB_STATIC)
+$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(TRACE_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
@@ -245,7 +255,7 @@ $(BUILD)/obj/plugin/portable.o: plugin/portable.c $(PORTABLE)/libraries
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fno-pic -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns \
 		-DLIBRARIES=\"$$(cat $(PORTABLE)/libraries)\" -c -o $@ $<
 
-$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(LIB_STATIC)
+$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(TRACE_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--wrap=time -Wl,--no-dynamic-linker,-e,mn_portable_start \
 		-Wl,--disable-new-dtags,-rpath,'$$ORIGIN/'$$(cat $(PORTABLE)/libraries) \
@@ -287,7 +297,7 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(TRACE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
 SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
@@ -348,7 +358,7 @@ check-valgrind: all
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
+LINT_C := $(CORE_SRC) $(HTTP_SRC) $(TRACE_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
 SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
@@ -397,7 +407,7 @@ install: all
 	ln -sf libmncni.so.0 $(DESTDIR)$(LIBDIR)/libmncni.so
 	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' core/mncni.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
-	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/
+	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/
 	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
 	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
 	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/

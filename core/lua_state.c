@@ -6,6 +6,7 @@
 #include "embed.h"
 #include "lua_args.h"
 #include "lua_core.h"
+#include "lua_trace.h"
 #include "state.h"
 
 #include <lualib.h>
@@ -17,6 +18,9 @@
 // There in a program that was linked with them: the agent.
 __attribute__((weak)) int luaopen_mncni_http(lua_State *L);
 __attribute__((weak)) int luaopen_mncni_httpd(lua_State *L);
+
+// There in the plugin, for its command line; looked for only by name, so that a call knows nothing of it.
+__attribute__((weak)) int luaopen_mncni_trace_core(lua_State *L);
 
 // Raises the text that is its upvalue: what stands in for a function that is not there.
 static int refuse(lua_State *L)
@@ -213,6 +217,10 @@ static int search_embedded(lua_State *L)
 			return lua_error(L);
 		lua_pushliteral(L, "built in");
 		return 2;
+	}
+	if (luaopen_mncni_trace_core && strcmp(name, "mncni.trace_core") == 0) {
+		lua_pushcfunction(L, luaopen_mncni_trace_core);
+		return 1;
 	}
 	lua_pushfstring(L, "no built-in module '%s'", name);
 	return 1;
