@@ -434,10 +434,22 @@ static int snapshot_main(char **argv)
 	return 1;
 }
 
-// mncni repl: a person's own Lua, with standard output as it is, and signals as a shell expects them.
-static int repl_main(int argc, char **argv)
+// Whether a subcommand writes as it goes: without limits, with standard output as it is, and signals as a
+// shell expects them.
+static bool is_interactive(const char *subcommand)
 {
-	return run_module("mncni.cmd.repl", argv + 2, argc - 2, &(struct mn_options){ .prompt = true });
+	static const char *const names[] = { "repl" };
+	bool found = false;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		found = found || strcmp(subcommand, names[i]) == 0;
+	return found;
+}
+
+static int interactive_main(int argc, char **argv)
+{
+	out = STDOUT_FILENO;
+	return run_module("mncni.command", argv + 1, argc - 1, &(struct mn_options){ .prompt = true });
 }
 
 // Descriptors 0 to 2 exist, whatever the caller closed; and what a policy or a program it runs prints goes to
@@ -469,8 +481,8 @@ int main(int argc, char **argv)
 	const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : "mncni";
 	sigset_t none;
 
-	if (argc > 1 && strcmp(argv[1], "repl") == 0)
-		return repl_main(argc, argv);
+	if (argc > 1 && is_interactive(argv[1]))
+		return interactive_main(argc, argv);
 	if (argc == 3 && strcmp(argv[1], "--snapshot") == 0)
 		return snapshot_main(argv);
 	umask(077);

@@ -1,17 +1,13 @@
 -- SPDX-License-Identifier: Apache-2.0
--- The command line: mncni SUBCOMMAND ..., each subcommand a module mncni.cmd.NAME with run(words).
+-- The command line: mncni SUBCOMMAND ..., each subcommand a module mncni.cmd.NAME (mncni.words says what is in it).
 
 local core = require "mncni.core"
+local words_of = require "mncni.words"
 
 local command = {}
 
--- In the order in which they are told: name, and what it does. All but version are modules mncni.cmd.NAME; the host
--- starts repl itself, in a state without limits.
-local subcommands = {
-  { "gc", "removes attachments that are proven dead; mncni gc --help" },
-  { "repl", "a Lua prompt with mncni in it; mncni repl --help" },
-  { "version", "prints the version" },
-}
+-- The subcommands in the order in which they are told.
+command.names = { "gc", "repl" }
 
 local function about()
   local lines = {
@@ -26,10 +22,38 @@ local function about()
     lines[#lines + 1] = ("  %-16s %s"):format(policy.name, policy.source)
   end
   lines[#lines + 1] = ""
-  for _, subcommand in ipairs(subcommands) do
-    lines[#lines + 1] = ("mncni %-18s %s"):format(table.unpack(subcommand))
+  for _, name in ipairs(command.names) do
+    lines[#lines + 1] = ("mncni %-10s %s"):format(name, require("mncni.cmd." .. name).summary)
   end
+  lines[#lines + 1] = "mncni version    prints the version"
+  lines[#lines + 1] = "mncni SUBCOMMAND --help tells more."
   return table.concat(lines, "\n")
+end
+
+-- What an error of a subcommand is answered with: a line, and with --debug where it came from.
+local function failure(name, given, err, stack)
+  return {
+    status = 1, stderr = ("mncni %s: %s%s"):format(name, tostring(err), given.debug and "\n" .. stack or ""),
+  }
+end
+
+local function run(name, words)
+  local subcommand, given = require("mncni.cmd." .. name), words
+  if not subcommand.raw then
+    local wrong
+    given, wrong = words_of.parse(name, subcommand, words)
+    if not given then
+      return wrong
+    elseif given.help then
+      return { status = 0, stdout = words_of.help(name, subcommand) }
+    end
+  end
+  local stack
+  local ok, reply = xpcall(subcommand.run, function(err)
+    stack = debug.traceback(nil, 2)
+    return err
+  end, given)
+  return ok and reply or failure(name, given, reply, stack)
 end
 
 -- run(words) -> { status, stdout, stderr }: what the host prints and returns.
@@ -44,14 +68,12 @@ function command.run(words)
   if name == "version" or name == "--version" then
     return { status = 0, stdout = core.version }
   end
-  local known = {}
-  for i, subcommand in ipairs(subcommands) do
-    known[i] = subcommand[1]
-    if known[i] == name then
-      return require("mncni.cmd." .. name).run(table.move(words, 2, #words, 1, {}))
+  for _, known in ipairs(command.names) do
+    if known == name then
+      return run(name, table.move(words, 2, #words, 1, {}))
     end
   end
-  local nearest = core.nearest(name, known)
+  local nearest = core.nearest(name, command.names)
   return {
     status = 2,
     stderr = ("mncni: there is no subcommand %q%s; \"mncni help\" lists them"):format(

@@ -620,7 +620,7 @@ describe("mncni gc", function()
 
     local function gc(...)
       local argv = { table.unpack(rebooted) }
-      table.move({ node.scratch .. "/bin/mncni", "gc", "--json", ... }, 1, select("#", ...) + 3, #argv + 1, argv)
+      table.move({ node.scratch .. "/bin/mncni", "gc", "--output=json", ... }, 1, select("#", ...) + 3, #argv + 1, argv)
       return core.json.decode(node:exec(argv).stdout)
     end
 
@@ -733,7 +733,7 @@ describe("mncni gc", function()
     node:kill "old"
     node.space:must("ip link set %s group 79", nodes.port("db"))
     local outcome = node:exec { "setpriv", "--inh-caps", "-net_admin", "--bounding-set", "-net_admin",
-      node.scratch .. "/bin/mncni", "gc", "--json", "--grace", "0" }
+      node.scratch .. "/bin/mncni", "gc", "--output=json", "--grace", "0" }
     assert.are.equal(1, outcome.status)
     local report = core.json.decode(outcome.stdout)
     assert.matches("EPERM", reasons(report.failed)[nodes.port("db")])

@@ -311,7 +311,7 @@ end
 -- `mncni gc` as an administrator calls it, of what is of any age. Returns what core.exec returns, with json.
 function World:collect()
   local outcome = core.exec {
-    argv = { self.scratch .. "/bin/mncni", "gc", "--grace=0", "--json" }, timeout = 30000,
+    argv = { self.scratch .. "/bin/mncni", "gc", "--grace=0", "--output=json" }, timeout = 30000,
     env = { MNCNI_STATE_DIR = self.state, PATH = tools },
   }
   local parsed, document = pcall(core.json.decode, outcome.stdout)

@@ -185,9 +185,9 @@ function node:sh(...)
   return (self.space:sh(...))
 end
 
--- Runs `mncni gc --json` with more words; returns the report, and the outcome.
+-- Runs `mncni gc --output=json` with more words; returns the report, and the outcome.
 function node:gc(...)
-  local outcome = self:exec { self.scratch .. "/bin/mncni", "gc", "--json", ... }
+  local outcome = self:exec { self.scratch .. "/bin/mncni", "gc", "--output=json", ... }
   local ok, report = pcall(core.json.decode, outcome.stdout)
   return ok and report or error(outcome.stdout .. outcome.stderr, 2), outcome
 end

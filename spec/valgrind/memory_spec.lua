@@ -104,7 +104,7 @@ describe("under valgrind", function()
     node:must("ADD", { pod = "alive", conf = network })
     node:must("ADD", { pod = "dead", conf = network })
     node:kill "dead"
-    local outcome = node:exec(memcheck(node.scratch .. "/bin/mncni", "gc", "--grace=0", "--json"))
+    local outcome = node:exec(memcheck(node.scratch .. "/bin/mncni", "gc", "--grace=0", "--output=json"))
     local report = core.json.decode(clean(outcome).stdout)
     assert.are.equal(1, report.alive)
     assert.are.equal("dead", report.removed[1].container)

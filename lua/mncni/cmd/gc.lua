@@ -3,62 +3,27 @@
 
 local core = require "mncni.core"
 local collect = require "mncni.collect"
+local words = require "mncni.words"
 
 local gc = {}
 
-local HELP = [[
-mncni gc [OPTION...]: removes attachments that are proven dead: the link is gone from the host and so is the namespace,
-or they are of an earlier boot. What is in doubt is kept. One line is printed for each that is removed.
-
-  --network NAME      only those of this network
-  --grace SECONDS     leave alone what is younger (default 300)
-  --dry-run           only tell
-  --verbose           tell what is kept in doubt, too, and why
-  --json              tell all of it as one JSON document
-  --state-dir DIR     where the journals are (default $MNCNI_STATE_DIR or /run/mncni)
-  --data-dir DIR      with --network, where addresses are (default /var/lib/cni/networks)
-
-Exit status: 0 when all that is dead is gone, 1 when something could not be removed, 2 for a mistake in the options.]]
-
--- Option -> whether it takes a value.
-local options = {
-  network = true, grace = true, ["dry-run"] = false, verbose = false, json = false, ["state-dir"] = true,
-  ["data-dir"] = true, help = false,
+gc.summary = "removes attachments that are proven dead"
+gc.about = [[
+The link is gone from the host and so is the namespace, or they are of an earlier boot. What is in doubt is kept.
+One line is printed for each that is removed. For runtimes that never send GC.]]
+gc.options = {
+  { "network", value = "NAME", doc = "only those of this network" },
+  { "grace", value = "SECONDS", doc = "leave alone what is younger (default 300)" },
+  { "dry-run", doc = "only tell" },
+  { "verbose", doc = "tell what is kept in doubt, too, and why" },
+  { "output", short = "o", value = "json", choices = { { "json" } }, doc = "tell all of it as one JSON document" },
+  { "state-dir", value = "DIR", doc = "where the journals are (default $MNCNI_STATE_DIR or /run/mncni)" },
+  { "data-dir", value = "DIR", doc = "with --network, where addresses are (default /var/lib/cni/networks)" },
 }
+gc.exit = "0 when all that is dead is gone, 1 when something could not be removed, 2 for a mistake in the options."
 
-local function usage(message, ...)
-  return { status = 2, stderr = "mncni gc: " .. message:format(...) .. "; mncni gc --help" }
-end
-
--- The options as a table, or nil and the reply that says what is wrong.
-local function parse(words)
-  local given, i = {}, 1
-  while i <= #words do
-    local name, value = words[i]:match("^%-%-([^=]+)=?(.*)$")
-    if not name then
-      return nil, usage("%q is no option", words[i])
-    elseif options[name] == nil then
-      local known = {}
-      for option in pairs(options) do
-        known[#known + 1] = option
-      end
-      local near = core.nearest(name, known)
-      return nil, usage("there is no option \"--%s\"%s", name, near and (", did you mean \"--" .. near .. "\"?") or "")
-    elseif words[i]:find("=", 1, true) then
-      if not options[name] then
-        return nil, usage("\"--%s\" takes no value", name)
-      end
-    elseif options[name] then
-      i = i + 1
-      value = words[i]
-      if not value then
-        return nil, usage("\"--%s\" needs a value", name)
-      end
-    end
-    given[name] = options[name] and value or true
-    i = i + 1
-  end
-  return given
+local function usage(...)
+  return words.usage("gc", ...)
 end
 
 local function lines(report, given)
@@ -96,14 +61,7 @@ local function record(state_dir, report, network, started)
   end
 end
 
--- run(words) -> { status, stdout, stderr }.
-function gc.run(words)
-  local given, wrong = parse(words)
-  if not given then
-    return wrong
-  elseif given.help then
-    return { status = 0, stdout = HELP }
-  end
+function gc.run(given)
   local grace = given.grace and math.tointeger(tonumber(given.grace))
   if given.grace and (not grace or grace < 0) then
     return usage("--grace is a number of seconds, not %q", given.grace)
@@ -114,19 +72,16 @@ function gc.run(words)
   end
   local state_dir = given["state-dir"] or os.getenv("MNCNI_STATE_DIR") or "/run/mncni"
   local started = require("mncni.record").clock()
-  local ok, report = pcall(collect.run, {
+  local report = collect.run {
     state_dir = state_dir, network = given.network, grace = grace, dry_run = given["dry-run"],
     stores = { given.network and (given["data-dir"] or "/var/lib/cni/networks") .. "/" .. given.network or nil },
     log = function() end,
-  })
-  if not ok then
-    return { status = 1, stderr = "mncni gc: " .. tostring(report) }
-  end
+  }
   if not given["dry-run"] then
     record(state_dir, report, given.network, started)
   end
   local status = #report.failed > 0 and 1 or 0
-  if given.json then
+  if given.output then
     for _, list in ipairs { "removed", "kept", "failed" } do
       report[list] = core.json.array(report[list])
     end

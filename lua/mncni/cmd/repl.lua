@@ -5,6 +5,9 @@ local core = require "mncni.core"
 
 local repl = {}
 
+repl.summary = "a Lua prompt with mncni in it"
+repl.raw = true
+
 local HELP = [=[
 mncni repl [-i] [-e CODE]... [SCRIPT [ARGUMENT...]]: Lua with mncni in it, as "lua5.4 -l mncni" would be.
 
