@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mncni.trace_core: what `mncni trace` reads, record by record. Of no use to the plugin, which never loads
+#define _GNU_SOURCE
 // it.
 #include "lua_args.h"
 #include "lua_trace.h"
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define TRACE_META "mncni.trace_core"
 #define MAX_DIRECTORIES 16
@@ -153,6 +155,23 @@ static int trace_open(lua_State *L)
 	return 2;
 }
 
+// now(): nanoseconds of the clock that records have.
+static int trace_now(lua_State *L)
+{
+	lua_pushinteger(L, mn_trace_now());
+	return 1;
+}
+
+// offset(): what is to be added to a record's time for nanoseconds since 1970.
+static int trace_offset(lua_State *L)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	lua_pushinteger(L, (lua_Integer)now.tv_sec * 1000000000 + now.tv_nsec - mn_trace_now());
+	return 1;
+}
+
 int luaopen_mncni_trace_core(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
@@ -167,6 +186,8 @@ int luaopen_mncni_trace_core(lua_State *L)
 	};
 	static const luaL_Reg functions[] = {
 		{ "open", trace_open },
+		{ "now", trace_now },
+		{ "offset", trace_offset },
 		{ NULL, NULL },
 	};
 

@@ -55,6 +55,9 @@ struct mn_trace_options {
 	int nlmon;			// index of the device, in the caller's namespace
 };
 
+// Nanoseconds of CLOCK_MONOTONIC.
+int64_t mn_trace_now(void);
+
 struct mn_trace;
 
 // Begins. What cannot be had of the wanted sources is told in missing, and is no error; *trace is to be

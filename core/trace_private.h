@@ -71,8 +71,6 @@ enum mn_trace_event {
 	EVENT_PIDFD
 };
 
-int64_t mn_trace_now(void);
-
 // Adds a record to the queue; what is too much is counted and told when there is room again.
 void mn_trace_put(struct mn_trace *trace, const struct mn_trace_record *head, const void *data, size_t size);
 void mn_trace_lost(struct mn_trace *trace, const char *source, int count);

@@ -438,7 +438,7 @@ static int snapshot_main(char **argv)
 // shell expects them.
 static bool is_interactive(const char *subcommand)
 {
-	static const char *const names[] = { "repl" };
+	static const char *const names[] = { "repl", "trace" };
 	bool found = false;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

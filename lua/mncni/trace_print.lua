@@ -1,0 +1,191 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- What a trace tells, as lines for people: a block for each call, its delegates indented in it.
+
+local core = require "mncni.core"
+local trace_print = {}
+
+-- "12:01:07.114" of "2026-11-23T12:01:07.114235Z"
+local function time_of(told)
+  return told.time:sub(12, 23)
+end
+
+local function milliseconds(us)
+  return ("%.1fms"):format(us / 1000)
+end
+
+-- A value as JSON in one line, without the result of the plugin before, which was shown there.
+local function json(value)
+  local copy = {}
+  for key, item in pairs(value) do
+    copy[key] = key == "prevResult" and "..." or item
+  end
+  return core.json.encode(copy)
+end
+
+function trace_print.pod(told)
+  local pod = told.pod
+  return pod and (pod.namespace and pod.namespace .. "/" or "") .. pod.name or nil
+end
+
+-- Whether a call has failed; false where it is not known.
+function trace_print.failed(told)
+  return told.error ~= nil or told.signal ~= nil or told.status ~= nil and told.status ~= 0
+end
+
+local function head(told)
+  local words = { told.command, told.plugin }
+  local function add(name, value)
+    if value then
+      words[#words + 1] = name .. "=" .. tostring(value)
+    end
+  end
+  add("pod", trace_print.pod(told))
+  add("container", told.container)
+  add("if", told.ifname)
+  add("netns", told.netns)
+  if told.caller then
+    words[#words + 1] = ("by %s(%d)"):format(told.caller.name, told.caller.pid)
+  end
+  if told.policy and told.policy ~= told.plugin then
+    add("policy", told.policy)
+  end
+  if told.seen_by then
+    words[#words + 1] = ("(seen by its %s only)"):format(told.seen_by)
+  end
+  return table.concat(words, " ")
+end
+
+-- "ips 10.9.0.2/16" of a result.
+local function addresses(result)
+  local list = {}
+  for _, ip in ipairs(type(result.ips) == "table" and result.ips or {}) do
+    list[#list + 1] = tostring(ip.address)
+  end
+  for _, key in ipairs { "ip4", "ip6" } do -- of versions up to 0.2.0
+    list[#list + 1] = result[key] and tostring(result[key].ip) or nil
+  end
+  return #list > 0 and " ips " .. table.concat(list, " ") or ""
+end
+
+local function outcome(told)
+  local duration = told.duration_us and " " .. milliseconds(told.duration_us) or ""
+  local from = told.result_from and told.result_from ~= "stdout" and (" (result of its %s)"):format(told.result_from) or ""
+  if told.unfinished then
+    return "= still running"
+  elseif told.error then
+    local details = told.error.details
+    return ("= error %s%s \"%s\"%s"):format(told.error.code, duration, told.error.msg,
+      details and details ~= "" and " (" .. details:gsub("\n", "; ") .. ")" or "")
+  elseif told.signal then
+    return ("= killed by signal %d%s"):format(told.signal, duration)
+  elseif told.status and told.status ~= 0 then
+    return ("= exit %d%s, its answer was not seen"):format(told.status, duration)
+  elseif not told.status and not told.result then
+    return ("= ended%s, exit status not known"):format(duration)
+  end
+  return ("= ok%s%s%s"):format(duration, told.result and addresses(told.result) or "", from)
+end
+
+local function change_line(change)
+  local who = change.process and (" (%s)"):format(change.process) or ""
+  local sign = change.by == "only" and "?" or " "
+  return ("%s%s%s: %s%s%s"):format(change.after_us and "+" .. milliseconds(change.after_us) or "", sign, change.netns,
+    change.text, who, change.resync and " (seen after the loss)" or "")
+end
+
+-- Requests that failed, which no notification tells of.
+local function request_line(request)
+  local words = { ("! %s %s: %s"):format(request.op or "?", request.object or "?", request.name or request.errno or "failed") }
+  if request.extack then
+    words[#words + 1] = ("kernel: \"%s\""):format(request.extack)
+  elseif request.message then
+    words[#words + 1] = ("\"%s\""):format(request.message)
+  end
+  if request.attribute then
+    words[#words + 1] = "attribute " .. request.attribute
+  end
+  if request.file then
+    words[#words + 1] = ("%s:%s"):format(request.file, request.line)
+  end
+  return table.concat(words, "  ")
+end
+
+-- The changes and delegates of a call, as they came.
+local function events(told)
+  local list = {}
+  for i, change in ipairs(told.changes) do
+    list[i] = { at = change.after_us, order = i, change = change }
+  end
+  for _, delegate in ipairs(told.delegates) do
+    list[#list + 1] = { at = delegate.after_us or 0, order = #list, delegate = delegate }
+  end
+  table.sort(list, function(a, b)
+    if a.at ~= b.at then
+      return a.at < b.at
+    end
+    return a.order < b.order
+  end)
+  return list
+end
+
+local function block(out, told, indent, paint)
+  local inner = indent .. "   "
+  local front = indent == "" and time_of(told) or "+" .. milliseconds(told.after_us or 0)
+  out[#out + 1] = indent .. paint(front .. " " .. head(told), "1")
+  if type(told.config) == "table" then
+    out[#out + 1] = ("%sconfig%s %s"):format(inner,
+      told.config_from ~= "stdin" and (" (of %s)"):format(told.config_from) or "", json(told.config))
+  else
+    out[#out + 1] = inner .. "config not seen"
+  end
+  for _, event in ipairs(events(told)) do
+    if event.delegate then
+      block(out, event.delegate, inner, paint)
+    else
+      out[#out + 1] = inner .. change_line(event.change)
+    end
+  end
+  for _, request in ipairs(told.requests or {}) do
+    out[#out + 1] = inner .. paint(request_line(request), "33")
+  end
+  if told.stderr and trace_print.failed(told) then
+    out[#out + 1] = inner .. "stderr: " .. told.stderr:gsub("\n+$", ""):gsub("\n", "\n" .. inner .. "        ")
+  end
+  out[#out + 1] = inner .. paint(outcome(told), trace_print.failed(told) and "31" or "32")
+end
+
+local function source_lines(told)
+  local parts = { "watching: " .. (#told.active > 0 and table.concat(told.active, ", ") or "nothing") }
+  local names = {}
+  for name in pairs(told.missing) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    parts[#parts + 1] = ("without %s (%s), therefore not seen: %s"):format(name, told.missing[name].why,
+      told.missing[name].lacks)
+  end
+  if told.missing.proc and told.missing.fanotify then
+    parts[#parts + 1] = "no plugin is seen to run, therefore only calls of our plugin (by reports) and attachments (by cache)"
+  end
+  return table.concat(parts, "; ")
+end
+
+-- lines(told, paint) returns the text of what a trace tells; paint(text, code) colours it.
+function trace_print.lines(told, paint)
+  paint = paint or function(text) return text end
+  if told.type == "sources" then
+    return source_lines(told)
+  elseif told.type == "lost" then
+    return paint(("%s LOST: %s dropped events %d time%s; links were looked at again, other changes may be missing"):format(
+      time_of(told), told.source, told.count, told.count == 1 and "" or "s"), "31")
+  elseif told.type == "change" then
+    return ("%s nobody's call:%s%s"):format(time_of(told), change_line(told),
+      told.pod and " (of " .. trace_print.pod(told) .. ")" or told.container and " (of " .. told.container .. ")" or "")
+  end
+  local out = {}
+  block(out, told, "", paint)
+  return table.concat(out, "\n")
+end
+
+return trace_print
