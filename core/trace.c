@@ -223,8 +223,8 @@ static void on_pidfd(struct mn_trace *trace, pid_t pid)
 {
 	struct mn_process *process = mn_trace_process(trace, pid);
 
-	if (process && process->call)
-		mn_trace_process_ends(trace, process, -1);
+	if (process)
+		mn_trace_process_ends(trace, process, mn_trace_process_status(pid));
 }
 
 static bool serve(struct mn_trace *trace, const struct epoll_event *event)

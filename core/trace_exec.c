@@ -18,8 +18,8 @@ int mn_trace_exec_open(int *fd, const char *const *directories, struct mn_error 
 		return mn_fail(err, errno, NULL, NULL, errno == EPERM ? "CAP_SYS_ADMIN is needed" : NULL);
 	for (size_t i = 0; directories[i]; i++) {
 		last = directories[i];
-		if (fanotify_mark(*fd, FAN_MARK_ADD | FAN_MARK_ONLYDIR, FAN_OPEN_EXEC | FAN_EVENT_ON_CHILD,
-			    AT_FDCWD, directories[i]) == 0)
+		if (fanotify_mark(*fd, FAN_MARK_ADD, FAN_OPEN_EXEC | FAN_EVENT_ON_CHILD, AT_FDCWD,
+			    directories[i]) == 0)
 			marked++;
 		else
 			errnum = errno;
@@ -45,7 +45,7 @@ void mn_trace_exec_read(struct mn_trace *trace)
 			if (event->mask & FAN_Q_OVERFLOW)
 				mn_trace_lost(trace, "fanotify", 1);
 			else
-				mn_trace_process_opens(trace, event->pid, time);
+				mn_trace_process_opens(trace, event->pid, event->fd, time);
 			if (event->fd >= 0)
 				close(event->fd);
 		}

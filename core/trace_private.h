@@ -29,7 +29,8 @@ struct mn_process {
 	bool pending;  // opened its program and has not run it yet
 	bool over;
 	int64_t since;
-	int pidfd; // where there are no process events
+	uint64_t dev, ino; // of the program that it has opened
+	int pidfd;	   // where there are no process events
 	int status;
 	struct mn_tap taps[MN_TRACE_TAPS];
 };
@@ -97,14 +98,17 @@ void mn_trace_process_forked(struct mn_trace *trace, pid_t pid);
 // The process runs a program now: tells of a call if it is one.
 void mn_trace_process_runs(struct mn_trace *trace, pid_t pid, int64_t time);
 
-// The process is about to run a program.
-void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int64_t time);
+// The process is about to run a program, open at fd.
+void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int fd, int64_t time);
 
 // Looks at those that were about to, where nothing else tells.
 void mn_trace_process_poll(struct mn_trace *trace);
 
 // The process has ended; it is told of by mn_trace_process_tell_ended.
 void mn_trace_process_ends(struct mn_trace *trace, struct mn_process *process, int status);
+
+// The status of a process that nobody has waited for yet, -1 if somebody has.
+int mn_trace_process_status(pid_t pid);
 void mn_trace_process_tell_ended(struct mn_trace *trace);
 
 // trace_tap.c

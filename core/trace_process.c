@@ -14,6 +14,8 @@
 
 #define ENVIRON_MAX (128 << 10)
 #define PENDING_NS INT64_C(1000000000) // by then a process that opened a program has run it, or never will
+#define SCRIPT_NS \
+	INT64_C(50000000) // by then a script has its interpreter, which is not the file that was opened
 #define NO_STATUS (-1)
 
 static struct mn_process **bucket(struct mn_trace *trace, pid_t pid)
@@ -296,6 +298,18 @@ static void runs_another(struct mn_trace *trace, struct mn_process *process, int
 		forget_pending(trace, process);
 }
 
+// Where there are no process events, its end is waited for.
+static void watch_end(struct mn_trace *trace, struct mn_process *process)
+{
+	if (trace->proc >= 0 || process->pidfd >= 0)
+		return;
+	process->pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
+	if (process->pidfd < 0)
+		mn_trace_process_ends(trace, process, NO_STATUS);
+	else
+		(void)mn_trace_watch(trace, process->pidfd, EVENT_PIDFD, process->pid, false);
+}
+
 // Whether the environment says that it is a call, of this node; if so, tells of it.
 static bool is_call(struct mn_trace *trace, pid_t pid, int64_t time)
 {
@@ -316,13 +330,7 @@ static bool is_call(struct mn_trace *trace, pid_t pid, int64_t time)
 	not_pending(trace, process);
 	process->call = true;
 	tell_call(trace, process, time, plugin, environment, (size_t)size);
-	if (trace->proc < 0) {
-		process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-		if (process->pidfd < 0)
-			mn_trace_process_ends(trace, process, NO_STATUS);
-		else
-			(void)mn_trace_watch(trace, process->pidfd, EVENT_PIDFD, pid, false);
-	}
+	watch_end(trace, process);
 	return true;
 }
 
@@ -345,18 +353,71 @@ void mn_trace_process_runs(struct mn_trace *trace, pid_t pid, int64_t time)
 		runs_another(trace, process, time);
 }
 
-void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int64_t time)
+// The fields of /proc/PID/stat from the state on, NULL when there is no such process.
+static const char *read_stat(pid_t pid, char *buffer, size_t size)
+{
+	const char *name_end = read_file(pid, "stat", buffer, size) > 0 ? strrchr(buffer, ')') : NULL;
+
+	return name_end && name_end[1] == ' ' ? name_end + 2 : NULL;
+}
+
+int mn_trace_process_status(pid_t pid)
+{
+	char buffer[1024];
+	const char *fields = read_stat(pid, buffer, sizeof(buffer));
+	const char *last = fields && *fields == 'Z' ? strrchr(fields, ' ') : NULL;
+
+	return last ? (int)strtol(last, NULL, 10) : NO_STATUS;
+}
+
+// Where there are no process events, a helper is known by who has made it, as long as that one lives.
+static void follow(struct mn_trace *trace, struct mn_process *process)
+{
+	char buffer[1024];
+	const char *fields = read_stat(process->pid, buffer, sizeof(buffer));
+	pid_t parent = fields ? (pid_t)strtol(fields + 2, NULL, 10) : 0;
+	const struct mn_process *maker = parent > 0 ? mn_trace_process(trace, parent) : NULL;
+
+	if (process->followed || !maker || !(maker->call || maker->followed))
+		return;
+	process->followed = true;
+	mn_trace_put(trace,
+		&(struct mn_trace_record){
+			.type = MN_TRACE_FORK, .time = process->since, .pid = process->pid, .other = parent },
+		NULL, 0);
+	watch_end(trace, process);
+}
+
+void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int fd, int64_t time)
 {
 	struct mn_process *process = is_at_home(trace, pid) ? mn_trace_process_add(trace, pid) : NULL;
+	struct stat st;
 
 	if (!process || process->call)
 		return;
 	// Its own standard input waits for the program that it is about to run.
 	tap(trace, process);
 	process->since = time;
+	if (fstat(fd, &st) == 0) {
+		process->dev = st.st_dev;
+		process->ino = st.st_ino;
+	}
 	if (!process->pending)
 		trace->pending++;
 	process->pending = true;
+	if (trace->proc < 0)
+		follow(trace, process);
+}
+
+// Whether it runs what it has opened: until then it is a copy of who has made it.
+static bool has_begun(const struct mn_process *process, int64_t now)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)process->pid);
+	return now - process->since > SCRIPT_NS ||
+		(stat(path, &st) == 0 && st.st_dev == process->dev && st.st_ino == process->ino);
 }
 
 void mn_trace_process_poll(struct mn_trace *trace)
@@ -370,7 +431,8 @@ void mn_trace_process_poll(struct mn_trace *trace)
 			next = process->next;
 			if (!process->pending)
 				continue;
-			if (trace->proc < 0 && is_call(trace, process->pid, process->since))
+			if (trace->proc < 0 && has_begun(process, now) &&
+				is_call(trace, process->pid, process->since))
 				continue;
 			if (now - process->since > PENDING_NS)
 				forget_pending(trace, process);

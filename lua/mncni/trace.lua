@@ -67,7 +67,7 @@ local function directories_of(self, given)
   for _, directory in ipairs(given or DIRECTORIES) do
     list[#list + 1] = self.root .. directory
   end
-  for _, helper in ipairs(given and {} or HELPERS) do
+  for _, helper in ipairs(HELPERS) do
     list[#list + 1] = self.root .. helper
   end
   return list
@@ -144,7 +144,7 @@ function trace.open(options)
   local told = open_sources(self, options)
   self.tell, self.offset = options.tell, tracer.offset()
   self.calls = calls.new {
-    offset = self.offset, all = options.all, tell = options.tell, hold = self.blind and HOLD_NS or 0,
+    offset = self.offset, all = options.all, tell = options.tell, hold = self.missing.proc and HOLD_NS or 0,
     ready = function(entry, now) return is_ready(self, entry, now) end,
   }
   told.time = self.calls:clock(tracer.now())
@@ -188,12 +188,14 @@ end
 -- What a call was given and has answered, as far as it was seen.
 local function complete(entry)
   local told, outputs = entry.told, entry.outputs
-  told.config = told.config or decoded(outputs[0])
-  told.config_from = told.config_from or told.config and "stdin" or nil
+  local given = decoded(outputs[0])
+  if given then
+    told.config, told.config_from = given, "stdin"
+  end
   local answer = decoded(outputs[1])
   if answer and answer.code and answer.msg and not answer.ips then
     told.error = { code = answer.code, msg = answer.msg, details = answer.details }
-  elseif answer and not told.result then
+  elseif answer then
     told.result, told.result_from = answer, "stdout"
   end
   if (outputs[2] or "") ~= "" and outputs[2] ~= outputs[1] then
@@ -211,7 +213,7 @@ local function take_report(entry, report)
   told.reported = true
   told.policy, told.network, told.ignored = report.policy, report.network, report.ignored
   told.requests = report.requests
-  if not decoded(entry.outputs[0]) and report.config then
+  if report.config then
     told.config, told.config_from = decoded(report.config), "report"
   end
   local answer = decoded(report.answer)
@@ -227,11 +229,12 @@ local function after_the_fact(self, record, report)
   local started = record.time - (report.duration or 0) * 1000
   local data = {
     CNI_COMMAND = report.verb, CNI_CONTAINERID = report.container, CNI_IFNAME = report.ifname, CNI_NETNS = report.netns,
-    CNI_ARGS = report.args, plugin = report.called,
+    CNI_ARGS = report.args, plugin = report.called, number = record.pid,
   }
   if report.netns then
     pcall(function()
-      local pod <close> = netns.open(self.root .. report.netns)
+      -- A link of the node's is none of ours.
+      local pod <close> = netns.open(self.root .. report.netns:gsub("^/var/run/", "/run/"))
       data.nsid = (self.host.nsid.get { netns = pod } or {}).nsid
     end)
   end

@@ -236,7 +236,8 @@ function Calls:message(record, message)
   if message.object == "nsid" and message.event == "del" and record.nsid == links.HOME then
     self.links:forget(value.nsid)
   end
-  if minor[message.object] and not self.all and message.object ~= "nft_gen" then
+  if not self.all and message.object ~= "nft_gen" and (minor[message.object]
+    or message.object == "neigh" and value.type == "multicast") then
     return
   end
   if record.other ~= NFT then

@@ -86,10 +86,10 @@ local function outcome(told)
   return ("= ok%s%s%s"):format(duration, told.result and addresses(told.result) or "", from)
 end
 
-local function change_line(change)
+local function change_line(change, from)
   local who = change.process and (" (%s)"):format(change.process) or ""
   local sign = change.by == "only" and "?" or " "
-  return ("%s%s%s: %s%s%s"):format(change.after_us and "+" .. milliseconds(change.after_us) or "", sign, change.netns,
+  return ("%s%s%s: %s%s%s"):format(change.after_us and "+" .. milliseconds(change.after_us + from) or "", sign, change.netns,
     change.text, who, change.resync and " (seen after the loss)" or "")
 end
 
@@ -128,9 +128,10 @@ local function events(told)
   return list
 end
 
-local function block(out, told, indent, paint)
+-- from: microseconds from the start of the outermost call, to which all times in its block are told.
+local function block(out, told, indent, paint, from)
   local inner = indent .. "   "
-  local front = indent == "" and time_of(told) or "+" .. milliseconds(told.after_us or 0)
+  local front = indent == "" and time_of(told) or "+" .. milliseconds(from)
   out[#out + 1] = indent .. paint(front .. " " .. head(told), "1")
   if type(told.config) == "table" then
     out[#out + 1] = ("%sconfig%s %s"):format(inner,
@@ -140,9 +141,9 @@ local function block(out, told, indent, paint)
   end
   for _, event in ipairs(events(told)) do
     if event.delegate then
-      block(out, event.delegate, inner, paint)
+      block(out, event.delegate, inner, paint, from + (event.delegate.after_us or 0))
     else
-      out[#out + 1] = inner .. change_line(event.change)
+      out[#out + 1] = inner .. change_line(event.change, from)
     end
   end
   for _, request in ipairs(told.requests or {}) do
@@ -180,11 +181,11 @@ function trace_print.lines(told, paint)
     return paint(("%s LOST: %s dropped events %d time%s; links were looked at again, other changes may be missing"):format(
       time_of(told), told.source, told.count, told.count == 1 and "" or "s"), "31")
   elseif told.type == "change" then
-    return ("%s nobody's call:%s%s"):format(time_of(told), change_line(told),
+    return ("%s nobody's call:%s%s"):format(time_of(told), change_line(told, 0),
       told.pod and " (of " .. trace_print.pod(told) .. ")" or told.container and " (of " .. told.container .. ")" or "")
   end
   local out = {}
-  block(out, told, "", paint)
+  block(out, told, "", paint, 0)
   return table.concat(out, "\n")
 end
 
