@@ -289,9 +289,9 @@ check-containerd: $(if $(SANFLAGS),,$(BUILD)/image/mncni.tar)
 check-containerd check-containerd-kill: all
 	$(Q)rm -rf $(BUILD)/cni
 	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/cni
-	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" \
+	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" MNCNI_BUILD="$(BUILD)" \
 		timeout $(if $(filter %-kill,$@),1800,600) sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
-		busted --lua=lua5.4 $(CONTAINERD_SPECS)
+		--beside spec/support/beside busted --lua=lua5.4 $(or $(ARGS),$(CONTAINERD_SPECS))
 check-containerd: CONTAINERD_SPECS := spec/containerd
 # containerd itself killed, MNCNI_KILLS times; takes some minutes.
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill

@@ -12,7 +12,7 @@
 #include <time.h>
 
 #define TRACE_META "mncni.trace_core"
-#define MAX_DIRECTORIES 16
+#define MAX_DIRECTORIES 256
 
 static const char *const source_names[MN_TRACE_SOURCES] = { "proc", "fanotify", "pipes", "route", "nft",
 	"reports", "nlmon" };

@@ -328,12 +328,22 @@ static bool is_stale(const struct sockaddr_un *address)
 	return refused;
 }
 
+// The state directory, as the plugin would make it.
+static void make_directory(const char *path)
+{
+	char *directory = strndup(path, (size_t)(strrchr(path, '/') - path));
+
+	if (directory)
+		(void)mkdir(directory, 0700);
+	free(directory);
+}
+
 static int open_report(struct mn_trace *trace, const char *path, struct mn_error *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int on = 1, size = RECEIVE_BUFFER;
 
-	if (!path || strlen(path) >= sizeof(address.sun_path))
+	if (!path || !strchr(path, '/') || strlen(path) >= sizeof(address.sun_path))
 		return mn_fail(err, ENAMETOOLONG, NULL, NULL, "the state directory has too long a name");
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	trace->report = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -341,6 +351,7 @@ static int open_report(struct mn_trace *trace, const char *path, struct mn_error
 		return mn_fail(err, errno, NULL, NULL, NULL);
 	(void)setsockopt(trace->report, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	(void)setsockopt(trace->report, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+	make_directory(path);
 	if (is_stale(&address))
 		(void)unlink(path);
 	if (bind(trace->report, (const struct sockaddr *)&address, sizeof(address)) < 0) {
@@ -350,7 +361,7 @@ static int open_report(struct mn_trace *trace, const char *path, struct mn_error
 		trace->report = -1;
 		return mn_fail(err, errnum, NULL, NULL, "%s",
 			errnum == EADDRINUSE	   ? "another trace hears the plugin's reports"
-				: errnum == ENOENT ? "the plugin has no state directory yet"
+				: errnum == ENOENT ? "there is no place for the state directory"
 						   : path);
 	}
 	(void)chmod(path, 0600);

@@ -18,7 +18,8 @@ local function requests()
   for i, err in ipairs(core.tell.refusals()) do
     list[i] = {
       op = valid(err.op), object = valid(err.object), netns = valid(err.netns), errno = err.errno, name = err.name,
-      message = valid(err.message), extack = valid(err.extack), attribute = err.attribute, file = err.file, line = err.line,
+      message = valid(err.message), extack = valid(err.extack), attribute = err.attribute, file = err.file,
+      line = err.line,
     }
   end
   return #list > 0 and core.json.array(list) or nil
@@ -29,8 +30,9 @@ function tell.send(listener, call, err, answer, duration)
   return core.tell.send(listener, core.json.encode {
     format = 1, verb = call.command, policy = call.policy, called = call.type, network = call.network,
     container = call.container, ifname = call.ifname, netns = call.netns, args = valid(call.args_text),
-    ignored = #call.ignored > 0 and core.json.array(call.ignored) or nil, config = valid((call.text or ""):sub(1, MAX_CONFIG)),
-    answer = answer, duration = duration, code = err and err.code or 0, message = err and err.msg,
+    ignored = #call.ignored > 0 and core.json.array(call.ignored) or nil,
+    config = valid((call.text or ""):sub(1, MAX_CONFIG)), answer = answer, duration = duration,
+    code = err and err.code or 0, message = err and err.msg,
     details = err and err.details, requests = requests(),
   })
 end

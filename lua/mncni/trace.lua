@@ -37,7 +37,6 @@ local DIRECTORIES = { "/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni" }
 local HELPERS = { "/usr/sbin/nft", "/usr/sbin/iptables", "/usr/sbin/ip6tables", "/usr/sbin/xtables-nft-multi" }
 local CACHE_NS = 300 * 1000000 -- libcni writes its cache when the last plugin has answered
 local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that nobody tells of before it ends
-local NETWORK = { [0] = true, [12] = true }
 local DEVICE = "mncni-nlmon"
 
 local function add_nlmon(self)
@@ -62,13 +61,26 @@ local function watch_cache(self)
   return ok and err or nil, not ok and tostring(err) or "there is no " .. self.cache
 end
 
+-- Where programs are opened that plugins are: the directories, and what links in them lead to.
 local function directories_of(self, given)
-  local list = {}
+  local list, seen = {}, {}
+  local function add(path)
+    if not seen[path] then
+      seen[path], list[#list + 1] = true, path
+    end
+  end
   for _, directory in ipairs(given or DIRECTORIES) do
-    list[#list + 1] = self.root .. directory
+    add(self.root .. directory)
+    local ok, names = pcall(core.directory.list, self.root .. directory)
+    for _, name in ipairs(ok and names or {}) do
+      local found, target = pcall(core.file.target, ("%s%s/%s"):format(self.root, directory, name))
+      if found and target and target:find("/", 1, true) then
+        add(self.root .. (target:sub(1, 1) == "/" and target or directory .. "/" .. target))
+      end
+    end
   end
   for _, helper in ipairs(HELPERS) do
-    list[#list + 1] = self.root .. helper
+    add(self.root .. helper)
   end
   return list
 end
@@ -340,8 +352,9 @@ function Trace:step(milliseconds)
   while record do
     if record.type == "stop" then
       return false
-    elseif self.pcap and record.type == self.capturing and NETWORK[record.other] ~= nil or record.type == "packet" then
-      self.pcap:add(record.time + self.offset, record.other, record.data, record.type == "packet" and record.nsid or nil)
+    elseif self.pcap and record.type == self.capturing then
+      local direction = record.type == "packet" and record.nsid or nil
+      self.pcap:add(record.time + self.offset, record.other, record.data, direction)
     end
     if take[record.type] then
       take[record.type](self, record)

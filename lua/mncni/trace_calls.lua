@@ -22,17 +22,18 @@ calls.HOME = links.HOME
 
 local NFT = 12 -- NETLINK_NETFILTER
 local FOLLOWS = 2000000 -- nanoseconds
+local LEADS = 500 * 1000000 -- how long it may take until it is known where a link leads
 
 -- What is kept to itself unless all is asked for: what mirrors something that is shown.
 local minor = { fdb = true, vlan = true, nsid = true, nft_gen = true }
 
--- new{ offset = of the clock to that of the world, all = minor changes too, tell = function(told) that gets whatever is to be
--- shown, in order; ready = function(entry) whether all that can be known of a call that has ended is known }
+-- new{ offset = of the clock to that of the world, all = minor changes too, hold = nanoseconds for which a change waits for
+-- a call that is told of late, tell = function(told) that gets whatever is to be shown, in order, ready = function(entry, now)
+-- whether all that can be known of a call that has ended is known }
 function calls.new(args)
   return setmetatable({
     offset = args.offset, all = args.all, tell = args.tell, ready = args.ready, links = links.new(), live = {},
-    pids = {}, numbers = {}, ended = {}, held = {}, hold = args.hold or 0, transactions = {}, follows = {}, count = 0,
-    last = 0,
+    pids = {}, numbers = {}, ended = {}, held = {}, hold = args.hold or 0, transactions = {}, follows = {},
   }, Calls)
 end
 
@@ -55,16 +56,16 @@ end
 
 -- Begins a call; data is what a record of type "call" has.
 function Calls:begin(pid, time, data)
-  self.count = self.count + 1
   local parent = self.pids[tonumber(data.parent)]
   local entry = {
-    pid = pid, started = time, nsid = tonumber(data.nsid) or nil, number = tonumber(data.number), pids = {}, outputs = {},
-    parent = parent, order = self.count,
+    pid = pid, started = time, nsid = tonumber(data.nsid), number = tonumber(data.number), pids = {}, outputs = {},
+    parent = parent,
     told = {
       type = "call", time = self:clock(time), command = data.CNI_COMMAND,
       plugin = (data.plugin or ""):match "[^/]*$", path = data.plugin, pid = pid,
       caller = data.caller and { name = data.caller, pid = tonumber(data.parent) } or nil,
-      container = data.CNI_CONTAINERID, ifname = data.CNI_IFNAME, netns = data.CNI_NETNS ~= "" and data.CNI_NETNS or nil,
+      container = data.CNI_CONTAINERID, ifname = data.CNI_IFNAME,
+      netns = data.CNI_NETNS ~= "" and data.CNI_NETNS or nil,
       inode = tonumber(data.inode), args = data.CNI_ARGS, pod = pod_of(data.CNI_ARGS),
       changes = core.json.array {}, delegates = core.json.array {},
     },
@@ -175,7 +176,11 @@ local function keep(self, change, entry, how)
   if change.process == entry.told.plugin:sub(1, 15) then
     told.process = nil
   end
-  changes[#changes + 1] = told
+  local at = #changes + 1
+  while at > 1 and changes[at - 1].after_us > told.after_us do
+    at = at - 1
+  end
+  table.insert(changes, at, told)
   local link = change.link
   if link and not link.container and how ~= "only" and how ~= "follows"
     and (change.nsid ~= links.HOME or link.link_netnsid) then
@@ -195,12 +200,26 @@ local function apart(self, change)
   self.tell(told)
 end
 
+-- What was made before it was known where the link leads is of the same call.
+local function claim(self, link, entry)
+  for i = #self.held, 1, -1 do
+    local change = self.held[i]
+    if change.link == link and change.time >= entry.started then
+      table.remove(self.held, i)
+      keep(self, change, entry, "link")
+    end
+  end
+end
+
 -- Puts a change where it belongs.
 function Calls:place(change)
   local entry, how = self:attribute(change)
   if entry then
     keep(self, change, entry, how)
-  elseif self.hold > 0 then
+    if change.link and (how == "netns" or how == "link") and self.held[1] then
+      claim(self, change.link, entry)
+    end
+  elseif self.hold > 0 or #self.live > 0 and change.link then
     table.insert(self.held, change)
   else
     apart(self, change)
@@ -260,7 +279,6 @@ end
 
 -- Takes in a message record of core's tracer.
 function Calls:messages(record)
-  self.last = record.time
   for _, message in ipairs(core.decode(record.data)) do
     self:message(record, message)
   end
@@ -318,7 +336,7 @@ function Calls:flush(now, all)
     entry.gone = true
     self.tell(entry.told)
   end
-  while self.held[1] and (all or now - self.held[1].time > self.hold) do
+  while self.held[1] and (all or now - self.held[1].time > math.max(self.hold, LEADS)) do
     apart(self, table.remove(self.held, 1))
   end
 end

@@ -69,7 +69,7 @@ end
 
 local function outcome(told)
   local duration = told.duration_us and " " .. milliseconds(told.duration_us) or ""
-  local from = told.result_from and told.result_from ~= "stdout" and (" (result of its %s)"):format(told.result_from) or ""
+  local from = (told.result_from or "stdout") ~= "stdout" and (" (result of its %s)"):format(told.result_from) or ""
   if told.unfinished then
     return "= still running"
   elseif told.error then
@@ -89,13 +89,15 @@ end
 local function change_line(change, from)
   local who = change.process and (" (%s)"):format(change.process) or ""
   local sign = change.by == "only" and "?" or " "
-  return ("%s%s%s: %s%s%s"):format(change.after_us and "+" .. milliseconds(change.after_us + from) or "", sign, change.netns,
-    change.text, who, change.resync and " (seen after the loss)" or "")
+  local at = change.after_us and "+" .. milliseconds(change.after_us + from) or ""
+  return ("%s%s%s: %s%s%s"):format(at, sign, change.netns, change.text, who,
+    change.resync and " (seen after the loss)" or "")
 end
 
 -- Requests that failed, which no notification tells of.
 local function request_line(request)
-  local words = { ("! %s %s: %s"):format(request.op or "?", request.object or "?", request.name or request.errno or "failed") }
+  local what = request.name or request.errno or "failed"
+  local words = { ("! %s %s: %s"):format(request.op or "?", request.object or "?", what) }
   if request.extack then
     words[#words + 1] = ("kernel: \"%s\""):format(request.extack)
   elseif request.message then
@@ -167,7 +169,8 @@ local function source_lines(told)
       told.missing[name].lacks)
   end
   if told.missing.proc and told.missing.fanotify then
-    parts[#parts + 1] = "no plugin is seen to run, therefore only calls of our plugin (by reports) and attachments (by cache)"
+    parts[#parts + 1] =
+      "no plugin is seen to run, therefore only calls of our plugin (by reports) and attachments (by cache)"
   end
   return table.concat(parts, "; ")
 end
@@ -178,8 +181,8 @@ function trace_print.lines(told, paint)
   if told.type == "sources" then
     return source_lines(told)
   elseif told.type == "lost" then
-    return paint(("%s LOST: %s dropped events %d time%s; links were looked at again, other changes may be missing"):format(
-      time_of(told), told.source, told.count, told.count == 1 and "" or "s"), "31")
+    return paint(("%s LOST: events of %s, at least %d; links were looked at again, more may be missing"):format(
+      time_of(told), told.source, told.count), "31")
   elseif told.type == "change" then
     return ("%s nobody's call:%s%s"):format(time_of(told), change_line(told, 0),
       told.pod and " (of " .. trace_print.pod(told) .. ")" or told.container and " (of " .. told.container .. ")" or "")

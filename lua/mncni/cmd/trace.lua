@@ -22,12 +22,14 @@ command.options = {
   { "json", doc = "the same as -o json" },
   { "record", value = "FILE", doc = "keeps all of it, whatever is shown, in a file" },
   { "read", value = "FILE", doc = "shows what --record has kept" },
-  { "pcap", value = "FILE", doc = "keeps netlink messages for wireshark; all of them where there is nlmon, else notifications" },
+  { "pcap", value = "FILE", doc = "keeps netlink messages for wireshark: all, with nlmon, else notifications" },
   { "without", value = "SOURCE", many = true, doc = "leaves out a source, to see what it is needed for",
-    choices = { { "proc" }, { "fanotify" }, { "pipes" }, { "route" }, { "nft" }, { "reports" }, { "cache" }, { "nlmon" } } },
+    choices = {
+      { "proc" }, { "fanotify" }, { "pipes" }, { "route" }, { "nft" }, { "reports" }, { "cache" }, { "nlmon" },
+    } },
   { "for", value = "SECONDS", doc = "ends after that time" },
-  { "node", value = "PID", doc = "of a process of the node, where that is a container (kind): its namespace and files" },
-  { "bin-dir", value = "DIR", many = true, doc = "where plugins are (default /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni)" },
+  { "node", value = "PID", doc = "of a process of the node, where that is a container, as kind's are" },
+  { "bin-dir", value = "DIR", many = true, doc = "of plugins (default /opt/cni/bin, /usr/lib/cni, /usr/libexec/cni)" },
   { "cache-dir", value = "DIR", doc = "libcni's cache (default /var/lib/cni/results)" },
   { "state-dir", value = "DIR", doc = "of our plugin (default $MNCNI_STATE_DIR or /run/mncni)" },
 }

@@ -1,0 +1,128 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- mncni trace beside a real containerd that starts and stops 50 pods, 30 of them at once.
+
+local lab = require "spec.support.containerd"
+local traced = require "spec.support.traced"
+
+local machine = "/run/private/machine-cni"
+
+-- Debian's plugins, under names of their own.
+local function borrow(name)
+  local called = "reference-" .. name
+  lab.run("cp", machine .. "/" .. name, "/opt/cni/bin/" .. called)
+  return called
+end
+
+local function reference_chain()
+  return {
+    cniVersion = "1.0.0", name = "reference", plugins = {
+      { type = borrow "bridge", bridge = "trace0", isGateway = true, ipMasq = true,
+        ipam = { type = borrow "host-local", ranges = { { { subnet = "10.244.8.0/24" } } },
+          routes = { { dst = "0.0.0.0/0" } } } },
+      { type = borrow "portmap", capabilities = { portMappings = true }, snat = true },
+    },
+  }
+end
+
+local function naivebridge()
+  local conflist = lab.naivebridge("traced", { bridge = "trace1",
+    ipam = { type = "host-local", ranges = { { { subnet = "10.244.9.0/24" } } }, routes = { { dst = "0.0.0.0/0" } } } })
+  return conflist
+end
+
+-- Runs count pods at once and stops them; returns them.
+local function churn(count, first)
+  local runs, pods = {}, {}
+  for i = 1, count do
+    runs[i] = { "RunPodSandbox", lab.sandbox_request { name = "web-" .. (first + i), namespace = "shop",
+      ports = { { host_port = 30000 + first + i, container_port = 80 } } } }
+  end
+  for i, answer in ipairs(lab.cri_batch(runs)) do
+    assert(answer.ok, answer.error)
+    pods[i] = lab.pod(answer.response.pod_sandbox_id)
+    pods[i].name = "web-" .. (first + i)
+  end
+  local stops = {}
+  for i, pod in ipairs(pods) do stops[i] = { "StopPodSandbox", { pod_sandbox_id = pod.id } } end
+  for _, answer in ipairs(lab.cri_batch(stops)) do assert(answer.ok, answer.error) end
+  return pods
+end
+
+-- Each plugin of the chain was called once for each pod, first to last when added, last to first when deleted, and what is
+-- told of its changes is the pod's.
+local function check(told, pods, plugins, link_plugin)
+  local by_container, ips = {}, {}
+  for _, call in ipairs(told.calls) do
+    by_container[call.container] = by_container[call.container] or {}
+    table.insert(by_container[call.container], call)
+  end
+  for _, pod in ipairs(pods) do ips[pod.ip] = pod.id end
+  for _, pod in ipairs(pods) do
+    local order = {}
+    for _, call in ipairs(by_container[pod.id] or {}) do
+      if call.ifname ~= "lo" then
+        order[#order + 1] = call.command .. " " .. call.plugin
+        assert.equal(pod.name, call.pod.name)
+        assert.equal("shop", call.pod.namespace)
+        if call.status or not told.sources.missing.proc then assert.equal(0, call.status) end
+        assert.equal("containerd", call.caller.name)
+      end
+      local texts = traced.texts(call)
+      for address in texts:gmatch "address %a+ (10%.244%.[%d.]+)/24 dev eth0" do
+        assert.equal(pod.id, ips[address], "a change of another pod: " .. address)
+      end
+      if call.command == "ADD" and call.plugin == link_plugin then
+        assert.truthy(call.config, "no configuration")
+        assert.truthy(call.result, "no result")
+        assert.truthy(texts:find(("pod: address add %s/24 dev eth0"):format(pod.ip), 1, true), texts)
+        assert.truthy(texts:find("pod: route add default via", 1, true), texts)
+        local port = call.result.interfaces[2].name
+        assert.truthy(texts:find("host: link add dev " .. port, 1, true), texts)
+      end
+    end
+    local wanted = {}
+    for _, plugin in ipairs(plugins) do wanted[#wanted + 1] = "ADD " .. plugin end
+    for i = #plugins, 1, -1 do wanted[#wanted + 1] = "DEL " .. plugins[i] end
+    assert.same(wanted, order)
+  end
+end
+
+for name, network in pairs {
+  ["the reference bridge and portmap"] = {
+    make = reference_chain, link = "reference-bridge", ipam = "reference-host-local",
+    plugins = { "reference-bridge", "reference-portmap" },
+  },
+  ["naivebridge and portmap"] = { make = naivebridge, link = "naivebridge", plugins = { "naivebridge", "portmap" } },
+} do
+  describe("a trace of " .. name, function()
+    setup(function()
+      lab.network(network.make())
+      lab.run_pod()
+      lab.clean()
+    end)
+
+    after_each(function() lab.clean() end)
+
+    for _, where in ipairs { { "on the machine", false }, { "where there are no process events", true } } do
+      it("shows every call of 50 pods once, " .. where[1], function()
+        local trace = traced.start("--bin-dir /opt/cni/bin", where[2])
+        local pods = churn(20, 0)
+        for _, pod in ipairs(churn(30, 20)) do pods[#pods + 1] = pod end
+        lab.run("sleep", "1")
+        local told = trace:stop()
+        traced.print_figures(name .. ", " .. where[1], told)
+        assert.same({}, told.lost)
+        assert.equal(where[2], told.sources.missing.proc ~= nil)
+        check(told, pods, network.plugins, network.link)
+        if network.ipam then
+          for _, call in ipairs(told.calls) do
+            if call.plugin == network.link then
+              assert.equal(1, #call.delegates)
+              assert.equal(network.ipam, call.delegates[1].plugin)
+            end
+          end
+        end
+      end)
+    end
+  end)
+end
