@@ -38,6 +38,7 @@ local HELPERS = { "/usr/sbin/nft", "/usr/sbin/iptables", "/usr/sbin/ip6tables", 
 local CACHE_NS = 300 * 1000000 -- libcni writes its cache when the last plugin has answered
 local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that nobody tells of before it ends
 local DEVICE = "mncni-nlmon"
+local AT_ONCE = 1000 -- records in one step
 
 local function add_nlmon(self)
   local ok, err = pcall(function()
@@ -349,6 +350,7 @@ local take = {
 function Trace:step(milliseconds)
   local waits = self.calls.ended[1] or self.calls.held[1] or self.inotify
   local record = self.source:next(waits and math.min(milliseconds, 50) or milliseconds)
+  local left = AT_ONCE
   while record do
     if record.type == "stop" then
       return false
@@ -360,7 +362,8 @@ function Trace:step(milliseconds)
       take[record.type](self, record)
     end
     self.calls:flush(record.time)
-    record = self.source:next(0)
+    left = left - 1
+    record = left > 0 and self.source:next(0)
   end
   if self.inotify then
     self:look_at_cache()

@@ -22,7 +22,7 @@ calls.HOME = links.HOME
 
 local NFT = 12 -- NETLINK_NETFILTER
 local FOLLOWS = 2000000 -- nanoseconds
-local LEADS = 500 * 1000000 -- how long it may take until it is known where a link leads
+local LEADS = 5000 * 1000000 -- how long it may take until it is known where a link leads
 
 -- What is kept to itself unless all is asked for: what mirrors something that is shown.
 local minor = { fdb = true, vlan = true, nsid = true, nft_gen = true }

@@ -183,11 +183,10 @@ return policy
     local pid = trace.process.pid
     spaces.must("kill -STOP %s", pid)
     node.space:must [[
-      for i in $(seq 1 20000); do
+      for i in $(seq 1 12000); do
         printf 'address add 10.%d.%d.%d/32 dev up0\n' $((100 + i / 60000)) $((i / 250 % 240)) $((i % 250 + 1))
       done | ip -batch -
-      ip link add late0 type veth peer name late1
-      ip addr flush dev up0]]
+      ip link add late0 type veth peer name late1]]
     spaces.must("kill -CONT %s", pid)
     trace:wait "LOST: events of route"
     trace:wait "link add dev late0"

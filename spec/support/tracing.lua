@@ -41,7 +41,7 @@ end
 
 -- Waits until the text has the words; raises when they do not come.
 function Trace:wait(words)
-  return assert(processes.wait(20, function() return self:text():find(words, 1, true) end),
+  return assert(processes.wait(60, function() return self:text():find(words, 1, true) end),
     ("no %q in:\n%s"):format(words, self:text()))
 end
 

@@ -65,7 +65,7 @@ local function is_wanted(told, given)
   return (not given.plugin or runs(told, given.plugin)) and (not given.failed or trace_print.failed(told))
 end
 
--- The function that shows what is told. It returns false when nobody reads it any more.
+-- The function that shows what is told. It returns false when nobody reads it any more, which is known once it is flushed.
 local function shower(given)
   local json = given.json or given.output == "json"
   local terminal = core.file.is_terminal(1)
@@ -76,8 +76,7 @@ local function shower(given)
     if not is_wanted(told, given) then
       return true
     end
-    local ok = io.stdout:write(json and core.json.encode(told) or trace_print.lines(told, paint), "\n")
-    return ok and io.stdout:flush() ~= nil
+    return io.stdout:write(json and core.json.encode(told) or trace_print.lines(told, paint), "\n") ~= nil
   end
 end
 
@@ -127,14 +126,16 @@ local function watch(given, show, record, capture)
     tell = function(told)
       if record then
         record:write(core.json.encode(told), "\n")
-        record:flush()
       end
       going = show(told) and going
     end,
   }
   local clock = require("mncni.record").clock
   local deadline = given["for"] and clock() + given.seconds * 1000000
-  while going and (not deadline or clock() < deadline) do
+  local function flushed()
+    return (not record or record:flush()) and io.stdout:flush() ~= nil
+  end
+  while going and flushed() and (not deadline or clock() < deadline) do
     going = watched:step(200) and going
   end
 end
