@@ -24,7 +24,8 @@ FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
 	busybox-static containernetworking-plugins
 KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
-VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod
+VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod \
+	tshark
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
