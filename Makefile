@@ -18,14 +18,15 @@ BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-d
 	libmicrohttpd-dev libnftables-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
-	busybox-static containernetworking-plugins valgrind
+	busybox-static containernetworking-plugins valgrind luarocks
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
 	busybox-static containernetworking-plugins
 KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
 VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod \
-	tshark
+	tcpdump tshark
+DEB_PACKAGES := debhelper dpkg-dev fakeroot lintian
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
 
 PACKAGES = lua5.4 libmnl libcjson
@@ -78,6 +79,9 @@ SPEC_TOOLS := $(patsubst spec/support/%.c,$(BUILD)/spec/%,$(sort $(wildcard spec
 	$(BUILD)/spec/embed-static $(BUILD)/spec/embed-shared
 PLUGIN := $(BUILD)/bin/mncni
 AGENT := $(BUILD)/bin/mncni-agent
+
+# What a command has left half made is not taken for done.
+.DELETE_ON_ERROR:
 
 all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
@@ -138,16 +142,21 @@ $(LIB_STATIC): $(CORE_OBJ) $(EMBED_OBJ)
 	$(Q)mkdir -p $(@D)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(LIB_SHARED): $(CORE_OBJ) $(EMBED_OBJ)
+# Its public symbols are what core/libmncni.map lists.
+$(LIB_SHARED): $(CORE_OBJ) $(EMBED_OBJ) core/libmncni.map
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmncni.so.0 -o $@ $^ $(DEPS_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmncni.so.0 -Wl,--version-script=core/libmncni.map \
+		-o $@ $(filter %.o,$^) $(DEPS_LIBS)
 	$(Q)ln -sf libmncni.so $@.0
+
+# A tree that was installed elsewhere (DESTDIR) is found by another prefix.
+FILL_IN = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR:$(PREFIX)/%=$${prefix}/%)|' -e 's|@VERSION@|$(VERSION)|'
 
 $(PKG_CONFIG_FILE): core/mncni.pc.in Makefile
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' $< >$@
+	$(Q)$(FILL_IN) $< >$@
 
 $(BUILD)/spec/%: spec/support/%.c $(LIB_STATIC)
 	$(call say,CC,$<)
@@ -162,12 +171,12 @@ $(BUILD)/spec/syscalls.h: Makefile
 		| sed -n 's/^#define \(SYS_\([a-z0-9_]*\)\) .*/[\1] = "\2",/p' >$@
 $(BUILD)/spec/inject $(BUILD)/lint/spec/support/inject.tidy: $(BUILD)/spec/syscalls.h
 
-$(BUILD)/spec/embed-static: examples/embed.c $(LIB_STATIC)
+$(BUILD)/spec/embed-static: examples/embed/hook.c $(LIB_STATIC)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< $(LIB_STATIC) $(DEPS_LIBS)
 
-$(BUILD)/spec/embed-shared: examples/embed.c $(LIB_SHARED)
+$(BUILD)/spec/embed-shared: examples/embed/hook.c $(LIB_SHARED)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Icore $(LDFLAGS) -o $@ $< -L$(BUILD)/lib -lmncni -Wl,-rpath,'$$ORIGIN/../lib'
@@ -300,8 +309,9 @@ check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 
 -include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(TRACE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
 
-# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one.
-SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" \
+# The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one. Of the faults, POINT=N looks at one
+# point of what ARGS chooses, SEED=N repeats a sample, and SAMPLE=N takes that many points of every case.
+SPEC_ENV = LUA="$(LUA)" MNCNI_BUILD="$(BUILD)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" MNCNI_SAMPLE="$(SAMPLE)" \
 	LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;"
 ifeq ($(SAN),1)
 UNPRELOAD := $(BUILD)/spec/unpreload.so
@@ -323,16 +333,15 @@ check-vm: deps-vm all $(UNPRELOAD)
 	$(Q)$(SPEC_ENV) spec/support/vm $(ARGS)
 .PHONY: check-vm
 
-# Faults at every system call and every answer of the kernel; POINT=N looks at one point of what ARGS chooses.
-# check-faults-short looks at a sample, another one each time; SEED=N repeats one.
+# Faults at every system call and every answer of the kernel; check-faults-short looks at a sample, another one each time.
 FAULT_SPECS := $(wildcard spec/faults/*_spec.lua)
 ifeq ($(SAN),1)
 # A sanitizer's own runtime does not live through failing calls.
 FAULT_SPECS := $(filter-out %/errno_spec.lua,$(FAULT_SPECS))
 endif
 check-faults check-faults-short: all $(UNPRELOAD)
-	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_POINT="$(POINT)" MNCNI_SEED="$(SEED)" \
-		MNCNI_REFERENCE="$(REFERENCE)" spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
+	$(Q)$(SPEC_ENV) MNCNI_FAULTS="$(if $(filter check-faults,$@),full)" MNCNI_REFERENCE="$(REFERENCE)" \
+		spec/support/ring faults $(or $(ARGS),$(FAULT_SPECS))
 .PHONY: check-faults check-faults-short
 
 # A Kubernetes cluster on this machine, its nodes without a CNI: deploy/lab/README.md.
@@ -359,9 +368,9 @@ check-valgrind: all
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(HTTP_SRC) $(TRACE_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/*.c)
+LINT_C := $(CORE_SRC) $(HTTP_SRC) $(TRACE_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/fuzz/*.c) $(wildcard examples/embed/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
-SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
+SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* .githooks/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
 
 $(BUILD)/lint/%.tidy: %.c $(LINT_H) .clang-tidy
@@ -381,6 +390,11 @@ lint:
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
+# What there is, for people: from the types, the codec's tables, the options of policies and of subcommands.
+reference: $(LUA_MODULE)
+	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua >lua/reference.md.new && mv lua/reference.md.new lua/reference.md
+.PHONY: reference
+
 # Side by side with Debian's reference plugins, in one run; `make bench ARGS=--help` tells what can be chosen.
 bench: all $(BUILD)/bench/spawn
 	$(Q)rm -rf $(BUILD)/bench/cni
@@ -395,28 +409,50 @@ $(BUILD)/bench/spawn: spec/bench/spawn.c
 
 include spec/fuzz/rules.mk
 
-install: all
+install: all install-lua
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd \
-		$(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb \
-		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/man/man8 \
-		$(DESTDIR)$(PREFIX)/lib/systemd/system
+		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/mncni/types \
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PLUGIN) $(AGENT) $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
 	install -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libmncni.a
 	install -m 755 $(LIB_SHARED) $(DESTDIR)$(LIBDIR)/libmncni.so.0
 	ln -sf libmncni.so.0 $(DESTDIR)$(LIBDIR)/libmncni.so
-	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|' core/mncni.pc.in \
-		> $(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
-	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE) $(DESTDIR)$(PREFIX)/lib/lua/5.4/mncni/
-	install -m 644 lua/mncni/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/
-	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/cmd/
-	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/mncni/verb/
+	$(FILL_IN) core/mncni.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/mncni.pc
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
+	install -m 644 lua/types/*.lua $(DESTDIR)$(PREFIX)/share/mncni/types/
 	install -m 644 deploy/mncni.8 deploy/mncni-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -m 644 deploy/mncni-agent.service $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	sed 's|/usr/local/|$(PREFIX)/|' deploy/mncni-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/mncni-agent.service
+
+# Debian packages in build/deb, which lintian finds nothing wrong with; a package's tree has its debian at the top.
+DEB_TREE := build/deb/mncni-$(VERSION)
+deb: deps-build
+	$(call need,$(DEB_PACKAGES))
+	$(Q)rm -rf build/deb && mkdir -p $(DEB_TREE)
+	$(Q)tar -c --exclude=./build --exclude=./.git . | tar -x -C $(DEB_TREE)
+	$(Q)mv $(DEB_TREE)/deploy/debian $(DEB_TREE)/debian
+	$(Q)cd $(DEB_TREE) && test "$$(dpkg-parsechangelog -S Version)" = $(VERSION) \
+		|| { echo "deploy/debian/changelog does not begin with $(VERSION)" >&2; exit 1; }
+	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b >../build.log 2>&1 \
+		|| { tail -n 30 ../build.log; exit 1; }
+	$(Q)lintian --allow-root --fail-on error,warning build/deb/*.changes
+	@ls build/deb/*.deb
+.PHONY: deb
+
+# The Lua module alone, for a stock lua5.4; luarocks says where to.
+LUA_LIBDIR ?= $(PREFIX)/lib/lua/5.4
+LUA_SHAREDIR ?= $(PREFIX)/share/lua/5.4
+
+lua-module: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE)
+
+install-lua: lua-module
+	install -d $(DESTDIR)$(LUA_LIBDIR)/mncni $(addprefix $(DESTDIR)$(LUA_SHAREDIR)/mncni/,cmd verb)
+	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE) $(DESTDIR)$(LUA_LIBDIR)/mncni/
+	install -m 644 lua/mncni/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/
+	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/cmd/
+	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/verb/
 
 clean:
 	rm -rf build
 
-.PHONY: all deps-build deps-test deps-kubernetes deps-vm deps-demo test demo cni-bin spec-tools install clean
+.PHONY: all deps-build deps-test deps-kubernetes deps-vm deps-demo test demo cni-bin spec-tools lua-module install install-lua clean

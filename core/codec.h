@@ -64,6 +64,24 @@ static inline uint16_t mn_nest_type(const struct mn_row *row)
 // the attributes beside it begin.
 void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container);
 
+// The same of one address, by the row's type.
+void mn_encode_prefix(struct mn_encoder *e, const struct mn_row *row, size_t base);
+void mn_encode_ip(struct mn_encoder *e, const struct mn_row *row);
+void mn_encode_address(struct mn_encoder *e, const struct mn_row *row);
+void mn_encode_via(struct mn_encoder *e, const struct mn_row *row);
+void mn_encode_mac(struct mn_encoder *e, const struct mn_row *row);
+void mn_encode_bridge_id(struct mn_encoder *e, const struct mn_row *row);
+
+// Raises that the value on top of the stack is not `what` the row wants.
+void mn_encode_expected(struct mn_encoder *e, const struct mn_row *row, const char *what)
+	__attribute__((noreturn));
+
+// That value for messages: text in quotes, a number, or the type of anything else.
+const char *mn_encode_given(lua_State *L, char *text, size_t size);
+
+// The name of an address family, for messages.
+const char *mn_family_name(int family);
+
 // Writes what the row says where its key is not given (MN_PRESET).
 void mn_encode_preset(struct mn_encoder *e, const struct mn_row *row, size_t base, size_t container);
 

@@ -78,8 +78,10 @@ static int choose_reader(struct mn_http_request *request)
 	request->pb = calloc(1, sizeof(*request->pb));
 	if (!request->pb)
 		return -ENOMEM;
-	mn_pb_start(request->pb, is_good(request->status) ? schema->ok : schema->refused, schema->prefix,
-		schema->prefix_len);
+	if (schema->frame && is_of_type(request, schema->stream))
+		mn_pb_start_frames(request->pb, schema);
+	else
+		mn_pb_start(request->pb, schema, is_good(request->status) ? schema->ok : schema->refused);
 	return 0;
 }
 

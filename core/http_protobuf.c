@@ -104,14 +104,25 @@ static int open_field(struct mn_pb *pb, const struct mn_pb_field *field)
 	return put(pb, field->type == MN_PB_MAP ? "{" : "[", 1);
 }
 
+// From here on the schema's prefix comes, if it has one, then a message.
+static void await_message(struct mn_pb *pb, bool prefixed)
+{
+	pb->wait = prefixed ? pb->schema->prefix_len : 0;
+	pb->state = pb->wait > 0 ? MN_PB_AT_PREFIX : MN_PB_AT_TAG;
+}
+
 static int enter(struct mn_pb *pb, const struct mn_pb_field *field, uint64_t len, struct mn_error *err)
 {
 	static const struct mn_pb_message none;
-	struct mn_pb_level level = { .message = field->message ? field->message : &none,
+	bool other = field->other_kind && strcmp(pb->kind, field->other_kind) == 0;
+	struct mn_pb_level level = { .message = other ? field->other : field->message,
 		.end = pb->offset + len };
 
 	if (pb->depth + 1 == MN_PB_DEPTH)
 		return wrong(pb, err, "messages are nested too deeply");
+	if (!level.message)
+		level.message = &none;
+	await_message(pb, field->prefixed);
 	level.kind = field->type == MN_PB_INLINE ? MN_PB_IN_INLINE
 		: field->type == MN_PB_MAP	 ? MN_PB_IN_ENTRY
 		: field->type == MN_PB_TIME	 ? MN_PB_IN_TIME
@@ -228,6 +239,8 @@ static int begin_string(struct mn_pb *pb)
 		ret = open_field(pb, pb->field);
 	else
 		level->has |= (uint8_t)pb->field->number;
+	if (pb->field->is_kind)
+		pb->kind_len = 0;
 	return ret < 0 ? ret : put(pb, "\"", 1);
 }
 
@@ -236,7 +249,19 @@ static int end_string(struct mn_pb *pb)
 	bool is_key = top(pb)->kind == MN_PB_IN_ENTRY && pb->field->number == 1;
 
 	pb->state = MN_PB_AT_TAG;
+	if (pb->field->is_kind)
+		pb->kind[pb->kind_len < MN_PB_KIND ? pb->kind_len : 0] = '\0';
 	return put_text(pb, is_key ? "\":" : "\"");
+}
+
+static void note_kind(struct mn_pb *pb, const char *text, size_t len)
+{
+	if (len < MN_PB_KIND - pb->kind_len) {
+		memcpy(pb->kind + pb->kind_len, text, len);
+		pb->kind_len += len;
+	} else {
+		pb->kind_len = MN_PB_KIND;
+	}
 }
 
 static int on_length(struct mn_pb *pb, uint64_t len, struct mn_error *err)
@@ -252,7 +277,6 @@ static int on_length(struct mn_pb *pb, uint64_t len, struct mn_error *err)
 	if (!field)
 		return 0;
 	if (field->type != MN_PB_STRING) {
-		pb->state = MN_PB_AT_TAG;
 		ret = open_field(pb, field);
 		return ret < 0 ? ret : enter(pb, field, len, err);
 	}
@@ -307,6 +331,8 @@ static size_t take(struct mn_pb *pb, const char *text, size_t len, int *ret)
 	pb->offset += part;
 	if (pb->state == MN_PB_AT_STRING) {
 		*ret = put_escaped(pb, text, part);
+		if (pb->field->is_kind)
+			note_kind(pb, text, part);
 		if (*ret == 0 && pb->wait == 0)
 			*ret = end_string(pb);
 	} else if (pb->wait == 0) {
@@ -315,13 +341,81 @@ static size_t take(struct mn_pb *pb, const char *text, size_t len, int *ret)
 	return part;
 }
 
-void mn_pb_start(struct mn_pb *pb, const struct mn_pb_message *message, const char *prefix, size_t prefix_len)
+static void start(struct mn_pb *pb, const struct mn_pb_schema *schema)
 {
 	struct mn_bytes out = pb->out;
 
 	out.len = 0;
-	*pb = (struct mn_pb){ .prefix = prefix, .prefix_len = prefix_len, .out = out };
+	*pb = (struct mn_pb){ .schema = schema, .out = out };
+}
+
+void mn_pb_start(struct mn_pb *pb, const struct mn_pb_schema *schema, const struct mn_pb_message *message)
+{
+	start(pb, schema);
 	pb->levels[0] = (struct mn_pb_level){ .message = message, .end = UINT64_MAX };
+	await_message(pb, true);
+}
+
+void mn_pb_start_frames(struct mn_pb *pb, const struct mn_pb_schema *schema)
+{
+	start(pb, schema);
+	pb->state = MN_PB_AT_FRAME;
+}
+
+// A byte of a frame's length, which comes in four, the highest first.
+static int on_frame(struct mn_pb *pb, unsigned char byte, struct mn_error *err)
+{
+	pb->varint = pb->varint << 8 | byte;
+	pb->shift += 8;
+	if (pb->shift < 32)
+		return 0;
+	if (pb->varint == 0)
+		return wrong(pb, err, "a frame is empty");
+	pb->levels[0] = (struct mn_pb_level){ .message = pb->schema->frame, .end = pb->offset + pb->varint };
+	pb->varint = 0;
+	pb->shift = 0;
+	pb->begun = false;
+	pb->state = MN_PB_AT_TAG;
+	return 0;
+}
+
+static int on_prefix(struct mn_pb *pb, char byte, struct mn_error *err)
+{
+	if (byte != pb->schema->prefix[pb->schema->prefix_len - pb->wait])
+		return wrong(pb, err, "it does not begin as it should");
+	pb->wait--;
+	pb->state = pb->wait > 0 ? MN_PB_AT_PREFIX : MN_PB_AT_TAG;
+	return 0;
+}
+
+static int on_byte(struct mn_pb *pb, char byte, struct mn_error *err)
+{
+	int ret = 0;
+
+	pb->offset++;
+	if (pb->state == MN_PB_AT_FRAME)
+		return on_frame(pb, (unsigned char)byte, err);
+	if (pb->state == MN_PB_AT_PREFIX)
+		return on_prefix(pb, byte, err);
+	if (pb->offset > top(pb)->end)
+		return wrong(pb, err, "a message ends in the middle of a field");
+	if (!pb->begun)
+		ret = put(pb, "{", 1);
+	pb->begun = true;
+	return ret < 0 ? ret : on_number(pb, (unsigned char)byte, err);
+}
+
+// A frame that has come to its end is a message that has.
+static int end_frame(struct mn_pb *pb, struct mn_error *err)
+{
+	if (!pb->schema->frame || pb->depth > 0 || pb->state == MN_PB_AT_FRAME || pb->offset != top(pb)->end)
+		return 0;
+	if (pb->state == MN_PB_AT_SKIP && pb->wait == 0)
+		pb->state = MN_PB_AT_TAG;
+	if (pb->state != MN_PB_AT_TAG || pb->shift > 0)
+		return wrong(pb, err, "a frame ends in the middle of a field");
+	pb->state = MN_PB_AT_FRAME;
+	return leave(pb, err);
 }
 
 int mn_pb_feed(struct mn_pb *pb, const char *text, size_t len, struct mn_error *err)
@@ -329,30 +423,19 @@ int mn_pb_feed(struct mn_pb *pb, const char *text, size_t len, struct mn_error *
 	int ret = 0;
 
 	pb->out.len = 0;
-	for (; pb->offset < pb->prefix_len && len > 0; text++, len--) {
-		if (*text != pb->prefix[pb->offset])
-			return wrong(pb, err, "it does not begin as it should");
-		pb->offset++;
-	}
-	if (len > 0 && !pb->begun) {
-		pb->begun = true;
-		ret = put(pb, "{", 1);
-	}
 	while (ret == 0 && len > 0) {
 		size_t part = 1;
 
-		if (pb->state == MN_PB_AT_STRING || pb->state == MN_PB_AT_SKIP) {
+		if (pb->state == MN_PB_AT_STRING || pb->state == MN_PB_AT_SKIP)
 			part = take(pb, text, len, &ret);
-		} else {
-			if (pb->offset >= top(pb)->end)
-				return wrong(pb, err, "a message ends in the middle of a field");
-			pb->offset++;
-			ret = on_number(pb, (unsigned char)*text, err);
-		}
+		else
+			ret = on_byte(pb, *text, err);
 		text += part;
 		len -= part;
 		if (ret == 0)
 			ret = leave_ended(pb, err);
+		if (ret == 0)
+			ret = end_frame(pb, err);
 	}
 	return ret == -ENOMEM ? mn_fail(err, ENOMEM, "read", "protocol buffer", NULL) : ret;
 }
@@ -362,9 +445,12 @@ int mn_pb_finish(struct mn_pb *pb, struct mn_error *err)
 	int ret;
 
 	pb->out.len = 0;
+	if (pb->state == MN_PB_AT_FRAME && pb->shift == 0)
+		return 0;
 	if (pb->state == MN_PB_AT_SKIP && pb->wait == 0)
 		pb->state = MN_PB_AT_TAG;
-	if (!pb->begun || pb->depth > 0 || pb->state != MN_PB_AT_TAG || pb->shift > 0)
+	if (!pb->begun || pb->levels[0].end != UINT64_MAX || pb->depth > 0 || pb->state != MN_PB_AT_TAG ||
+		pb->shift > 0)
 		return wrong(pb, err, "it was cut off");
 	ret = leave(pb, err);
 	return ret == -ENOMEM ? mn_fail(err, ENOMEM, "read", "protocol buffer", NULL) : ret;

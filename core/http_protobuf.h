@@ -12,6 +12,7 @@
 #include "pick.h"
 
 #define MN_PB_DEPTH 16 // levels of messages
+#define MN_PB_KIND 32  // bytes of a kind, its end included
 
 struct mn_pb_message;
 
@@ -26,8 +27,12 @@ struct mn_pb_field {
 		MN_PB_MESSAGE, // an object
 		MN_PB_INLINE   // message whose fields are the parent's
 	} type;
-	bool each; // it may come several times: a list
+	bool each;     // it may come several times: a list
+	bool prefixed; // the schema's prefix stands before the message
+	bool is_kind;  // a string that says what the next message is
 	const struct mn_pb_message *message;
+	const char *other_kind; // where the last kind was this one, the message is another
+	const struct mn_pb_message *other;
 	const char *key;
 };
 
@@ -46,32 +51,44 @@ struct mn_pb_level {
 	int64_t number; // of a time
 };
 
-// One text that is being read.
-struct mn_pb {
-	const char *prefix; // bytes before the message
-	size_t prefix_len;
-	struct mn_bytes out; // what has become of it since the last feed
-	uint64_t offset;
-	uint64_t varint;
-	uint64_t wait; // bytes of the string, or of what is skipped, that are still to come
-	const struct mn_pb_field *field;
-	unsigned int shift, depth;
-	enum { MN_PB_AT_TAG, MN_PB_AT_LENGTH, MN_PB_AT_VARINT, MN_PB_AT_STRING, MN_PB_AT_SKIP } state;
-	bool begun;
-	struct mn_pb_level levels[MN_PB_DEPTH];
-};
-
 // What a request says of answers in this form.
 struct mn_pb_schema {
 	char type[96];	 // of the content
-	char prefix[16]; // bytes before the message
+	char stream[96]; // of content that is one frame after the other: a length in four bytes, and a
+			 // message
+	char prefix[16]; // bytes before a message that is no frame
 	size_t prefix_len;
 	const struct mn_pb_message *ok, *refused; // of a 2xx answer, of another
+	const struct mn_pb_message *frame;	  // of a stream, NULL when none is read
 };
 
-// Begins a text.
-void mn_pb_start(
-	struct mn_pb *pb, const struct mn_pb_message *message, const char *prefix, size_t prefix_len);
+// One text that is being read.
+struct mn_pb {
+	const struct mn_pb_schema *schema;
+	struct mn_bytes out; // what has become of it since the last feed
+	uint64_t offset;
+	uint64_t varint;
+	uint64_t wait; // bytes of the string, of what is skipped, of the prefix, that are still to come
+	const struct mn_pb_field *field;
+	unsigned int shift, depth;
+	enum {
+		MN_PB_AT_FRAME, // its length, four bytes
+		MN_PB_AT_PREFIX,
+		MN_PB_AT_TAG,
+		MN_PB_AT_LENGTH,
+		MN_PB_AT_VARINT,
+		MN_PB_AT_STRING,
+		MN_PB_AT_SKIP
+	} state;
+	bool begun;
+	char kind[MN_PB_KIND]; // the last one; one that is longer is none
+	size_t kind_len;
+	struct mn_pb_level levels[MN_PB_DEPTH];
+};
+
+// Begins a text: frames of a stream, or one message, behind the prefix. The schema stays the caller's.
+void mn_pb_start_frames(struct mn_pb *pb, const struct mn_pb_schema *schema);
+void mn_pb_start(struct mn_pb *pb, const struct mn_pb_schema *schema, const struct mn_pb_message *message);
 
 // Takes a piece; pb->out has the JSON that it makes, until the next call. -EINVAL with the reason in err, or
 // -ENOMEM.

@@ -18,6 +18,7 @@
 #include "exec.h"
 #include "hash.h"
 #include "io.h"
+#include "mncni.h"
 #include "netns.h"
 
 #define JOURNAL_MAX (1 << 20) // bytes; an ordinary one has about 2 000
@@ -286,8 +287,10 @@ int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_er
 	do {
 		written = writev(journal->fd, line, 2);
 	} while (written < 0 && errno == EINTR);
-	if (written == (ssize_t)line[0].iov_len + 1)
+	if (written == (ssize_t)line[0].iov_len + 1) {
+		mn_record_note("journal", json, line[0].iov_len);
 		return 0;
+	}
 	if (written >= 0)
 		errno = ENOSPC;
 	io_error(err, "write", journal->path,

@@ -46,8 +46,7 @@ static void *place(struct mn_encoder *e, const struct mn_row *row, size_t base, 
 	return data + row->at;
 }
 
-// What was given, for messages: text in quotes, a number, or the type of anything else.
-static const char *given(lua_State *L, char *text, size_t size)
+const char *mn_encode_given(lua_State *L, char *text, size_t size)
 {
 	switch (lua_type(L, -1)) {
 	case LUA_TSTRING:
@@ -64,11 +63,11 @@ static const char *given(lua_State *L, char *text, size_t size)
 	return text;
 }
 
-static _Noreturn void expected(struct mn_encoder *e, const struct mn_row *row, const char *what)
+void mn_encode_expected(struct mn_encoder *e, const struct mn_row *row, const char *what)
 {
 	char text[96];
 
-	mn_encode_refuse(e, row, "expected %s, got %s", what, given(e->L, text, sizeof(text)));
+	mn_encode_refuse(e, row, "expected %s, got %s", what, mn_encode_given(e->L, text, sizeof(text)));
 }
 
 static void range_of(const struct mn_row *row, int64_t *min, int64_t *max)
@@ -101,7 +100,7 @@ static int64_t check_integer(struct mn_encoder *e, const struct mn_row *row, int
 		char what[80];
 
 		snprintf(what, sizeof(what), "an integer from %lld to %lld", (long long)min, (long long)max);
-		expected(e, row, what);
+		mn_encode_expected(e, row, what);
 	}
 	return value;
 }
@@ -139,7 +138,7 @@ static uint64_t check_joined(struct mn_encoder *e, const struct mn_row *row)
 		const struct mn_name *found;
 
 		if (lua_rawgeti(L, list, i) != LUA_TSTRING)
-			expected(e, row, "a list of names");
+			mn_encode_expected(e, row, "a list of names");
 		found = mn_name_find(row->names, lua_tostring(L, -1));
 		if (!found)
 			unknown_name(e, row, lua_tostring(L, -1));
@@ -166,7 +165,7 @@ static uint64_t check_enum(struct mn_encoder *e, const struct mn_row *row)
 	if (row->flags & MN_LOW)
 		max = UINT32_MAX;
 	if (lua_type(e->L, -1) != LUA_TNUMBER)
-		expected(e, row, "a name or a number");
+		mn_encode_expected(e, row, "a name or a number");
 	return (uint64_t)check_integer(e, row, min, max);
 }
 
@@ -179,7 +178,7 @@ static uint64_t check_bits(struct mn_encoder *e, const struct mn_row *row)
 	if (lua_type(L, list) == LUA_TNUMBER)
 		return (uint64_t)check_integer(e, row, 0, UINT32_MAX);
 	if (!lua_istable(L, list))
-		expected(e, row, "a list of names");
+		mn_encode_expected(e, row, "a list of names");
 	for (lua_Integer i = 1, n = luaL_len(L, list); i <= n; i++) {
 		const struct mn_name *found;
 
@@ -192,7 +191,7 @@ static uint64_t check_bits(struct mn_encoder *e, const struct mn_row *row)
 				unknown_name(e, row, lua_tostring(L, -1));
 			bits |= found->value;
 		} else {
-			expected(e, row, "a list of names");
+			mn_encode_expected(e, row, "a list of names");
 		}
 		lua_settop(L, list);
 	}
@@ -205,162 +204,7 @@ static bool check_boolean(struct mn_encoder *e, const struct mn_row *row)
 		return lua_toboolean(e->L, -1);
 	if (lua_isinteger(e->L, -1) && (lua_tointeger(e->L, -1) == 0 || lua_tointeger(e->L, -1) == 1))
 		return lua_tointeger(e->L, -1) != 0;
-	expected(e, row, "true or false");
-}
-
-bool mn_address_at(lua_State *L, int index, int *family, uint8_t bytes[16], int *prefix)
-{
-	char text[INET6_ADDRSTRLEN];
-	const char *given_text, *slash;
-	size_t len;
-	bool good;
-
-	if (lua_type(L, index) != LUA_TSTRING && !luaL_testudata(L, index, "mncni.cidr"))
-		return false;
-	given_text = luaL_tolstring(L, index, &len);
-	slash = strchr(given_text, '/');
-	good = strlen(given_text) == len;
-	*prefix = -1;
-	if (slash) {
-		char *end;
-		unsigned long value = strtoul(slash + 1, &end, 10);
-
-		good = good && slash[1] >= '0' && slash[1] <= '9' && !*end && end - slash <= 4 &&
-			value <= 128;
-		*prefix = (int)value;
-		len = (size_t)(slash - given_text);
-	}
-	good = good && len < sizeof(text);
-	if (good) {
-		memcpy(text, given_text, len);
-		text[len] = '\0';
-		*family = strchr(text, ':') ? AF_INET6 : AF_INET;
-		good = inet_pton(*family, text, bytes) == 1 && *prefix <= (*family == AF_INET ? 32 : 128);
-	}
-	lua_pop(L, 1);
-	return good;
-}
-
-static size_t address_size(int family)
-{
-	return family == AF_INET ? 4 : 16;
-}
-
-// A host address: no prefix, or one of full length.
-static int check_host(struct mn_encoder *e, const struct mn_row *row, uint8_t bytes[16])
-{
-	int family, prefix;
-
-	if (!mn_address_at(e->L, -1, &family, bytes, &prefix))
-		expected(e, row, "an address");
-	if (prefix >= 0 && prefix != 8 * (int)address_size(family) && !luaL_testudata(e->L, -1, "mncni.cidr"))
-		expected(e, row, "a host address without prefix length");
-	return family;
-}
-
-static const char *family_name(int family)
-{
-	const char *name = mn_name_of(mn_families, (uint32_t)family);
-
-	return name ? name : "another family";
-}
-
-// All addresses of a message are of one family; the first one decides it.
-static void settle_family(struct mn_encoder *e, const struct mn_row *row, int family)
-{
-	char text[96];
-
-	if (e->family == 0)
-		e->family = (uint8_t)family;
-	if (e->family != family)
-		mn_encode_refuse(e, row, "%s is %s, but the %s is %s%s", given(e->L, text, sizeof(text)),
-			family_name(family), e->object->name, family_name(e->family),
-			row->attr == RTA_GATEWAY && strcmp(row->key, "gateway") == 0
-				? "; a gateway of another family is given as via = { family, host }"
-				: "");
-}
-
-static void encode_prefix(struct mn_encoder *e, const struct mn_row *row, size_t base)
-{
-	uint8_t bytes[16];
-	int family, prefix;
-
-	if (row->flags & MN_DEFAULT && lua_type(e->L, -1) == LUA_TSTRING &&
-		strcmp(lua_tostring(e->L, -1), "default") == 0)
-		return;
-	if (!mn_address_at(e->L, -1, &family, bytes, &prefix))
-		expected(e, row,
-			row->flags & MN_DEFAULT ? "an address, a CIDR or \"default\""
-						: "an address or a CIDR");
-	settle_family(e, row, family);
-	e->out->data[base + row->aux] = (char)(prefix < 0 ? (int)address_size(family) * 8 : prefix);
-	if (row->flags & MN_DEFAULT && prefix == 0)
-		return; // the kernel wants no RTA_DST with length 0 in strict requests
-	memcpy(mn_encode_put(e, row->attr, address_size(family)), bytes, address_size(family));
-}
-
-static void encode_ip(struct mn_encoder *e, const struct mn_row *row)
-{
-	uint8_t bytes[16];
-	int family;
-
-	family = check_host(e, row, bytes);
-	if (row->size && address_size(family) != row->size)
-		expected(e, row, row->size == 4 ? "an IPv4 address" : "an IPv6 address");
-	memcpy(mn_encode_put(e, row->attr, address_size(family)), bytes, address_size(family));
-}
-
-static void encode_address(struct mn_encoder *e, const struct mn_row *row)
-{
-	uint8_t bytes[16];
-	int family = check_host(e, row, bytes);
-
-	settle_family(e, row, family);
-	memcpy(mn_encode_put(e, row->attr, address_size(family)), bytes, address_size(family));
-}
-
-static void encode_via(struct mn_encoder *e, const struct mn_row *row)
-{
-	uint8_t bytes[16];
-	uint16_t family16;
-	char *to;
-	int family;
-
-	if (!lua_istable(e->L, -1))
-		expected(e, row, "{ family, host }");
-	lua_getfield(e->L, -1, "host");
-	family = check_host(e, row, bytes);
-	lua_pop(e->L, 1);
-	family16 = (uint16_t)family;
-	to = mn_encode_put(e, row->attr, sizeof(family16) + address_size(family));
-	memcpy(to, &family16, sizeof(family16));
-	memcpy(to + sizeof(family16), bytes, address_size(family));
-}
-
-static void encode_mac(struct mn_encoder *e, const struct mn_row *row)
-{
-	uint8_t mac[6];
-	const char *text = lua_type(e->L, -1) == LUA_TSTRING ? lua_tostring(e->L, -1) : "";
-	int end = 0;
-
-	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
-		    &mac[5], &end) != 6 ||
-		text[end] || end != 17)
-		expected(e, row, "a MAC address like \"02:00:00:00:00:01\"");
-	memcpy(mn_encode_put(e, row->attr, sizeof(mac)), mac, sizeof(mac));
-}
-
-static void encode_bridge_id(struct mn_encoder *e, const struct mn_row *row)
-{
-	uint8_t id[8];
-	const char *text = lua_type(e->L, -1) == LUA_TSTRING ? lua_tostring(e->L, -1) : "";
-	int end = 0;
-
-	if (sscanf(text, "%2hhx%2hhx.%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &id[0], &id[1], &id[2], &id[3],
-		    &id[4], &id[5], &id[6], &id[7], &end) != 8 ||
-		text[end])
-		expected(e, row, "a bridge id like \"8000.02:00:00:00:00:01\"");
-	memcpy(mn_encode_put(e, row->attr, sizeof(id)), id, sizeof(id));
+	mn_encode_expected(e, row, "true or false");
 }
 
 static void encode_string(struct mn_encoder *e, const struct mn_row *row)
@@ -372,10 +216,10 @@ static void encode_string(struct mn_encoder *e, const struct mn_row *row)
 	snprintf(what, sizeof(what), "a string of at most %lld characters without zero bytes",
 		(long long)row->max);
 	if (lua_type(e->L, -1) != LUA_TSTRING)
-		expected(e, row, what);
+		mn_encode_expected(e, row, what);
 	text = lua_tolstring(e->L, -1, &len);
 	if ((row->max && (int64_t)len > row->max) || strlen(text) != len)
-		expected(e, row, what);
+		mn_encode_expected(e, row, what);
 	memcpy(mn_encode_put(e, row->attr, len + 1), text, len);
 }
 
@@ -385,7 +229,7 @@ static void encode_bytes(struct mn_encoder *e, const struct mn_row *row)
 	const char *bytes;
 
 	if (lua_type(e->L, -1) != LUA_TSTRING)
-		expected(e, row, "a string of bytes");
+		mn_encode_expected(e, row, "a string of bytes");
 	bytes = lua_tolstring(e->L, -1, &len);
 	memcpy(mn_encode_put(e, row->attr, len), bytes, len);
 }
@@ -427,7 +271,7 @@ static void encode_dev(struct mn_encoder *e, const struct mn_row *row, size_t ba
 	else if (lua_isinteger(e->L, -1))
 		index = (int)check_integer(e, row, 0, INT32_MAX);
 	else if (lua_type(e->L, -1) != LUA_TBOOLEAN || lua_toboolean(e->L, -1))
-		expected(e, row, "a link's name or index");
+		mn_encode_expected(e, row, "a link's name or index");
 	write_number(place(e, row, base, container, 4), (uint64_t)index, 4, false);
 }
 
@@ -451,7 +295,7 @@ static void encode_netns(struct mn_encoder *e, const struct mn_row *row)
 		number = (uint32_t)check_integer(e, row, pid ? 1 : 0, INT32_MAX);
 		lua_pop(e->L, pid ? 1 : 2);
 	} else {
-		expected(e, row, "a namespace handle, a pid, { pid = ... } or { fd = ... }");
+		mn_encode_expected(e, row, "a namespace handle, a pid, { pid = ... } or { fd = ... }");
 	}
 	write_number(mn_encode_put(e, attr, 4), number, 4, false);
 }
@@ -475,7 +319,7 @@ static void encode_range(struct mn_encoder *e, const struct mn_row *row)
 		char what[96];
 
 		snprintf(what, sizeof(what), "a number or \"first-last\", from 0 to %llu", max);
-		expected(e, row, what);
+		mn_encode_expected(e, row, what);
 	}
 	to = mn_encode_put(e, row->attr, 2 * (size_t)row->size);
 	write_number(to, first, row->size, row->flags & MN_NET);
@@ -535,7 +379,7 @@ static void encode_number(struct mn_encoder *e, const struct mn_row *row, size_t
 		strcmp(row->key, "family") == 0) {
 		if (e->object->family && value != e->object->family)
 			mn_encode_refuse(e, row, "a %s has the family %s", e->object->name,
-				family_name(e->object->family));
+				mn_family_name(e->object->family));
 		e->family = (uint8_t)value;
 	}
 	write_number(place(e, row, base, container, row->size), value, row->size, row->flags & MN_NET);
@@ -568,16 +412,16 @@ void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base
 		encode_bytes(e, row);
 		break;
 	case MN_MAC:
-		encode_mac(e, row);
+		mn_encode_mac(e, row);
 		break;
 	case MN_ADDRESS:
-		encode_address(e, row);
+		mn_encode_address(e, row);
 		break;
 	case MN_IP:
-		encode_ip(e, row);
+		mn_encode_ip(e, row);
 		break;
 	case MN_PREFIX:
-		encode_prefix(e, row, base);
+		mn_encode_prefix(e, row, base);
 		break;
 	case MN_DEV:
 		encode_dev(e, row, base, container);
@@ -589,10 +433,10 @@ void mn_encode_value(struct mn_encoder *e, const struct mn_row *row, size_t base
 		encode_range(e, row);
 		break;
 	case MN_VIA:
-		encode_via(e, row);
+		mn_encode_via(e, row);
 		break;
 	case MN_BRIDGE_ID:
-		encode_bridge_id(e, row);
+		mn_encode_bridge_id(e, row);
 		break;
 	case MN_DATA:
 		mn_encode_data(e, row);

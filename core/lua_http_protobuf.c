@@ -25,6 +25,23 @@ static void keep(lua_State *L, int schema)
 	lua_pop(L, 1);
 }
 
+// Reads other = { kind, { fields } } and prefixed of the field at `at`.
+static void read_message_options(lua_State *L, int at, struct mn_pb_field *field, int schema, int depth)
+{
+	lua_getfield(L, at, "prefixed");
+	field->prefixed = lua_toboolean(L, -1);
+	if (lua_getfield(L, at, "other") != LUA_TNIL) {
+		luaL_checktype(L, -1, LUA_TTABLE);
+		if (lua_geti(L, -1, 1) != LUA_TSTRING)
+			mn_lua_bad_argument(L, OP, "other is { kind, fields }");
+		field->other_kind = lua_tostring(L, -1);
+		keep(L, schema);
+		lua_geti(L, -1, 2);
+		field->other = read_message(L, schema, depth + 1);
+	}
+	lua_settop(L, at);
+}
+
 // Reads { "key", "type" or { fields }, each = true } or { inline = { fields } }, on top of the stack.
 static void read_field(lua_State *L, struct mn_pb_field *field, int schema, int depth)
 {
@@ -36,7 +53,7 @@ static void read_field(lua_State *L, struct mn_pb_field *field, int schema, int 
 	if (lua_getfield(L, at, "inline") != LUA_TNIL) {
 		field->type = MN_PB_INLINE;
 		field->message = read_message(L, schema, depth + 1);
-		lua_settop(L, at);
+		read_message_options(L, at, field, schema, depth);
 		return;
 	}
 	if (lua_geti(L, at, 1) != LUA_TSTRING)
@@ -49,6 +66,7 @@ static void read_field(lua_State *L, struct mn_pb_field *field, int schema, int 
 	if (lua_type(L, -1) == LUA_TTABLE) {
 		field->type = MN_PB_MESSAGE;
 		field->message = read_message(L, schema, depth + 1);
+		read_message_options(L, at, field, schema, depth);
 	} else {
 		const char *type = luaL_optstring(L, -1, "");
 		size_t i = 0;
@@ -60,6 +78,8 @@ static void read_field(lua_State *L, struct mn_pb_field *field, int schema, int 
 				"%s is string, integer, boolean, time, map or a table of fields, not \"%.32s\"",
 				field->key, type);
 		field->type = (int)i;
+		lua_getfield(L, at, "is_kind");
+		field->is_kind = lua_toboolean(L, -1);
 	}
 	lua_settop(L, at);
 }
@@ -113,7 +133,7 @@ static const char *text_field(lua_State *L, const char *key, size_t most, size_t
 
 int mn_lua_http_protobuf(lua_State *L)
 {
-	static const char *const keys[] = { "type", "prefix", "ok", "refused", NULL };
+	static const char *const keys[] = { "type", "stream", "prefix", "ok", "refused", "frame", NULL };
 	struct mn_pb_schema *schema;
 	const char *text;
 	size_t len;
@@ -134,16 +154,24 @@ int mn_lua_http_protobuf(lua_State *L)
 	schema->ok = read_message(L, 2, 0);
 	lua_getfield(L, 1, "refused");
 	schema->refused = read_message(L, 2, 0);
+	if (lua_getfield(L, 1, "frame") != LUA_TNIL) {
+		schema->frame = read_message(L, 2, 0);
+		text = text_field(L, "stream", sizeof(schema->stream), &len);
+		memcpy(schema->stream, text, len);
+	}
 	lua_settop(L, 2);
 	return 1;
 }
 
-// schema:decode(text, refused) -> JSON; what a request does with the body of an answer.
+// schema:decode(text, what) -> JSON; what a request does with the body of an answer. what is "ok", the
+// default, "refused" or "frames".
 static int decode(lua_State *L)
 {
+	static const char *const whats[] = { "ok", "refused", "frames", NULL };
 	const struct mn_pb_schema *schema = luaL_checkudata(L, 1, MN_PROTOBUF_META);
 	size_t len;
 	const char *text = luaL_checklstring(L, 2, &len);
+	int what = luaL_checkoption(L, 3, "ok", whats);
 	struct mn_error err;
 	struct mn_pb *pb;
 	luaL_Buffer json;
@@ -152,8 +180,11 @@ static int decode(lua_State *L)
 	lua_settop(L, 3);
 	pb = lua_newuserdatauv(L, sizeof(*pb), 0);
 	memset(pb, 0, sizeof(*pb));
-	mn_pb_start(
-		pb, lua_toboolean(L, 3) ? schema->refused : schema->ok, schema->prefix, schema->prefix_len);
+	luaL_argcheck(L, what != 2 || schema->frame, 3, "the schema has no frame");
+	if (what == 2)
+		mn_pb_start_frames(pb, schema);
+	else
+		mn_pb_start(pb, schema, what == 1 ? schema->refused : schema->ok);
 	luaL_buffinit(L, &json);
 	for (size_t at = 0; at < len && ret == 0; at++) { // byte by byte, as slowly as it may come
 		ret = mn_pb_feed(pb, text + at, 1, &err);

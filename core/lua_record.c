@@ -44,12 +44,12 @@ static void ignored_field(lua_State *L, const char *ignored[MAX_IGNORED + 1])
 	lua_pop(L, 1);
 }
 
-// write(state_dir, { verb, policy, network, container, ifname, netns, message, trace, ignored, duration, code
-// }) adds a record. Raises an error object when it cannot be written.
+// write(state_dir, { verb, policy, network, pod, container, ifname, netns, message, trace, ignored, duration,
+// code, document }) adds a record. Raises an error object when it cannot be written.
 static int record_write(lua_State *L)
 {
-	static const char *const known[] = { "verb", "policy", "network", "container", "ifname", "netns",
-		"message", "trace", "ignored", "duration", "code", NULL };
+	static const char *const known[] = { "verb", "policy", "network", "pod", "container", "ifname",
+		"netns", "message", "trace", "ignored", "duration", "code", "document", NULL };
 	const char *state_dir = luaL_checkstring(L, 1);
 	const char *ignored[MAX_IGNORED + 1];
 	struct mn_record record = { .ignored = ignored };
@@ -60,11 +60,13 @@ static int record_write(lua_State *L)
 	record.verb = text_field(L, "verb");
 	record.policy = text_field(L, "policy");
 	record.network = text_field(L, "network");
+	record.pod = text_field(L, "pod");
 	record.container = text_field(L, "container");
 	record.ifname = text_field(L, "ifname");
 	record.netns = text_field(L, "netns");
 	record.message = text_field(L, "message");
 	record.trace = text_field(L, "trace");
+	record.document = text_field(L, "document");
 	lua_getfield(L, 2, "duration");
 	record.duration_us = lua_tointeger(L, -1);
 	lua_getfield(L, 2, "code");
@@ -75,38 +77,74 @@ static int record_write(lua_State *L)
 	return 0;
 }
 
-static int push_lines(lua_State *L)
+static int push_list(lua_State *L)
 {
-	const char *line = lua_touserdata(L, 1);
-	lua_Integer count = lua_tointeger(L, 2);
+	const struct mn_record_list *list = lua_touserdata(L, 1);
 
-	lua_createtable(L, (int)count, 0);
-	for (lua_Integer i = 1; i <= count; i++) {
-		lua_pushstring(L, line);
-		lua_seti(L, -2, i);
-		line += strlen(line) + 1;
+	lua_createtable(L, (int)list->count, 0);
+	lua_createtable(L, (int)list->count, 0);
+	for (unsigned int i = 0; i < list->count; i++) {
+		lua_pushstring(L, list->found[i].json);
+		lua_seti(L, 2, i + 1);
+		lua_pushinteger(L, (lua_Integer)list->found[i].number);
+		lua_seti(L, 3, i + 1);
 	}
-	return 1;
+	return 2;
 }
 
-// read(state_dir) returns the records as a list of JSON texts, newest first.
+// read(state_dir) returns the records as a list of JSON texts, newest first, and the list of their numbers.
 static int record_read(lua_State *L)
 {
 	const char *state_dir = luaL_checkstring(L, 1);
-	unsigned int count;
+	struct mn_record_list list;
 	struct mn_error err;
-	char *lines;
-	int ret = mn_record_read(state_dir, &lines, &count, &err);
+	int ret = mn_record_read(state_dir, &list, &err);
 
 	if (ret < 0) {
-		free(lines);
+		free(list.memory);
 		return mn_lua_raise(L, &err);
 	}
-	lua_pushcfunction(L, push_lines);
-	lua_pushlightuserdata(L, lines);
-	lua_pushinteger(L, count);
-	ret = lua_pcall(L, 2, 1, 0);
-	free(lines);
+	lua_pushcfunction(L, push_list);
+	lua_pushlightuserdata(L, &list);
+	ret = lua_pcall(L, 1, 2, 0);
+	free(list.memory);
+	return ret == LUA_OK ? 2 : lua_error(L);
+}
+
+struct bytes {
+	char *text;
+	size_t size;
+};
+
+static int push_bytes(lua_State *L)
+{
+	const struct bytes *bytes = lua_touserdata(L, 1);
+
+	lua_pushlstring(L, bytes->text, bytes->size);
+	return 1;
+}
+
+// whole(state_dir, number) returns the text of a whole record, in the form that recorder.h tells; nil when
+// there is none.
+static int record_whole(lua_State *L)
+{
+	const char *state_dir = luaL_checkstring(L, 1);
+	lua_Integer number = luaL_checkinteger(L, 2);
+	struct bytes bytes;
+	struct mn_error err;
+	int ret = mn_record_read_whole(state_dir, (uint64_t)number, &bytes.text, &bytes.size, &err);
+
+	if (ret < 0 || bytes.size == 0) {
+		free(bytes.text);
+		if (ret < 0)
+			return mn_lua_raise(L, &err);
+		lua_pushnil(L);
+		return 1;
+	}
+	lua_pushcfunction(L, push_bytes);
+	lua_pushlightuserdata(L, &bytes);
+	ret = lua_pcall(L, 1, 1, 0);
+	free(bytes.text);
 	return ret == LUA_OK ? 1 : lua_error(L);
 }
 
@@ -122,6 +160,7 @@ int mn_open_record(lua_State *L)
 	static const luaL_Reg functions[] = {
 		{ "write", record_write },
 		{ "read", record_read },
+		{ "whole", record_whole },
 		{ "clock", record_clock },
 		{ NULL, NULL },
 	};

@@ -14,9 +14,36 @@
 //	free(result);
 //	mn_state_free(state);
 //
-// Functions return 0 (or a handle, which is positive) and -errno with err filled in; err may be NULL.
-// A state belongs to the thread that made it. The limits stop a policy that runs away by mistake; a policy is
-// administrator's code, it may run programs and write files, and nothing here is a sandbox against it.
+// Whole programs are in examples/embed; pkg-config knows how to compile and link them as "mncni".
+//
+// Errors. Functions return 0, a handle (which is positive) or -errno, and on failure fill err, which may be
+// NULL and is left alone otherwise. What Lua raises comes back as -errno, too (-EINVAL where it had none),
+// never as a longjmp. The numbers that matter to a caller are named at the functions; messages are for
+// people.
+//
+// Lifetime. A state lives from mn_state_new() to mn_state_free(). Handles are the state's, are never given
+// back, and mean nothing to another state. A state that a limit or mn_state_stop() has ended answers
+// -ECANCELED from then on: free it. What a policy opened (sockets, namespaces) is closed by then at the
+// latest.
+//
+// Ownership. Strings and structures that go in are the caller's and are read before the function returns. A
+// char * that comes out is the caller's, to be freed by free(3). A const char * that comes out is the
+// library's, and is good until its next call.
+//
+// Threads. A state belongs to the thread that made it: limits count that thread's alarm, and a namespace is
+// entered by that thread (setns(2)), which is back in its own whenever a function returns. Several threads
+// may have a state each. Of a process, one at a time may carry out a CNI verb or run another program: the
+// journal that mn_undo_path() tells, and the program that mn_leave() ends, are the process's. From other
+// threads and from signal handlers only what says so may be called.
+//
+// Units. Memory is bytes, time is in the unit that the name ends with (ms, us), instructions are those of
+// Lua's virtual machine. Strings are UTF-8 and JSON is RFC 8259's; integers keep their 64 bits.
+//
+// Versions. The shared library has these functions and no others, at the version MNCNI_0 of its symbols.
+// Structures of options may grow at their end under a new version: fill them by name, the rest with zeroes.
+//
+// Trust. The limits stop a policy that runs away by mistake; a policy is administrator's code, it may run
+// programs and write files, and nothing here is a sandbox against it.
 #ifndef MNCNI_H
 #define MNCNI_H
 
@@ -140,8 +167,8 @@ int mn_policy(struct mn_state *state, const char *name, struct mn_error *err);
 bool mn_has(struct mn_state *state, int handle, const char *function);
 
 // Calls a function with one argument, the JSON document, or with none when json is NULL. The result is JSON
-// too
-// ("null" when nothing is returned), to be freed by the caller; result may be NULL.
+// too ("null" when nothing is returned), to be freed by the caller; on failure it is NULL. result may be
+// NULL itself.
 int mn_call(struct mn_state *state, int handle, const char *function, const char *json, char **result,
 	struct mn_error *err);
 
@@ -181,16 +208,33 @@ struct mn_record {
 	const char *trace;	    // the runtime's TRACEPARENT
 	const char *const *ignored; // keys of the configuration that nobody reads, NULL-terminated
 	int64_t duration_us;
-	int code; // 0: it succeeded
+	int code;	      // 0: it succeeded
+	const char *pod;      // as Kubernetes names it: "default/web"
+	const char *document; // what the runtime is told, for the whole record
 };
 
 // Adds a record to the ring of the last 256 calls in state_dir. A STATUS or VERSION that repeats the newest
-// record only counts it up, and makes no directory. Waits at most 10 ms for another writer, then gives up
+// record only counts it up, and makes no directory. Only root can read the ring: whole records have
+// configurations in them, and these may have secrets. Waits at most 10 ms for another writer, then gives up
 // with -EAGAIN.
 int mn_record_write(const char *state_dir, const struct mn_record *record, struct mn_error *err);
 
 // Microseconds of CLOCK_MONOTONIC, for durations.
 int64_t mn_record_clock(void);
+
+// Begins the whole record of this process's call, which started at that time of mn_record_clock(): from now
+// on it has what is noted, what is journalled and what is undone. mn_record_write() ends it, and writes it
+// beside the record; a process that does not begin one writes records without.
+void mn_record_begin(int64_t started);
+
+// Notes something for the whole record, with the time: kind is a word of at most 16 bytes ("env", "stdin").
+// What is too long is cut.
+void mn_record_note(const char *kind, const char *bytes, size_t len);
+
+// For a signal handler that is about to exec: puts the whole record so far behind descriptor fd, where
+// mn_record_resume() in the new program goes on with it, or begins one where there is none.
+void mn_record_save(int fd);
+void mn_record_resume(int fd, int64_t started);
 
 #pragma GCC visibility pop
 

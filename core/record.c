@@ -6,6 +6,7 @@
 #include "hash.h"
 #include "io.h"
 #include "record_text.h"
+#include "recorder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,9 +22,11 @@
 #define HEADER "mncni-calls format=%d slots=%d size=%d next=%" PRIu64 "\n"
 #define PREFIX 34 // "%016x %016x " before the JSON of a slot
 #define RING_SIZE ((off_t)(MN_RECORD_SLOTS + 1) * MN_RECORD_SIZE)
+#define WHOLE_START ((off_t)266240) // the first page behind the slots
 #define LOCK_TRIES 40
 #define LOCK_PAUSE_NS 250000
 
+_Static_assert(WHOLE_START >= RING_SIZE, "whole records begin behind the slots");
 _Static_assert(MN_RECORD_SIZE == PREFIX + MN_RECORD_TEXT + 1, "a slot is its prefix, its text and a newline");
 
 struct ring {
@@ -51,6 +54,11 @@ static int fail(struct mn_error *err, int errnum, const char *op, const char *pa
 static off_t slot_offset(uint64_t number)
 {
 	return (off_t)((number - 1) % MN_RECORD_SLOTS + 1) * MN_RECORD_SIZE;
+}
+
+static off_t whole_offset(uint64_t number)
+{
+	return WHOLE_START + (off_t)((number - 1) % MN_RECORD_SLOTS) * MN_RECORDER_SIZE;
 }
 
 // Checks one slot; returns its number and leaves the JSON terminated in place, or returns 0.
@@ -155,14 +163,21 @@ static int write_slot(const struct ring *ring, uint64_t number, const char *json
 	return pwrite(ring->fd, slot, sizeof(slot), slot_offset(number)) == (ssize_t)sizeof(slot) ? 0 : -EIO;
 }
 
-// Writes the text into the next slot. The header goes first: a process killed in between loses its own record
-// and nobody else's.
-static int append(struct ring *ring, const char *json)
+// Writes the text into the next slot, and the whole record, if there is room on the disk. The header goes
+// first: a process killed in between loses its own record and nobody else's.
+static int append(struct ring *ring, const char *json, const char *document)
 {
 	uint64_t number = ring->next++;
 	int ret = write_header(ring);
+	const char *whole;
+	size_t size;
 
-	return ret < 0 ? ret : write_slot(ring, number, json);
+	if (ret < 0)
+		return ret;
+	size = mn_recorder_finish(number, document, &whole);
+	if (size)
+		(void)!pwrite(ring->fd, whole, size, whole_offset(number));
+	return write_slot(ring, number, json);
 }
 
 // Returns how often the newest record says what this one would, 0 when it says something else.
@@ -196,7 +211,7 @@ static int write_locked(struct ring *ring, const struct mn_record *record)
 	ret = mn_record_format(record, repeated, json);
 	if (ret < 0)
 		return ret;
-	return repeated ? write_slot(ring, ring->next - 1, json) : append(ring, json);
+	return repeated ? write_slot(ring, ring->next - 1, json) : append(ring, json, record->document);
 }
 
 int mn_record_write(const char *state_dir, const struct mn_record *record, struct mn_error *err)
@@ -226,25 +241,21 @@ int mn_record_write(const char *state_dir, const struct mn_record *record, struc
 	return ret < 0 ? fail(err, -ret, "write", path) : 0;
 }
 
-struct found {
-	uint64_t number;
-	const char *json;
-};
-
 static int newest_first(const void *a, const void *b)
 {
-	uint64_t left = ((const struct found *)a)->number, right = ((const struct found *)b)->number;
+	uint64_t left = ((const struct mn_record_found *)a)->number,
+		 right = ((const struct mn_record_found *)b)->number;
 
 	return left < right ? 1 : left > right ? -1 : 0;
 }
 
-// Reads up to size bytes from the start of the file; returns how many there were.
-static ssize_t read_all(int fd, char *buf, size_t size)
+// Reads up to size bytes from an offset of the file on; returns how many there were.
+static ssize_t read_at(int fd, char *buf, size_t size, off_t offset)
 {
 	size_t used = 0;
 
 	while (used < size) {
-		ssize_t n = pread(fd, buf + used, size - used, (off_t)used);
+		ssize_t n = pread(fd, buf + used, size - used, offset + (off_t)used);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -257,37 +268,48 @@ static ssize_t read_all(int fd, char *buf, size_t size)
 	return (ssize_t)used;
 }
 
-int mn_record_read(const char *state_dir, char **lines, unsigned int *count, struct mn_error *err)
+// Reads a part of the ring into *buf, malloc'd. Returns how many bytes there were, 0 where there is no ring.
+static ssize_t read_part(const char *state_dir, char **buf, size_t size, off_t offset, struct mn_error *err)
 {
-	struct found found[MN_RECORD_SLOTS];
 	auto_close int fd = -1;
 	char path[PATH_MAX];
-	char *ring, *to;
-	ssize_t size;
+	ssize_t n;
 
-	*lines = NULL;
-	*count = 0;
+	*buf = NULL;
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s", state_dir, MN_RECORD_FILE) >= sizeof(path))
 		return fail(err, ENAMETOOLONG, "read", state_dir);
 	fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : fail(err, errno, "open", path);
-	to = *lines = malloc((size_t)RING_SIZE * 2); // the answer, and behind it what it is made from
-	if (!to)
+	*buf = malloc(size);
+	if (!*buf)
 		return fail(err, ENOMEM, "read", path);
-	ring = to + RING_SIZE;
-	size = read_all(fd, ring, (size_t)RING_SIZE);
-	if (size < 0)
-		return fail(err, (int)-size, "read", path);
+	n = read_at(fd, *buf, size, offset);
+	return n < 0 ? fail(err, (int)-n, "read", path) : n;
+}
+
+int mn_record_read(const char *state_dir, struct mn_record_list *list, struct mn_error *err)
+{
+	ssize_t size = read_part(state_dir, &list->memory, (size_t)RING_SIZE, 0, err);
+
+	list->count = 0;
 	for (off_t at = MN_RECORD_SIZE; at + MN_RECORD_SIZE <= size; at += MN_RECORD_SIZE) {
 		char *json;
-		uint64_t number = slot_parse(ring + at, &json);
+		uint64_t number = slot_parse(list->memory + at, &json);
 
 		if (number && slot_offset(number) == at)
-			found[(*count)++] = (struct found){ .number = number, .json = json };
+			list->found[list->count++] =
+				(struct mn_record_found){ .number = number, .json = json };
 	}
-	qsort(found, *count, sizeof(*found), newest_first);
-	for (unsigned int i = 0; i < *count; i++)
-		to = stpcpy(to, found[i].json) + 1;
-	return 0;
+	qsort(list->found, list->count, sizeof(*list->found), newest_first);
+	return size < 0 ? (int)size : 0;
+}
+
+int mn_record_read_whole(
+	const char *state_dir, uint64_t number, char **text, size_t *size, struct mn_error *err)
+{
+	ssize_t n = read_part(state_dir, text, MN_RECORDER_SIZE, whole_offset(number), err);
+
+	*size = n > 0 ? mn_recorder_check(*text, (size_t)n, number) : 0;
+	return n < 0 ? (int)n : 0;
 }

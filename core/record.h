@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ring of call records: what the last calls on this node did, for people and for metrics. One file of
-// text in the state directory with a slot per record, written without waiting and readable when torn.
+// text in the state directory with a slot per record, written without waiting and readable when torn. Behind
+// the slots there is room for each one's whole record (recorder.h), which releases that do not know it leave
+// alone.
 #ifndef MNCNI_RECORD_H
 #define MNCNI_RECORD_H
 
@@ -15,8 +17,20 @@
 
 // The record and how it is written are public: see mn_record_write() in mncni.h.
 
-// Reads the ring into *lines: malloc'd, *count strings of JSON one after the other, each terminated, newest
-// first. Torn and foreign slots are left out; no ring gives no lines.
-int mn_record_read(const char *state_dir, char **lines, unsigned int *count, struct mn_error *err);
+struct mn_record_list {
+	unsigned int count;
+	struct mn_record_found {
+		uint64_t number; // counts up from 1
+		const char *json;
+	} found[MN_RECORD_SLOTS];
+	char *memory; // that the JSON is in: freed by the caller
+};
+
+// Reads the ring, newest record first. Torn and foreign slots are left out; no ring gives no records.
+int mn_record_read(const char *state_dir, struct mn_record_list *list, struct mn_error *err);
+
+// Reads the whole record of a number into *text, malloc'd and *size long: 0 when there is none.
+int mn_record_read_whole(
+	const char *state_dir, uint64_t number, char **text, size_t *size, struct mn_error *err);
 
 #endif

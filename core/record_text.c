@@ -131,6 +131,7 @@ static char *print(
 		add_text(object, "verb", record->verb, name) &&
 		add_text(object, "policy", record->policy, name) &&
 		add_text(object, "network", record->network, name) &&
+		add_text(object, "pod", record->pod, name) &&
 		add_text(object, "container", record->container, name) &&
 		add_text(object, "ifname", record->ifname, name) &&
 		add_text(object, "netns", record->netns, name) &&

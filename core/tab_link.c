@@ -167,6 +167,7 @@ static const struct mn_row port_rows[] = {
 	NUMBER(IFLA_BRPORT_GROUP_FWD_MASK, "group_fwd_mask", 2),
 	SWITCH(IFLA_BRPORT_NEIGH_SUPPRESS, "neigh_suppress"),
 	SWITCH(IFLA_BRPORT_ISOLATED, "isolated"),
+	{ MN_A(IFLA_BRPORT_BACKUP_PORT), .key = "backup_port", .type = MN_DEV, .size = 4 },
 	SWITCH_SHOWN(IFLA_BRPORT_MRP_RING_OPEN, "mrp_ring_open"),
 	SWITCH_SHOWN(IFLA_BRPORT_MRP_IN_OPEN, "mrp_in_open"),
 	NUMBER(IFLA_BRPORT_MCAST_EHT_HOSTS_LIMIT, "mcast_eht_hosts_limit", 4),

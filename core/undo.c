@@ -15,6 +15,7 @@
 #include "cleanup.h"
 #include "exec.h"
 #include "json.h"
+#include "mncni.h"
 #include "netns.h"
 #include "nl.h"
 #include "store.h"
@@ -297,6 +298,14 @@ static size_t split_lines(char *text, char ***lines)
 	return n;
 }
 
+static void note_failure(const struct mn_error *err)
+{
+	char line[1024];
+
+	mn_error_format(err, line, sizeof(line));
+	mn_record_note("stuck", line, strlen(line));
+}
+
 int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error *err)
 {
 	auto_free char *text = NULL;
@@ -313,6 +322,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	if (!lines)
 		return mn_fail(err, ENOMEM, "undo", journal->path, "no memory");
 	earlier = n > 0 && of_earlier_boot(lines[0]);
+	mn_record_note(mode == MN_UNDO_ROLLBACK ? "rollback" : "del", journal->path, strlen(journal->path));
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
 		cJSON *line = NULL;
@@ -323,8 +333,14 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 			one.code = 5;
 			ret = -EINVAL;
 		} else {
-			ret = undo_line(cJSON_GetObjectItemCaseSensitive(line, "undo"), mode, earlier, &one);
+			const cJSON *undo = cJSON_GetObjectItemCaseSensitive(line, "undo");
+
+			ret = undo_line(undo, mode, earlier, &one);
+			if (undo)
+				mn_record_note("undone", lines[n], strlen(lines[n]));
 		}
+		if (ret < 0)
+			note_failure(&one);
 		cJSON_Delete(line);
 		if (ret < 0 && first.errnum == 0)
 			first = one.errnum ? one : (struct mn_error){ .errnum = -ret };

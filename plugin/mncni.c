@@ -79,7 +79,7 @@ static void read_header(const char *path)
 }
 
 // Records a call that Lua could not record, as far as the environment tells about it.
-static void record_failure(int code, const char *message)
+static void record_failure(int code, const char *message, const char *document)
 {
 	const char *state_dir = getenv("MNCNI_STATE_DIR");
 	struct mn_record record = {
@@ -91,6 +91,7 @@ static void record_failure(int code, const char *message)
 		.netns = getenv("CNI_NETNS"),
 		.trace = getenv("TRACEPARENT"),
 		.message = message,
+		.document = document,
 		.duration_us = mn_record_clock() - started,
 		.code = code,
 	};
@@ -108,13 +109,13 @@ static int print_error(int code, const char *message, const char *details)
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, NULL);
-	record_failure(code, message);
 	if (cJSON_AddStringToObject(document, "cniVersion", CNI_VERSION) &&
 		cJSON_AddNumberToObject(document, "code", code) &&
 		cJSON_AddStringToObject(document, "msg", message) &&
 		(!details || !*details || cJSON_AddStringToObject(document, "details", details)))
 		text = cJSON_Print(document);
 	cJSON_Delete(document);
+	record_failure(code, message, text);
 	(void)write_out(text ? text : "{\"code\": 5, \"msg\": \"no memory for the error message\"}");
 	(void)write_out("\n");
 	free(text);
@@ -140,6 +141,7 @@ static int print_state_error(const struct mn_state *state, const struct mn_error
 static void stopped(int signum)
 {
 	mn_leave();
+	mn_record_save(STDIN_FILENO);
 	undo_argv[2] = signum == SIGALRM ? "time" : "signal";
 	undo_argv[5] = (char *)mn_undo_path();
 	if (out >= 0)
@@ -160,6 +162,7 @@ static int undo_main(int argc, char **argv)
 		return 1;
 	out = (int)strtol(argv[3], NULL, 10);
 	started = strtoll(argv[4], NULL, 10);
+	mn_record_resume(STDIN_FILENO, started);
 	if (argc > 5)
 		read_header(argv[5]);
 	policy = header_field("policy");
@@ -249,7 +252,7 @@ static bool add_bytes(cJSON *object, const char *key, const char *bytes, size_t 
 	return added;
 }
 
-// Adds the variables that mean something to a CNI plugin.
+// Adds the variables that mean something to a CNI plugin, and records them.
 static bool add_environment(cJSON *env)
 {
 	static const char *const passed[] = { "CNI_", "MNCNI_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=" };
@@ -261,6 +264,8 @@ static bool add_environment(cJSON *env)
 
 		for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 			wanted = wanted || strncmp(*entry, passed[i], strlen(passed[i])) == 0;
+		if (wanted)
+			mn_record_note("env", *entry, strlen(*entry));
 		// A name that JSON cannot hold is none of ours.
 		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key) ||
 			!is_plain(*entry, (size_t)(equals - *entry)))
@@ -318,7 +323,7 @@ static void undo_rest(void)
 		fprintf(stderr, "mncni: rollback: %s\n", err.message);
 }
 
-static int cni_main(const char *name)
+static int cni_main(const char *program, const char *name)
 {
 	struct sigaction action = { .sa_handler = stopped };
 	struct mn_options options = { .limits.wall_ms = wall_ms(),
@@ -344,6 +349,9 @@ static int cni_main(const char *name)
 	if (!input)
 		return print_error(CODE_IO, "standard input, which holds the configuration, cannot be read",
 			strerror(errno));
+	mn_record_begin(started);
+	mn_record_note("program", program, strlen(program));
+	mn_record_note("stdin", input, len);
 	request = make_request(name, input, len, truncated);
 	free(input);
 	if (!request)
@@ -438,7 +446,7 @@ static int snapshot_main(char **argv)
 // shell expects them.
 static bool is_interactive(const char *subcommand)
 {
-	static const char *const names[] = { "repl", "trace" };
+	static const char *const names[] = { "calls", "list", "repl", "trace" };
 	bool found = false;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -499,5 +507,5 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 || !command || !*command)
 		return command_main(argc, argv);
-	return cni_main(name);
+	return cni_main(argc > 0 ? argv[0] : name, name);
 }

@@ -63,7 +63,7 @@ function policy.add(pod, conf)
 end
 
 function policy.status(conf)
-  read(conf)
+  shaping.supported(select(2, read(conf)))
 end
 
 return policy

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: Apache-2.0
--- What an agent would do, for people: lines of ip, bridge, nft and sysctl.
+-- What an agent would do, and what a call has done, for people: lines of ip, bridge, nft and sysctl.
 
 local print_lines = require "mncni.print"
 
@@ -24,6 +24,18 @@ local function shown(step)
   return args
 end
 
+-- The lines of one step of the kernel's.
+function agent_plan.lines(step)
+  if step.object ~= "nft" then
+    return print_lines.commands(step.verb, step.object, shown(step))
+  end
+  local lines = {}
+  for _, item in ipairs(step.args) do
+    add(lines, print_lines.commands(item[1], "nft_" .. item[2]:gsub("^nft_", ""), item[3]))
+  end
+  return lines
+end
+
 -- text(plan, node) is the text of a plan (mncni.reconcile) and of what is to be told of the node.
 function agent_plan.text(plan, node)
   local lines = {}
@@ -34,12 +46,8 @@ function agent_plan.text(plan, node)
           or item.remove and "# remove " .. item.path
           or ("# write %s: %d bytes, mode %04o"):format(item.path, #item.content, item.mode)
       end
-    elseif step.object == "nft" then
-      for _, item in ipairs(step.args) do
-        add(lines, print_lines.commands(item[1], "nft_" .. item[2]:gsub("^nft_", ""), item[3]))
-      end
     else
-      add(lines, print_lines.commands(step.verb, step.object, shown(step)))
+      add(lines, agent_plan.lines(step))
     end
   end
   for _, condition in ipairs(node.conditions) do

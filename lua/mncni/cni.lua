@@ -146,6 +146,8 @@ local function read_environment(call, env)
     call.ignored[#call.ignored + 1] = "CNI_ARGS"
   end
   call.args, call.args_text = ok and args or {}, ok and env.CNI_ARGS ~= "" and env.CNI_ARGS or nil
+  local namespace, name = call.args.K8S_POD_NAMESPACE, call.args.K8S_POD_NAME
+  call.pod = name and (namespace and namespace .. "/" or "") .. name
   call.path = {}
   for directory in (env.CNI_PATH or ""):gmatch("[^:]+") do
     call.path[#call.path + 1] = directory
@@ -296,11 +298,11 @@ local function state_dir(env)
   return env.MNCNI_STATE_DIR or os.getenv("MNCNI_STATE_DIR") or "/run/mncni"
 end
 
-local function write_record(call, err, started)
+local function write_record(call, err, started, document)
   local message = err and err.msg or table.concat(call.warnings, "; ")
   pcall(record.write, call.state_dir, {
-    verb = call.command, policy = call.policy, network = call.network, container = call.container,
-    ifname = call.ifname, netns = call.netns, trace = call.trace, ignored = call.ignored,
+    verb = call.command, policy = call.policy, network = call.network, pod = call.pod, container = call.container,
+    ifname = call.ifname, netns = call.netns, trace = call.trace, ignored = call.ignored, document = document,
     duration = record.clock() - started, code = err and err.code or 0, message = message ~= "" and message or nil,
   })
 end
@@ -335,7 +337,7 @@ function cni.run(request)
     err = errors.convert(stdout)
     stdout = errors.document(err, results.supported(call.version) and call.version or NEWEST)
   end
-  write_record(call, err, started)
+  write_record(call, err, started, stdout)
   if listener then
     pcall(require("mncni.tell").send, listener, call, err, stdout, record.clock() - started)
   end

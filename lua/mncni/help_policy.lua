@@ -221,7 +221,21 @@ local topics = {
   recorded = { "a net of tables: what a policy would do, without a kernel",
     [[local world = mncni.recorded.new { host = { links = {} } }]],
     "new(fixture)  a world: host pod namespaces log netns, lines() clear() open()",
-    "              run(f)",
+    "              run(f) add(name, part)",
+  },
+  testing = { "a kit for specs of policies: a scratch node with pods, and peers",
+    [[local node = mncni.testing.node { subnets = { "10.244.1.0/24" } }]],
+    "node{}                      also links addresses routes rules neighbours",
+    "                            sysctls nft; of the result: host lines() clear()",
+    "  node:pod(name or {})      namespace ifname annotations args; its net,",
+    "                            host_ifname and result",
+    "  node:add(policy, pod, conf)  ADD; returns the result, raises what a runtime",
+    "                            would be told; conf as a plugin's configuration",
+    "  node:lease(ipam, pod)     what an IPAM policy gives",
+    "  node:close()              removes its directory of addresses",
+    "world{peers = 2}            what desired sees; node reach underlay ... differ",
+    "desired(policy, world, conf)  what an agent's policy desires",
+    "load(policy)                hooks of a file, a name or a table",
   },
   route_mtu = { "MTU of the default route's device", [[mtu = { type = "integer", auto = mncni.route_mtu }]],
     "route_mtu()  in bytes; 1500 without a default route",
@@ -244,7 +258,7 @@ local topics = {
 local order = {
   "policy", "options", "pod", "bridge", "masquerade", "forwarding", "localnet", "hostport", "firewall", "ingress",
   "uplink", "ipam", "static", "store", "tuning", "source_routing", "collect", "agent", "controller", "node",
-  "node_ranges", "routes", "conflist", "flannel", "recorded", "route_mtu", "error",
+  "node_ranges", "routes", "conflist", "flannel", "recorded", "testing", "route_mtu", "error",
 }
 
 return { topics = topics, order = order }

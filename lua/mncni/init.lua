@@ -35,6 +35,7 @@ local parts = {
   source_routing = { "mncni.source_routing" },
   static = { "mncni.static" },
   store = { "mncni.store" },
+  testing = { "mncni.testing" },
   tuning = { "mncni.tuning" },
   try = { "mncni.net", "try" },
   policy = { "mncni.policy" },

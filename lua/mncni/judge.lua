@@ -99,9 +99,20 @@ local function take(item, undo)
   end
 end
 
+-- The addresses that a result tells of.
+local function addresses_of(result)
+  local list = {}
+  for _, ip in ipairs(type(result.ips) == "table" and result.ips or {}) do
+    local address = type(ip) == "table" and ip.address
+    list[#list + 1] = type(address) == "string" and address or nil
+  end
+  return list
+end
+
 -- A journal as far as it can be read without its lock; nil when it is gone. { path, hash (of its text), empty (not a
--- whole line), head, network, container, ifname, addresses and dir of its lease, links, delegates, finished }; damaged
--- says what is wrong with it. A node may have very many, so the text itself is not kept.
+-- whole line), head, network, container, ifname, addresses and dir of its lease, links, delegates, finished, given (the
+-- addresses of its result, with their prefixes) }; damaged says what is wrong with it. A node may have very many, so the
+-- text itself is not kept.
 local function read(path)
   local ok, text = pcall(core.journal.peek, path)
   if ok and not text then
@@ -122,6 +133,7 @@ local function read(path)
       head = head or entry
       take(item, entry.undo)
       item.finished = entry.result ~= nil
+      item.given = type(entry.result) == "table" and addresses_of(entry.result) or item.given
     end
   end
   local function is(key, kind)

@@ -14,7 +14,8 @@
 -- watch: lists, then follows, and lists again where that is needed (mncni.kube_watch).
 --   path, selector (labels), field_selector, keep (members of an object to keep, as core.picker takes it; names, uid,
 --   resourceVersion come by themselves; nil keeps all), page (objects asked for at once, 500; 0: all),
---   protobuf (of mncni.kube_proto: the list may come so),
+--   protobuf (of mncni.kube_proto: list and events may come so),
+--   ignore_version (with keep: an event that differs from the last in the resourceVersion alone is passed over unread),
 --   resource_version (follow from there on without a list: what is known is complete as of then), and handler:
 --     synced(list)      a complete, consistent list. Everything that is not in it is gone. An object that was deleted
 --                       while nothing was heard is reported by this and nothing else. When it returns false and a reason,

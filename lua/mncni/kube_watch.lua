@@ -51,7 +51,9 @@ local function with(keep, more)
   return all
 end
 
-local known = { "path", "selector", "field_selector", "keep", "page", "protobuf", "resource_version", "handler" }
+local known = {
+  "path", "selector", "field_selector", "keep", "page", "protobuf", "resource_version", "ignore_version", "handler",
+}
 local handlers = { "synced", "changed", "deleted", "failed", "well", "convert" }
 
 function kube_watch.new(client, args)
@@ -68,6 +70,8 @@ function kube_watch.new(client, args)
     protobuf = args.protobuf,
     keep_event = keep and { type = true, object = with(keep, STATUS) },
     selectors = { labelSelector = args.selector, fieldSelector = args.field_selector },
+    ignore_version = keep and args.ignore_version,
+    hashes = {}, uids = {}, -- uid -> hash of what is kept of the object, but for its resourceVersion; and the other way
     resource_version = args.resource_version, synced = args.resource_version ~= nil,
     next = args.resource_version == nil and "consistent" or nil,
     state = "wait", at = -math.huge, attempts = 0, lists = 0, restarts = 0, failures = 0, events = 0, streams = 0,
@@ -155,7 +159,7 @@ function Watch:open(now, state, query, pick)
   self.documents, self.bookmarks = 0, false
   self.request = nil
   local ok, request, sent = pcall(self.client.open, self.client, {
-    path = self.path, query = query, pick = core.picker(pick), protobuf = state == "list" and self.protobuf or nil,
+    path = self.path, query = query, pick = core.picker(pick), protobuf = self.protobuf,
   })
   if not ok then
     return failure("dear", tostring(request))
@@ -191,6 +195,7 @@ function Watch:start(now)
   end
   self.lists = self.lists + 1
   self.objects, self.version, self.list_began = {}, nil, now
+  self.hashes, self.uids = {}, {}
   return self:list_page(now)
 end
 
@@ -226,8 +231,52 @@ function Watch:refused(now, status, status_object)
   })
 end
 
+-- The hash of an object's text without its resourceVersion, and that version. In its place another text may be left out
+-- that looks like it (a label of that name); then the version itself is in the hash, which no other text has again.
+local function hash_of(text)
+  local first, last, version = text:find('"resourceVersion":"(%d+)"', 1)
+  if first then
+    return core.journal.hash(text:sub(1, first - 1) .. text:sub(last + 1)), version
+  end
+end
+
+-- The object's part of the text of an event, as a list has it.
+local function object_text(text)
+  return text:match '^{"type":"%u+","object":({.*})}$'
+end
+
+-- Notes what an object is like, to know it again.
+function Watch:remember(object, text)
+  local uid = self.ignore_version and text and member(object, "metadata", "uid")
+  local hash = uid and hash_of(text)
+  if uid and self.hashes[uid] ~= hash then
+    self:forget(object)
+    self.hashes[uid], self.uids[hash] = hash, uid
+  end
+end
+
+function Watch:forget(object)
+  local uid = member(object, "metadata", "uid")
+  local hash = uid and self.hashes[uid]
+  if hash then
+    self.hashes[uid], self.uids[hash] = nil, nil
+  end
+end
+
+-- Whether an event says of an object what is known already, and is over and done with: most of those of Nodes do.
+function Watch:knows(text)
+  local object = self.ignore_version and self.state == "watch" and text:find '^{"type":"MODIFIED"'
+    and object_text(text)
+  local hash, version = hash_of(object or "")
+  if not hash or not self.uids[hash] then
+    return false
+  end
+  self.documents, self.events, self.resource_version = self.documents + 1, self.events + 1, version
+  return true
+end
+
 -- A document of a list: an object, or the head, which comes last.
-function Watch:listed(value)
+function Watch:listed(value, text)
   if value.list and not value.metadata then
     self.head = value.list
   elseif not member(value, "metadata", "name") then
@@ -238,11 +287,12 @@ function Watch:listed(value)
       return failure("dear", "an object of the list was not taken")
     end
     self.objects[#self.objects + 1] = kept
+    self:remember(value, text)
   end
 end
 
 -- A document of a watch.
-function Watch:event(now, value)
+function Watch:event(now, value, text)
   local object = value.object
   if type(object) ~= "table" or type(value.type) ~= "string" then
     return failure("dear", "what came is no event of a watch")
@@ -261,13 +311,15 @@ function Watch:event(now, value)
     self.bookmarks = true
   elseif value.type == "ADDED" or value.type == "MODIFIED" or value.type == "DELETED" then
     self.events = self.events + 1
+    self:forget(object)
     if value.type == "DELETED" then
       self:handle("deleted", object)
     else
       local ok, kept = self:convert(object)
       if ok and kept ~= nil then
-        self:handle("changed", kept)
+        ok = self:handle("changed", kept)
       end
+      self:remember(object, ok and object_text(text))
     end
   end
   self.resource_version = version
@@ -280,14 +332,16 @@ function Watch:read(now)
     self.bytes, self.heard = request.bytes, now
   end
   for _, text in ipairs((request:take())) do
-    local value, problem = decode(text)
-    local wrong
-    if not value then
-      wrong = failure("dear", "what came is not understood: " .. problem)
-    elseif self.state == "list" then
-      wrong = self:listed(value)
-    else
-      wrong = self:event(now, value)
+    local value, problem, wrong
+    if not self:knows(text) then
+      value, problem = decode(text)
+      if not value then
+        wrong = failure("dear", "what came is not understood: " .. problem)
+      elseif self.state == "list" then
+        wrong = self:listed(value, text)
+      else
+        wrong = self:event(now, value, text)
+      end
     end
     if wrong or self.request ~= request or self.state == "closed" then
       return wrong

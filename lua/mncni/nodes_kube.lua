@@ -36,7 +36,7 @@ function nodes_kube.watch(client, handler, args)
   return client:watch {
     -- In one piece: it is read as it comes, and a server that makes pages makes them one after the other.
     path = "/api/v1/nodes", keep = args.keep or KEEP, resource_version = args.resource_version, page = 0,
-    protobuf = require("mncni.kube_proto").nodes,
+    protobuf = require("mncni.kube_proto").nodes, ignore_version = not args.on_object,
     handler = {
       convert = args.on_object and function(object)
         args.on_object(object)

@@ -12,8 +12,7 @@ local pod_link = {}
 -- The number by which the pod's namespace knows the node's. The kernel gives it one whenever it has to tell of a link
 -- that stands on one of the node's; it ends with the pod's namespace.
 local function host_nsid(context)
-  local host <close> = core.netns.current()
-  local nsid = context.nets.pod.nsid
+  local host, nsid = context.nets.host, context.nets.pod.nsid
   local known = nsid.get { netns = host }
   if not known or known.nsid < 0 then
     local ok, err = pcall(nsid.add, { netns = host, nsid = -1 })

@@ -4,6 +4,7 @@
 
 local core = require "mncni.core"
 local arguments = require "mncni.arguments"
+local route = require "mncni.route"
 local steps = require "mncni.steps"
 
 local pod_vrf = {}
@@ -58,26 +59,22 @@ local function ensure(context, ifname, wanted)
   return number
 end
 
--- The routes through an interface that somebody has made: the kernel's own follow its addresses.
+-- The routes through an interface that somebody has made, those that lead to a gateway first: the kernel's own follow its
+-- addresses.
 local function routes_through(net, ifname)
   local routes = {}
   for _, family in ipairs { "inet", "inet6" } do
-    for route in net.route.list { family = family, table = "main", dev = ifname } do
-      if route.protocol ~= "kernel" and route.protocol ~= "ra" and not route.nexthops then
-        routes[#routes + 1] = {
-          dst = route.dst == "default" and (family == "inet" and "0.0.0.0/0" or "::/0") or route.dst, dev = ifname,
-          gateway = route.gateway, via = route.via, metric = route.metric,
-          scope = family == "inet" and route.scope or nil, prefsrc = route.prefsrc, metrics = route.metrics,
-          protocol = route.protocol,
-        }
+    for have in net.route.list { family = family, table = "main", dev = ifname } do
+      if have.protocol ~= "kernel" and have.protocol ~= "ra" and not have.nexthops then
+        table.insert(routes, (have.gateway or have.via) and 1 or #routes + 1, route.settable(have))
       end
     end
   end
   return routes
 end
 
--- See Pod:vrf. The kernel takes an interface down and up again when it enters a VRF: its routes go, and its IPv6 addresses
--- unless it is told to keep them.
+-- See Pod:vrf. The kernel takes an interface down and up again when it enters or leaves a VRF: its routes go, and its IPv6
+-- addresses unless it is told to keep them. What is taken out before it enters is put back once it has left.
 function pod_vrf.add(self, args)
   arguments.check("pod:vrf", args, { "ifname", "table" })
   local context = self._context
@@ -97,6 +94,9 @@ function pod_vrf.add(self, args)
     key = ("net/ipv6/conf/%s/keep_addr_on_down"):format(self.ifname), value = "1", optional = true,
   } }
   local routes = routes_through(net, self.ifname)
+  for _, one in ipairs(routes) do
+    context:record { net = "pod", verb = "del", object = "route", args = one }
+  end
   context:record {
     net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, master = args.ifname },
     undo = {
@@ -104,9 +104,12 @@ function pod_vrf.add(self, args)
       message = steps.hex(core.encode("set", "link", { ifindex = link.ifindex, master = 0 })),
     },
   }
-  for _, route in ipairs(routes) do
-    route.table = number
-    context:record { net = "pod", verb = "append", object = "route", args = route }
+  for i = #routes, 1, -1 do
+    local moved = {}
+    for key, value in pairs(routes[i]) do
+      moved[key] = key == "table" and number or value
+    end
+    context:record { net = "pod", verb = "append", object = "route", args = moved }
   end
 end
 

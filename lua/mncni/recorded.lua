@@ -344,6 +344,7 @@ end
 --   open, netns      stand-ins for mncni.open and mncni.netns
 --   run(fn, ...)     calls fn while mncni.open, require("mncni.net").open and mncni.netns are these stand-ins
 --   clear()          empties the log
+--   add(name, part)  makes one more namespace, with that part of a fixture in it, and returns it
 -- Raises when the fixture does not fit the model (an address on a device that is not there, ...).
 function recorded.new(fixture)
   if type(fixture) == "string" then
@@ -372,6 +373,15 @@ function recorded.new(fixture)
     fixtures.load(world.spaces[name], fixture[name] or {}, verbs_of)
   end
   world.quiet = false
+
+  function world.add(name, part)
+    local space = add_space(world, name)
+    add_lo(space)
+    world.quiet = true
+    fixtures.load(space, part or {}, verbs_of)
+    world.quiet = false
+    return space.marker
+  end
 
   function world.lines()
     local lines = {}
@@ -404,9 +414,7 @@ function recorded.new(fixture)
       if world.spaces[name] then
         error(core.error { op = "create", object = "netns " .. name, code = 8, errno = numbers.EEXIST }, 0)
       end
-      local space = add_space(world, name)
-      add_lo(space)
-      return space.marker
+      return world.add(name)
     end,
     remove = function(name)
       local space = world:space_of(name)

@@ -12,6 +12,16 @@ for _, kind in ipairs { "bridge", "veth", "dummy", "vlan", "vxlan", "macvlan", "
   kinds[kind] = true
 end
 
+-- The namespace that this one knows by a number; itself without one.
+local function space_by_number(space, number)
+  for other, id in pairs(space.nsids) do
+    if id == number then
+      return other
+    end
+  end
+  return space
+end
+
 local function view_link(space, link)
   local seen = {}
   for key, value in pairs(link) do
@@ -192,7 +202,8 @@ function link.add(space, args)
   end
   local lower
   if args.link then
-    lower = link_of(space, "add", "link", args, "link")
+    lower = link_of(space_by_number(space, args.link_netnsid), "add", "link", args, "link")
+    args.link_netnsid = nil
   end
   if args.master then
     link_of(at, "add", "link", args, "master")

@@ -76,15 +76,16 @@ local nsid = {}
 
 function nsid.add(space, args)
   local other = space.world:space_of(args.netns)
+  local wanted = args.nsid ~= -1 and args.nsid or nil -- -1: whichever is free
   if space.nsids[other] then
     space:refuse("add", "nsid", args, "EEXIST")
   end
   for _, used in pairs(space.nsids) do
-    if used == args.nsid then
+    if used == wanted then
       space:refuse("add", "nsid", args, "ENOSPC")
     end
   end
-  space:nsid_of(other, args.nsid)
+  space:nsid_of(other, wanted)
 end
 
 function nsid.get(space, args)

@@ -2,6 +2,7 @@
 -- Limits of how much a pod may send and receive, as the bandwidth plugin takes them, in words of traffic control.
 
 local core = require "mncni.core"
+local mncni_net = require "mncni.net"
 
 local shaping = {}
 
@@ -132,6 +133,29 @@ function shaping.redirect(pod, from, to)
     sel = { keys = { { val = 0, mask = 0, off = 0 } } },
     actions = { { kind = "mirred", eaction = "egress redirect", to_dev = to, action = "stolen" } },
   } }
+end
+
+-- Raises code 50 where the kernel lacks what limits are made of: they are made, in a namespace that nobody else sees.
+function shaping.supported(shaped, unshaped)
+  local function make()
+    local space <close> = core.netns.create()
+    local host <close> = mncni_net.of(space)
+    local pod = { host = host, container = "", ifname = "" }
+    host.link.add { ifname = "ifb0", kind = "ifb" }
+    shaping.limit(pod, {
+      dev = "ifb0", mtu = 1500, side = "egress", limit = { rate = 125000, burst = 125000 }, shaped = shaped,
+      unshaped = unshaped,
+    })
+    shaping.redirect(pod, "ifb0", "ifb0")
+  end
+  local ok, err = pcall(make)
+  if not ok then
+    error(core.error {
+      code = 50, object = "the kernel", details = core.is_error(err) and err.details or nil,
+      message = ("it refuses what limits are made of (%s); it needs ifb, sch_tbf, sch_htb, sch_ingress, cls_u32 and "
+        .. "act_mirred"):format(tostring(err)),
+    }, 0)
+  end
 end
 
 return shaping

@@ -65,6 +65,33 @@ function words.usage(name, message, ...)
   return { status = 2, stderr = ("mncni %s: %s; mncni %s --help"):format(name, message:format(...), name) }
 end
 
+-- Where the state of the plugin is: what --state-dir says, or its environment.
+function words.state_dir(given)
+  return given["state-dir"] or os.getenv "MNCNI_STATE_DIR" or "/run/mncni"
+end
+
+-- Returns fn(...), which reads the state of the plugin; where that is refused, the error says who may.
+function words.as_root(fn, ...)
+  local result = table.pack(pcall(fn, ...))
+  local err = result[2]
+  if not result[1] and core.is_error(err) and err.name == "EACCES" then
+    error(core.error {
+      op = err.op, object = err.object, errno = err.errno, code = err.code,
+      message = "only root may read it, because configurations are in it; run this as root",
+    }, 0)
+  elseif not result[1] then
+    error(err, 0)
+  end
+  return table.unpack(result, 2, result.n)
+end
+
+-- Whether a call, or an attachment, is of the pod that somebody means: by its name, its namespace and name, or the
+-- beginning of its container's id.
+function words.is_of(item, name)
+  return item.pod == name or item.pod and item.pod:match "/(.*)$" == name
+    or item.container and name ~= "" and item.container:sub(1, #name) == name
+end
+
 -- How many arguments there may be: at least, at most.
 local function bounds(subcommand)
   local least, most = 0, 0

@@ -11,7 +11,15 @@ local http = {}
 function http.multi() end
 
 ---@alias mncni.http.FieldType "string"|"integer"|"boolean"|"time"|"map"|mncni.http.Message
----@alias mncni.http.Field { [1]: string, [2]: mncni.http.FieldType, each?: boolean }|{ inline: mncni.http.Message }
+---@class mncni.http.Field
+---@field [1]? string its key; without one the fields of `inline` stand in its place
+---@field [2]? mncni.http.FieldType
+---@field inline? mncni.http.Message
+---@field each? boolean it may come several times: a list
+---@field prefixed? boolean the prefix stands before the message that it is
+---@field is_kind? boolean a string that says what the next message is
+---@field other? table { kind, message }: the message where the last kind was that one
+
 ---@alias mncni.http.Message table<integer, mncni.http.Field> by the field's number
 
 ---@class mncni.http.ProtobufArguments
@@ -19,6 +27,8 @@ function http.multi() end
 ---@field prefix string bytes before the message
 ---@field ok mncni.http.Message that of a 2xx answer
 ---@field refused mncni.http.Message that of another
+---@field stream? string type of content that is frames: each a length in four bytes, the highest first, and a message
+---@field frame? mncni.http.Message that of a frame; without the prefix
 
 --- What is wanted of answers in protocol buffers, by the numbers of fields: { [2] = { "items", { [1] = { "name", "string" }
 --- }, each = true } }. A request that has it reads answers of this type as the JSON that they would be otherwise.
@@ -31,9 +41,9 @@ local protobuf = {}
 
 --- What a request makes of such an answer.
 ---@param text string
----@param refused? boolean of an answer that is not 2xx
+---@param what? "ok"|"refused"|"frames" of which sort it is; "ok" without it
 ---@return string json
-function protobuf:decode(text, refused) end
+function protobuf:decode(text, what) end
 
 ---@class mncni.Http
 local multi = {}

@@ -41,7 +41,8 @@ local client = {}
 ---@field field_selector? string "metadata.name=x"
 ---@field keep? table members of an object to keep, as core.picker takes them; all by default
 ---@field page? integer objects asked for at once, 500 by default; 0: all
----@field protobuf? mncni.http.Protobuf what is wanted of the list where the server writes it so
+---@field protobuf? mncni.http.Protobuf what is wanted of list and events where the server writes them so
+---@field ignore_version? boolean true, with keep: what differs from the last in its resourceVersion alone is no change
 ---@field resource_version? string follow from there, without a list
 ---@field handler mncni.KubeHandler
 

@@ -28,6 +28,7 @@
 ---@field pod mncni.PodModule
 ---@field policy mncni.PolicyModule
 ---@field recorded mncni.RecordedModule
+---@field testing mncni.TestingModule
 local mncni = {}
 
 ---Opens a network namespace: the caller's, or that of a handle, net, path, name or process id.

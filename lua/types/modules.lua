@@ -477,6 +477,12 @@ function world.lines() end
 ---Empties the log.
 function world.clear() end
 
+---Makes one more namespace, with that part of a fixture in it.
+---@param name string
+---@param part? table
+---@return mncni.Netns
+function world.add(name, part) end
+
 ---Stands in for mncni.open.
 ---@param what? any
 ---@return mncni.Net

@@ -179,7 +179,7 @@ describe("naivebridge with", function()
       end
       assert.are.same(newest_first(slots), records())
       if shape[3] == none then -- what was there is gone, not only hidden
-        assert.is_true(lfs.attributes(world.state .. "/calls.ring", "size") <= (256 + 1) * 1024)
+        assert.is_true(lfs.attributes(world.state .. "/calls.ring", "size") <= 266240 + 256 * 32768)
       end
     end)
   end

@@ -26,18 +26,31 @@ static const struct mn_pb_field outer[] = {
 	{ .number = 1, .type = MN_PB_INLINE, .message = &pair_message },
 	{ .number = 2, .type = MN_PB_MESSAGE, .key = "items", .each = true, .message = &inner_message },
 	{ .number = 3, .type = MN_PB_INLINE, .message = &inner_message },
+	{ .number = 4, .key = "kind", .is_kind = true },
+	{ .number = 5,
+		.type = MN_PB_MESSAGE,
+		.key = "object",
+		.prefixed = true,
+		.message = &inner_message,
+		.other_kind = "pair",
+		.other = &pair_message },
 };
 static const struct mn_pb_message message = { outer, sizeof(outer) / sizeof(outer[0]) };
+static const struct mn_pb_schema schema = { .prefix = "k8s", .prefix_len = 4, .frame = &message };
 
-// Reads in pieces of a size; returns the JSON, malloc'd and terminated, NULL when it is refused.
-static char *read_in(const uint8_t *data, size_t size, size_t piece)
+// Reads a message, or frames of them, in pieces of a size; returns the JSON, malloc'd and terminated, NULL
+// when it is refused.
+static char *read_in(const uint8_t *data, size_t size, size_t piece, bool frames)
 {
 	struct mn_bytes all = { 0 };
 	struct mn_pb pb = { 0 };
 	struct mn_error err;
 	int ret = 0;
 
-	mn_pb_start(&pb, &message, "k8s", 4);
+	if (frames)
+		mn_pb_start_frames(&pb, &schema);
+	else
+		mn_pb_start(&pb, &schema, &message);
 	for (size_t at = 0; at < size && ret == 0; at += piece) {
 		ret = mn_pb_feed(&pb, (const char *)data + at, size - at < piece ? size - at : piece, &err);
 		if (ret == 0 && mn_bytes_add(&all, pb.out.data, pb.out.len) < 0)
@@ -54,18 +67,31 @@ static char *read_in(const uint8_t *data, size_t size, size_t piece)
 	return NULL;
 }
 
+// Whether a text is one JSON document after the other.
+static bool is_json(const char *text)
+{
+	while (*text) {
+		cJSON *json = cJSON_ParseWithOpts(text, &text, false);
+
+		if (!json)
+			return false;
+		cJSON_Delete(json);
+	}
+	return true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *whole = read_in(data, size, size ? size : 1), *bytes = read_in(data, size, 1);
-	cJSON *json;
+	for (int frames = 0; frames < 2; frames++) {
+		char *whole = read_in(data, size, size ? size : 1, frames),
+		     *bytes = read_in(data, size, 1, frames);
 
-	if (!whole != !bytes || (whole && strcmp(whole, bytes) != 0))
-		abort();
-	json = whole ? cJSON_Parse(whole) : NULL;
-	if (whole && !json)
-		abort();
-	cJSON_Delete(json);
-	free(whole);
-	free(bytes);
+		if (!whole != !bytes || (whole && strcmp(whole, bytes) != 0))
+			abort();
+		if (whole && !is_json(whole))
+			abort();
+		free(whole);
+		free(bytes);
+	}
 	return 0;
 }

@@ -37,16 +37,29 @@ static void check_newest(const char *line, const struct mn_record *record)
 	cJSON_Delete(object);
 }
 
+// A repeated STATUS has none; any other record's begins with what was noted.
+static void check_whole(const char *directory, uint64_t number, const char *words)
+{
+	struct mn_error err = { 0 };
+	char *text;
+	size_t size;
+
+	fuzz_require(mn_record_read_whole(directory, number, &text, &size, &err) == 0, "%s", err.message);
+	if (*words & 1)
+		fuzz_require(size > 0 && memmem(text, size, "stdin ", 6), "the whole record is lost");
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *ignored[] = { NULL, NULL };
 	const char *directory = fuzz_directory();
-	char *words = fuzz_part(&data, &size, '\n'), *lines = NULL, path[512];
+	char *words = fuzz_part(&data, &size, '\n'), path[512];
+	struct mn_record_list list;
 	struct mn_record record = {
 		.verb = "ADD", .message = words, .container = words, .ignored = ignored, .code = 102
 	};
 	struct mn_error err = { 0 };
-	unsigned int count, before;
 	int ret;
 
 	if (!words)
@@ -55,16 +68,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	record.verb = *words & 1 ? "ADD" : "STATUS";
 	snprintf(path, sizeof(path), "%s/" MN_RECORD_FILE, directory);
 	write_ring(path, data, size);
-	fuzz_require(mn_record_read(directory, &lines, &before, &err) == 0, "%s", err.message);
-	free(lines);
+	fuzz_require(mn_record_read(directory, &list, &err) == 0, "%s", err.message);
+	free(list.memory);
+	mn_record_begin(mn_record_clock());
+	mn_record_note("stdin", words, strlen(words));
 	ret = mn_record_write(directory, &record, &err);
 	fuzz_require(ret == 0 || ret == -ENOTSUP, "%s", strerror(-ret));
-	fuzz_require(mn_record_read(directory, &lines, &count, &err) == 0, "%s", err.message);
+	fuzz_require(mn_record_read(directory, &list, &err) == 0, "%s", err.message);
 	if (ret == 0) {
-		fuzz_require(count > 0, "the record is lost");
-		check_newest(lines, &record);
+		fuzz_require(list.count > 0, "the record is lost");
+		check_newest(list.found[0].json, &record);
+		check_whole(directory, list.found[0].number, words);
 	}
-	free(lines);
+	free(list.memory);
 	free(words);
 	return 0;
 }

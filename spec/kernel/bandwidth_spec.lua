@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The bandwidth policy behind a plugin that makes a veth pair: what the kernel has, what traffic feels, how it ends.
+-- Runs alone: its flows are to be as fast as the limits let them.
 local core = require "mncni.core"
 local nodes = require "spec.support.node"
 local shaping = require "mncni.shaping"
@@ -69,11 +70,11 @@ local function assert_clean()
   assert.same({ "testnet/web@naivebridge@eth0" }, node:journals())
 end
 
--- Bytes per second of a TCP flow between two namespaces, after its first second.
+-- Bytes per second of a TCP flow between two namespaces, once its first half second has used up the burst.
 local function flow(from, to, address)
   local text = spaces.must([[
     out=$(mktemp)
-    ip netns exec %s timeout 100 python3 spec/support/flow.py receive %s 5201 1 3 >"$out" 2>&1 &
+    ip netns exec %s timeout 100 python3 spec/support/flow.py receive %s 5201 0.5 2 >"$out" 2>&1 &
     ip netns exec %s timeout 100 python3 spec/support/flow.py send %s 5201
     wait $!
     cat "$out"; rm -f "$out"]], to, address, from, address)

@@ -87,6 +87,19 @@ describe("a netlink socket", function()
       assert.is_nil(route:request("get", "link", { ifname = "br1" }))
     end)
 
+    it("names the port that takes over when another one loses its carrier", function()
+      for _, ifname in ipairs { "v0", "v1" } do
+        route:request("add", "link", { ifname = ifname, kind = "veth", peer = { ifname = "to-" .. ifname } })
+      end
+      route:request("add", "link", { ifname = "br0", kind = "bridge" })
+      route:request("set", "link", { ifname = "v0", master = "br0" })
+      route:request("set", "link", { ifname = "v1", master = "br0" })
+      route:request("set", "link", { ifname = "v0", bridge_slave = { backup_port = "v1" } })
+      assert.equal("v1", route:request("get", "link", { ifname = "v0" }).bridge_slave.backup_port)
+      local shown = core.json.decode(space:must "ip -d -json link show dev v0")[1]
+      assert.equal("v1", shown.linkinfo.info_slave_data.backup_port)
+    end)
+
     it("creates a veth with its peer in another namespace, by preset indexes, as a port with its settings", function()
       local pod = spaces.new()
       local inside <close> = core.socket { netns = pod.ns }

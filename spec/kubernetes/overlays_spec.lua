@@ -9,8 +9,8 @@ local IMAGE = (os.getenv "MNCNI_BUILD" or "build") .. "/image/mncni.tar"
 local NODES = 3
 
 local cases = {
-  { overlay = "aks", layout = "l3", families = "ipv4", cidrs = "10.244.0.0/16", count = 30 },
-  { overlay = "dual-stack", layout = "l3", families = "dual", cidrs = "10.244.0.0/16,fd00:10:244::/48", count = 12 },
+  { overlay = "aks", layout = "l3", families = "ipv4", cidrs = "10.244.0.0/16", count = 60 },
+  { overlay = "dual-stack", layout = "l3", families = "dual", cidrs = "10.244.0.0/16,fd00:10:244::/48", count = 60 },
 }
 
 for _, case in ipairs(cases) do
@@ -20,9 +20,6 @@ for _, case in ipairs(cases) do
     setup(function()
       lab = labs.up { nodes = NODES, layout = case.layout, families = case.families }
       lab:import(IMAGE)
-      for number = 1, NODES do
-        lab:plugins("n" .. number, "/usr/lib/cni/portmap")
-      end
       pods = pods_of.new(lab)
     end)
 
@@ -71,6 +68,16 @@ for _, case in ipairs(cases) do
           assert.is_true(seen[said], outside .. " was asked by " .. said)
         end
       end
+    end)
+
+    it("has Services", function()
+      pods:ask_service(lab:running "app=each")
+    end)
+
+    -- By mncni's portmap: these nodes have no other.
+    it("has host ports", function()
+      assert.equal("mncni", (lab:must("n1", "readlink", "/opt/cni/bin/portmap")))
+      assert.equal(case.families == "dual" and 2 or 1, pods:ask_host_port())
     end)
   end)
 end

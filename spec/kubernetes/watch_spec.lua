@@ -98,6 +98,36 @@ describe("following a real API server", function()
     assert.same({ "synced 60", "changed " .. name, "changed " .. name, "deleted " .. name }, follower.log)
   end)
 
+  for form, protobuf in pairs { JSON = false, ["protocol buffers"] = require("mncni.kube_proto").nodes } do
+    it("passes over heartbeats and hears of changes, in " .. form, function()
+      local name = create { labels = { zone = "1" } }
+      local follower = synced {
+        ignore_version = true, protobuf = protobuf or nil, page = 0,
+        keep = { metadata = { labels = true, annotations = true }, spec = { podCIDR = true, podCIDRs = true } },
+      }
+      local said = #follower.log
+      for beat = 1, 3 do
+        kube:must("PATCH", nodes .. "/" .. name .. "/status",
+          { status = { conditions = { { type = "Ready", status = "True", reason = "beat" .. beat } } } },
+          "application/merge-patch+json")
+        local version = kube:must("GET", nodes .. "/" .. name).metadata.resourceVersion
+        follower:wait("heartbeat " .. beat, function() return follower.watch.resource_version == version end)
+        assert.equal(said, #follower.log)
+        assert.is_true(follower.watch.events >= beat)
+      end
+      assert.equal(protobuf and "application/vnd.kubernetes.protobuf;stream=watch" or "application/json",
+        follower.watch.request.headers["content-type"])
+      annotate(name, "x")
+      follower:wait("the change", function() return #follower.log == said + 1 end)
+      assert.equal("x", follower.last.metadata.annotations.spec)
+      assert.equal("1", follower.last.metadata.labels.zone)
+      assert.is_truthy(follower.last.metadata.uid)
+      delete(name)
+      follower:wait("the deletion", function() return not follower.store[name] end)
+      assert.same({ "changed " .. name, "deleted " .. name }, table.move(follower.log, said + 1, said + 2, 1, {}))
+    end)
+  end
+
   it("hears only of what it selects", function()
     local one = create { labels = { pool = "a" } }
     local follower, field = synced { selector = "pool in (a,b)" }, synced { field_selector = "metadata.name=" .. one }

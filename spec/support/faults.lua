@@ -31,9 +31,10 @@ World.__index = World
 -- excused (a pattern of what the oracle finds that is another program's fault), keys = function(who) that returns more
 -- keys, inhabit = function(space, who) that makes what is in a pod before its ADD, behind = the plugin that it is chained
 -- to (which has attached victim and neighbour before anything is disturbed), sysctl (a setting of pods to look at, too),
--- taken = true (a device of the node, which ends with the pod's namespace), leaves. Returned with `leaves`: what the
--- oracle's lines begin with of an attachment that is there (given for plugins that make no link of a pod's), `ours`:
--- whether mncni is the plugin, and `alone`: whether one process does all of it.
+-- taken = true (a device of the node, which ends with the pod's namespace), prepare (shell commands on the node, before
+-- the first attachment), silent = true (what the pod's gateways are to be does not answer), leaves. Returned with `leaves`:
+-- what the oracle's lines begin with of an attachment that is there (given for plugins that make no link of a pod's),
+-- `ours`: whether mncni is the plugin, and `alone`: whether one process does all of it.
 function faults.case(args)
   local conf = {
     cniVersion = "1.1.0", name = "faults", bridge = "cbr0", type = args.plugin or "naivebridge", ipMasq = false,
@@ -49,8 +50,8 @@ function faults.case(args)
   return {
     name = args.name, conf = conf, plugin = conf.type, cold = args.cold, excused = args.excused, leaves = leaves,
     ours = ours, inhabit = args.inhabit, keys = args.keys, behind = args.behind, sysctl = args.sysctl,
-    taken = args.taken,
-    alone = ours and conf.ipam.type == "host-local",
+    taken = args.taken, prepare = args.prepare, silent = args.silent,
+    alone = ours and not conf.ipam.type:find "^reference",
   }
 end
 
@@ -61,94 +62,11 @@ faults.dual_stack = {
   },
 }
 
--- A chained plugin by itself: the addresses in its prevResult are those of the neighbour, too.
-faults.firewall = faults.case {
-  name = "firewall", plugin = "firewall", leaves = { "nft: rule " },
-  network = { prevResult = { cniVersion = "1.1.0", ips = core.json.array {
-    { address = "10.88.0.9/24" }, { address = "fd00:88::9/64" },
-  } } },
-}
-
--- Everything that naivebridge can make in nftables.
-faults.guarded = faults.case {
-  name = "naivebridge, guarded and masquerading", ipam = faults.dual_stack,
-  network = { ipMasq = true, ipspoofchk = true, macspoofchk = true },
-}
-
-local ADDRESSES = { victim = "10.88.0.2/24", neighbour = "10.88.0.3/24" }
-
--- A pod as the plugins before a chained one leave it, but for where its link leads to.
-local function wired(space, who)
-  space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name other address 0a:58:00:00:00:02"
-  space:must "ip link set eth0 up && ip link set other up"
-  space:must("ip addr add %s dev eth0", ADDRESSES[who])
-end
-
--- Host ports of a pod that is wired already, both protocols.
-faults.host_ports = faults.case {
-  name = "portmap", plugin = "portmap", leaves = { "nft: element " }, inhabit = wired, keys = function(who)
-    local port = who == "victim" and 8000 or 9000
-    return {
-      prevResult = {
-        cniVersion = "1.1.0", interfaces = { { name = "eth0", sandbox = "/run/netns/" .. who } },
-        ips = { { address = ADDRESSES[who], interface = 0 } },
-      },
-      runtimeConfig = { portMappings = {
-        { hostPort = port, containerPort = 80, protocol = "tcp" },
-        { hostPort = port + 1, containerPort = 53, protocol = "udp" },
-        { hostPort = port + 2, containerPort = 81, protocol = "tcp", hostIP = "192.0.2.10" },
-      } },
-    }
-  end,
-}
-
--- A veth pair per pod and no bridge.
-faults.ptp = faults.case {
-  name = "ptp, both families, masquerading", plugin = "ptp", ipam = faults.dual_stack, network = { ipMasq = true },
-}
-
--- What tuning changes is the plugin's before it: an interface that is there.
-faults.tuning = faults.case {
-  name = "tuning", plugin = "tuning", sysctl = "net/core/somaxconn", leaves = { "victim: link ", "victim: sysctl " },
-  network = {
-    mac = "0a:58:0a:01:02:03", mtu = 1400, promisc = true, sysctl = { ["net.core.somaxconn"] = "77" },
-    prevResult = { interfaces = core.json.array { { name = "eth0", sandbox = "/run/netns/victim" } } },
-  },
-  inhabit = function(space)
-    space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name far0 address 0a:58:00:00:00:02"
-  end,
-}
-
--- Routes of an interface that is there.
-faults.sbr = faults.case {
-  name = "sbr", plugin = "sbr", leaves = { "victim: rule ", "victim: route " },
-  network = {
-    prevResult = {
-      interfaces = core.json.array { { name = "eth0" } }, -- that names no namespace; an address without one counts
-      ips = core.json.array {
-        { address = "10.99.0.2/24", gateway = "10.99.0.1" }, { address = "fd00:99::2/64", gateway = "fd00:99::1" },
-      },
-    },
-  },
-  inhabit = function(space)
-    space:must "ip link add eth0 address 0a:58:00:00:00:01 type veth peer name far0 address 0a:58:00:00:00:02"
-    space:must "ip link set far0 up; ip link set eth0 up; ip addr add fd00:99::2/64 dev eth0 nodad"
-    space:must "ip addr add 10.99.0.2/24 dev eth0; ip route add default via 10.99.0.1"
-  end,
-}
-
--- What a pod receives and sends, limited.
-faults.limited = faults.case {
-  name = "bandwidth behind naivebridge", plugin = "bandwidth", behind = "naivebridge",
-  leaves = { "node: link ", "node: qdisc " }, ipam = faults.dual_stack,
-  network = { ingressRate = 80000000, ingressBurst = 8000000, egressRate = 80000000, egressBurst = 8000000 },
-}
-
--- The policy bridge with what it can make in nftables.
-faults.bridge = faults.case {
-  name = "bridge, guarded and masquerading", plugin = "bridge", ipam = faults.dual_stack,
-  network = { ipMasq = true, macspoofchk = true, portIsolation = true },
-}
+-- The seed of a short run, which decides which points it looks at; MNCNI_SEED repeats one.
+faults.seed = math.tointeger(os.getenv "MNCNI_SEED" or "") or os.time() % 100000
+faults.full = os.getenv "MNCNI_FAULTS" == "full"
+-- How many points of each sweep, where it is not for the sweep to say.
+faults.sample = math.tointeger(os.getenv "MNCNI_SAMPLE" or "")
 
 -- Makes the node: links for the plugins, an uplink, the namespaces of neighbour and victim.
 function faults.world(case)
@@ -192,9 +110,7 @@ function World:begin()
     end
   end
   spaces.must "nft flush ruleset"
-  if self.case.plugin == "portmap" then
-    spaces.must "ip link add cbr0 type bridge && ip addr add 10.88.0.1/24 dev cbr0 && ip link set cbr0 up"
-  end
+  if self.case.prepare then spaces.must(self.case.prepare) end
   self.previous = {}
   self.victim = self:new_pod "victim"
   if not self.case.cold then
@@ -335,7 +251,7 @@ function World:works(wrong, outcome)
   for _, ip in ipairs(outcome.json.ips or {}) do
     -- The first question for a neighbour may be lost while the bridge gets ready; it is asked again after a second.
     local text, status = "", 0
-    if ip.gateway then
+    if ip.gateway and not self.case.silent then
       text, status = self.victim:sh("ping -c 1 -W 5 -I %s %s", ip.address:match "^[^/]+", ip.gateway)
     end
     if status ~= 0 then wrong[#wrong + 1] = "no answer from the bridge: " .. text end
@@ -373,8 +289,8 @@ end
 local function network(add, where, net, case)
   for link in net.link.list {} do
     if not (case.cold and link.ifname == case.conf.bridge) then
-      add("%s: link %s group %s master %s mtu %s promisc %s%s", where, link.ifname, link.group, link.master, link.mtu,
-        link.promisc, where ~= "node" and " address " .. link.address or "")
+      add("%s: link %s group %s master %s mtu %s promisc %s up %s%s", where, link.ifname, link.group, link.master,
+        link.mtu, link.promisc, link.up, where ~= "node" and " address " .. link.address or "")
     end
   end
   if where ~= "node" and case.sysctl then add("%s: sysctl %s", where, net.sysctl.get(case.sysctl)) end
@@ -460,133 +376,10 @@ function World:left()
   return list
 end
 
--- The seed of a short run, which decides which points it looks at; MNCNI_SEED repeats one.
-faults.seed = math.tointeger(os.getenv "MNCNI_SEED" or "") or os.time() % 100000
-faults.full = os.getenv "MNCNI_FAULTS" == "full"
-
-local only = math.tointeger(os.getenv "MNCNI_POINT" or "")
-
--- One list of cases: those of always, and of the others, in a short run, two that the seed says.
-function faults.cases(always, others)
-  local list = { table.unpack(always) }
-  for i = 1, faults.full and #others or 2 do
-    list[#list + 1] = others[(faults.seed + (i - 1) * (#others // 2)) % #others + 1]
-  end
-  return list
-end
-
--- Which points of 1 to count are looked at: all of them, or `sample` of them, evenly spread from where the seed says.
-local function points(count, sample)
-  local list = {}
-  if only then return { only } end
-  local stride = faults.full and 1 or math.max(1, count // sample)
-  for point = (faults.full and 1 or 1 + faults.seed % stride), count, stride do list[#list + 1] = point end
-  return list
-end
-
--- Those of a list of lines that match no pattern.
-local function without(lines, pattern)
-  local rest = {}
-  for _, line in ipairs(lines) do
-    if not (pattern and line:find(pattern)) then rest[#rest + 1] = line end
-  end
-  return rest
-end
-
--- Looks at every point of a sweep. args: name, count (of points), sample (how many of them the short form looks at),
--- at = function(point) that returns what was wrong (a list of lines) and the outcome of the disturbed call, with `what`
--- that was if its fault does not say so, excused = a pattern of lines that are another program's fault, reset =
--- function() for after a leak. Prints the figures; raises the leaks at the end. A sweep is none when half of its points
--- were not hit; some are not, because a call of a Go program, or a dump, is not in the same place each time.
-function faults.sweep(args)
-  local list, leaks, excused, hit = points(args.count, args.sample or 12), {}, 0, 0
-  for _, point in ipairs(list) do
-    local all, outcome = args.at(point)
-    local wrong = without(all, args.excused)
-    hit = hit + outcome.fault.hit
-    if #wrong > 0 then
-      leaks[#leaks + 1] = ("point %d (%s):\n    %s"):format(point, outcome.what or faults.describe(outcome.fault),
-        table.concat(wrong, "\n    "))
-    elseif #all > 0 then
-      excused = excused + 1
-    end
-    if #all > 0 then args.reset() end
-  end
-  print(("%s: %d of %d points, %d hit, %d leaks%s%s"):format(args.name, #list, args.count, hit, #leaks,
-    excused > 0 and (" and %d of the reference's"):format(excused) or "",
-    faults.full and "" or ", seed " .. faults.seed))
-  if #leaks > 0 then
-    error(("%s\n  %s\nto repeat one: make check-faults POINT=N ARGS='--filter=\"%s\"'"):format(args.name,
-      table.concat(leaks, "\n  ", 1, math.min(#leaks, 40)), args.name:gsub("%p", ".")), 0)
-  end
-  if hit == 0 or hit < #list // 2 then
-    error(("%s: only %d of %d points were hit"):format(args.name, hit, #list), 0)
-  end
-end
-
 -- An outcome that must be a success, returned.
 function faults.must(outcome)
   if outcome.status ~= 0 then error(outcome.stdout .. outcome.stderr, 0) end
   return outcome
-end
-
--- A list of what went wrong in a call that must not fail, empty if nothing did.
-function faults.failed(outcome, what)
-  return outcome.status == 0 and {} or { ("%s failed: %s"):format(what, outcome.stdout .. outcome.stderr) }
-end
-
--- One list after another.
-function faults.concat(a, b)
-  return table.move(b, 1, #b, #a + 1, a)
-end
-
--- Sweeps whose fault a call may survive. An ADD that says it failed has left nothing, one that says it worked has; a DEL
--- that says it failed can be repeated, one that says it worked has left nothing; who fails says so in one JSON document.
--- args: world, verb ("ADD", "DEL"), name, sample (as faults.sweep takes them), kinds (a list of faults), places (which
--- count of fault's report says how many places a fault has), disturb = function(kind, at) that makes the call with the
--- fault in that place and returns its outcome, with `what` it was, `mute` if no document is owed, and `passing` with the
--- reason why an ADD has to go on all the same.
-function faults.promises(args)
-  local world, verb = args.world, args.verb
-  local function prepare()
-    world:settle()
-    if verb == "DEL" then faults.must(world:call "ADD") end
-  end
-  prepare()
-  local total = faults.must(world:call(verb, { inject = {} })).fault[args.places]
-  faults.must(world:call "DEL")
-  local name = world.case.name .. ": " .. args.name
-  faults.sweep {
-    name = name, count = total * #args.kinds, sample = args.sample, excused = world.case.excused,
-    reset = function() world:begin() end,
-    at = function(point)
-      prepare()
-      local outcome, wrong = args.disturb(args.kinds[(point - 1) // total + 1], (point - 1) % total + 1), {}
-      if outcome.status == 0 and verb == "ADD" then
-        world:works(wrong, outcome)
-      elseif outcome.status == 0 then
-        wrong = world:left()
-      else
-        if verb == "ADD" then
-          wrong = world:left()
-          if outcome.passing then
-            wrong[#wrong + 1] = ("it failed, for %s: %s"):format(outcome.passing, outcome.stdout)
-          end
-        end
-        if not outcome.mute and not (outcome.json and outcome.json.code) then
-          wrong[#wrong + 1] = "no error document: " .. outcome.stdout .. outcome.stderr
-        end
-      end
-      faults.concat(wrong, faults.failed(world:call "DEL", "DEL"))
-      return faults.concat(wrong, world:left()), outcome
-    end,
-  }
-end
-
--- "recvmsg of process 1, after main"
-function faults.describe(fault)
-  return ("%s of process %s, %s main; exit status %s"):format(fault.call, fault.by,
-    fault.ready == 1 and "after" or "before", fault.status)
 end
 
 return faults

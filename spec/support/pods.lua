@@ -116,6 +116,51 @@ function Pods:ask_all(list)
   return total
 end
 
+-- Makes a Service of all pods with role=web, and has each pod of a list ask it, in every family that pods have.
+function Pods:ask_service(list)
+  local lab = self.lab
+  local families = #pods.addresses(list[1])
+  lab:apply {
+    apiVersion = "v1", kind = "Service", metadata = { name = "web" },
+    spec = {
+      selector = { role = "web" }, ports = { { name = "http", port = 80 }, { name = "http6", port = 86 } },
+      ipFamilyPolicy = families > 1 and "RequireDualStack" or nil,
+    },
+  }
+  local spec = lab:get("service", "web").spec
+  local addresses = spec.clusterIPs or { spec.clusterIP }
+  assert(#addresses == families, #addresses .. " addresses of the Service")
+  for _, pod in ipairs(list) do
+    for _, address in ipairs(addresses) do
+      lab:wait(20, "the Service to answer", function() return self:get(pod, address) == "hello" end)
+      for _ = 1, 5 do
+        local said = self:get(pod, address)
+        assert(said == "hello", ("%s was answered %q by %s"):format(pod.metadata.name, said, address))
+      end
+    end
+  end
+end
+
+-- Makes a pod with a host port, and asks it from outside by each address of its node. Returns how many there are.
+function Pods:ask_host_port()
+  local lab = self.lab
+  self:deploy("port", 1, {
+    ports = { { containerPort = 80, hostPort = 8088 }, { containerPort = 86, hostPort = 8086 } },
+  })
+  local pod = self:wait("app=port", 1)[1]
+  local asked = 0
+  for _, address in ipairs(lab:get("node", pod.spec.nodeName).status.addresses) do
+    if address.type == "InternalIP" then
+      local inet6 = address.address:find(":", 1, true)
+      local said = lab:must("outside", "timeout", "5", "busybox", "wget", "-q", "-O", "-",
+        (inet6 and "http://[%s]:8086/" or "http://%s:8088/"):format(address.address))
+      assert(said == "hello", ("%s was answered %q"):format(address.address, said))
+      asked = asked + 1
+    end
+  end
+  return asked
+end
+
 -- The addresses of a list of pods, each of which may be there once.
 function pods.count_addresses(list)
   local seen, count = {}, 0

@@ -4,7 +4,7 @@
 
 local core = require "mncni.core"
 local mncni = require "mncni"
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 local print_lines = require "mncni.print"
 
 local untagged = { "PVID", "Egress Untagged" }

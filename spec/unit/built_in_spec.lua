@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The policies that the binary carries, and which of them are plugins.
 
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 local runner = require "spec.support.runner"
 
 -- Name -> the table of hooks, of every file in policies.

@@ -496,7 +496,7 @@ describe("a CNI call", function()
     assert.is_true(entry.duration >= 0 and entry.duration < 5000000)
     entry.time, entry.duration = nil, nil
     assert.same({
-      format = 1, verb = "ADD", policy = "p", network = "pods", container = "abc", ifname = "eth0",
+      format = 1, number = 1, verb = "ADD", policy = "p", network = "pods", container = "abc", ifname = "eth0",
       netns = "/run/netns/x", code = 104, message = "none free", ignored = { "bridg" }, trace = "00-aa-bb-01",
     }, entry)
   end)

@@ -5,7 +5,7 @@ local core = require "mncni.core"
 local netconf = require "mncni.netconf"
 local node = require "mncni.node"
 local options = require "mncni.options"
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 
 local policy = policies.load "cniconfig"
 

@@ -3,7 +3,7 @@
 
 local core = require "mncni.core"
 local node = require "mncni.node"
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 
 describe("the policy condition", function()
   local policy = policies.load "condition"

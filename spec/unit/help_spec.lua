@@ -68,7 +68,7 @@ describe("help", function()
     for topic, hidden in pairs {
       bridge = "", masquerade = "check", localnet = "check", hostport = "check", forwarding = "steps check",
       uplink = "", firewall = "check", ingress = "check", ipam = "", static = "", tuning = "", source_routing = "",
-      store = "", collect = "remove log", recorded = "", node = "", node_ranges = "", routes = "",
+      store = "", collect = "remove log", recorded = "", testing = "", node = "", node_ranges = "", routes = "",
       conflist = "", flannel = "", cidr = "", json = "", netns = "", policy = "",
     } do
       local names = { table.unpack(topic == "policy" and { "names", "source" } or {}) }

@@ -33,8 +33,8 @@ local schema = http.protobuf {
   refused = { [3] = { "message", "string" } },
 }
 
-local function decode(message, refused)
-  return core.json.decode(schema:decode("k8s\0" .. message, refused))
+local function decode(message, what)
+  return core.json.decode(schema:decode("k8s\0" .. message, what))
 end
 
 -- What a message with this in it is refused with.
@@ -80,7 +80,7 @@ describe("a message in protocol buffers", function()
   end)
 
   it("is told by the other tree where the answer is a refusal", function()
-    assert.are.same({ message = "no" }, decode(bytes(3, "no"), true))
+    assert.are.same({ message = "no" }, decode(bytes(3, "no"), "refused"))
   end)
 
   it("is refused when it is none", function()
@@ -104,6 +104,60 @@ describe("a message in protocol buffers", function()
     for length = 0, #whole - 1 do
       refusal("k8s\0" .. whole:sub(1, length))
     end
+  end)
+end)
+
+describe("a stream of frames in protocol buffers", function()
+  local NODE = { [1] = { "name", "string" }, [2] = { "cidrs", "string", each = true } }
+  local STATUS = { [1] = { "self", { [1] = { "link", "string" } } }, [2] = { "reason", "string" } }
+  local stream = http.protobuf {
+    type = "t", stream = "t;stream=watch", prefix = "k8s\0", ok = {}, refused = {},
+    frame = {
+      [1] = { "type", "string" },
+      [2] = { inline = { [1] = { "object", {
+        [1] = { inline = { [2] = { "kind", "string", is_kind = true } } },
+        [2] = { inline = NODE, other = { "Status", STATUS } },
+      }, prefixed = true } } },
+    },
+  }
+
+  local function frame(text) return string.pack(">s4", text) end
+  local function object(kind, text) return "k8s\0" .. bytes(1, bytes(1, "v1") .. bytes(2, kind)) .. bytes(2, text) end
+  local function event(type, envelope) return frame(bytes(1, type) .. bytes(2, bytes(1, envelope))) end
+  local node = event("ADDED", object("Node", bytes(1, "n1") .. bytes(2, "10.0.0.0/24")))
+  local status = event("ERROR", object("Status", bytes(1, bytes(1, "l")) .. bytes(2, "Expired")))
+
+  local function refusal_of(text)
+    local ok, err = pcall(stream.decode, stream, text, "frames")
+    assert.is_false(ok)
+    return tostring(err)
+  end
+
+  it("is one object after the other, each told by its kind", function()
+    local added = [[{"type":"ADDED","object":{"kind":"Node","name":"n1","cidrs":["10.0.0.0/24"]}}]]
+    local expired = [[{"type":"ERROR","object":{"kind":"Status","self":{"link":"l"},"reason":"Expired"}}]]
+    assert.are.equal(added .. expired .. added, stream:decode(node .. status .. node, "frames"))
+    assert.are.equal("", stream:decode("", "frames"))
+    assert.are.equal("{}", stream:decode(frame(integer(7, 1)), "frames"))
+  end)
+
+  it("takes a kind that is longer than any for none", function()
+    local long = event("ADDED", object(("Status"):rep(10), bytes(1, "n2")))
+    assert.are.equal("n2", core.json.decode(stream:decode(long, "frames")).object.name)
+  end)
+
+  it("is refused wherever it is cut off within a frame", function()
+    for length = 1, #node - 1 do
+      assert.truthy(refusal_of(status .. node:sub(1, length)):find("cut off", 1, true))
+    end
+  end)
+
+  it("is refused when a frame is none", function()
+    assert.truthy(refusal_of(frame ""):find("a frame is empty", 1, true))
+    assert.truthy(refusal_of(frame(bytes(1, "ADDED"):sub(1, -2)) .. node):find("longer than the message", 1, true))
+    assert.truthy(refusal_of(frame(varint(9 << 3 | 1) .. "1234") .. node):find("ends in the middle", 1, true))
+    assert.truthy(refusal_of(event("ADDED", "k8x\0")):find("does not begin as it should", 1, true))
+    assert.truthy(refusal_of(event("ADDED", "k8")):find("ends in the middle", 1, true))
   end)
 end)
 

@@ -87,6 +87,73 @@ describe("a watch", function()
     assert.equal("synced A C; changed D; deleted a; deleted b", api:said())
   end)
 
+  describe("that ignores versions", function()
+    local function object(version, labels)
+      return {
+        metadata = { labels = labels, name = "a", resourceVersion = tostring(version), uid = "u" },
+      }
+    end
+
+    -- As a server writes it: the type first.
+    local function text(type, version, labels)
+      return ('{"type":"%s","object":%s}'):format(type, require("mncni.core").json.encode(object(version, labels)))
+    end
+
+    local function event(version, labels)
+      api:send(text("MODIFIED", version, labels))
+      assert.equal(tostring(version), watch.resource_version)
+      return api:said()
+    end
+
+    before_each(function()
+      watch = api:watch { keep = { metadata = { labels = true } }, ignore_version = true }
+      api:step()
+      api:list("100", {})
+    end)
+
+    it("passes over events that say nothing else, and counts them", function()
+      assert.equal("synced", api:said())
+      assert.equal("changed a", event(101, { zone = "1" }))
+      assert.equal("", event(102, { zone = "1" }))
+      assert.equal("changed a", event(103, { zone = "2" }))
+      assert.equal("changed a", event(104, { zone = "1" }))
+      assert.equal("", event(105, { zone = "1" }))
+      assert.equal(5, watch.events)
+      api:send(text("DELETED", 106, { zone = "1" }), text("ADDED", 107, { zone = "1" }))
+      assert.equal("deleted a; changed a", api:said())
+    end)
+
+    it("knows what was in the list", function()
+      api:finish()
+      api:pass(60000)
+      watch.next = "consistent"
+      api:finish { name = "CONNECT", message = "reset" }
+      api:pass(10000)
+      api.last.status, api.last.done = 200, true
+      api:pick(require("mncni.core").json.encode {
+        kind = "NodeList", items = { object(200, { zone = "1" }) }, metadata = { resourceVersion = "200" },
+      })
+      api:step()
+      api:said()
+      assert.equal("", event(201, { zone = "1" }))
+      assert.equal("changed a", event(202, { zone = "2" }))
+    end)
+
+    it("is not taken in by a label of that name", function()
+      event(101, { resourceVersion = "5" })
+      assert.equal("changed a", event(102, { resourceVersion = "6" }))
+      assert.equal("changed a", event(103, { resourceVersion = "5" }))
+    end)
+
+    it("tells again what its handler did not take", function()
+      watch.handler.changed = function() error "not now" end
+      event(101, { zone = "1" })
+      watch.handler.changed = function(one) api:say("changed " .. one.metadata.name) end
+      assert.equal("changed a", event(102, { zone = "1" }))
+      assert.equal("", event(103, { zone = "1" }))
+    end)
+  end)
+
   describe("that has failed says once that it is well", function()
     local function well() api:say "well" end
 

@@ -4,7 +4,7 @@
 local core = require "mncni.core"
 local masquerade = require "mncni.masquerade"
 local node = require "mncni.node"
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 local recorded = require "mncni.recorded"
 local ruleset = require "mncni.ruleset"
 local steps = require "mncni.steps"

@@ -3,7 +3,7 @@
 
 local core = require "mncni.core"
 local mncni = require "mncni"
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 
 local function node(name, cidrs, fields)
   local all = { name = name, pod_cidrs = cidrs }

@@ -27,7 +27,7 @@ describe("the record of calls", function()
 
   it("keeps what it was given, with the time", function()
     write {
-      verb = "ADD", policy = "naivebridge", network = "pods", container = "abc", ifname = "eth0",
+      verb = "ADD", policy = "naivebridge", network = "pods", pod = "default/web", container = "abc", ifname = "eth0",
       netns = "/run/netns/x", duration = 4321, code = 7, message = "bad \"mtu\"", ignored = { "foo", "bar" },
       trace = "00-1-2-01",
     }
@@ -36,9 +36,9 @@ describe("the record of calls", function()
     assert.equal(os.date "!%Y-%m-%d", call.time:sub(1, 10))
     call.time = nil
     assert.same({
-      format = 1, verb = "ADD", policy = "naivebridge", network = "pods", container = "abc", ifname = "eth0",
-      netns = "/run/netns/x", duration = 4321, code = 7, message = "bad \"mtu\"", ignored = { "foo", "bar" },
-      trace = "00-1-2-01",
+      format = 1, number = 1, verb = "ADD", policy = "naivebridge", network = "pods", pod = "default/web",
+      container = "abc", ifname = "eth0", netns = "/run/netns/x", duration = 4321, code = 7,
+      message = "bad \"mtu\"", ignored = { "foo", "bar" }, trace = "00-1-2-01",
     }, call)
   end)
 
@@ -48,8 +48,8 @@ describe("the record of calls", function()
     end
     local calls = record.list(directory)
     assert.equal(256, #calls)
-    assert.equal(300, calls[1].duration)
-    assert.equal(45, calls[256].duration)
+    assert.same({ 300, 300 }, { calls[1].duration, calls[1].number })
+    assert.same({ 45, 45 }, { calls[256].duration, calls[256].number })
   end)
 
   it("is empty where there is none", function()

@@ -1,46 +1,24 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The policy routes: what it desires of a node for a world that is given.
 
-local node = require "mncni.node"
 local options = require "mncni.options"
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 local routes = require "mncni.routes"
 
 local policy = policies.load "routes"
 
--- A world with this node and peers 3, 4, ... on its link, both families; changes are laid over it.
+-- A world with this node and peers 3, 4, ... on its link; changes are laid over it.
 local function world(args)
   args = args or {}
-  local made = {
-    node = node.new {
-      name = "n2", addresses = args.addresses or { "10.0.0.2", "fd01::2" }, provider_id = args.provider_id,
-      pod_cidrs = args.pod_cidrs or { "10.244.2.0/24", "fd00:0:0:2::/64" },
-    },
-    peers = {}, reach = {},
-    underlay = args.underlay or {
-      inet = { dev = "eth0", address = "10.0.0.2", mtu = 1500 },
-      inet6 = { dev = "eth0", address = "fd01::2", mtu = 1500 },
-    },
-    gateway = args.gateway or {
-      inet = { address = "10.0.0.1", lladdr = "02:00:00:00:00:01" },
-      inet6 = { address = "fe80::1", lladdr = "02:00:00:00:00:01" },
-    },
-    ready = { ok = true, reasons = {} },
-  }
+  local peers, reach = {}, {}
   for i, given in ipairs(args.peers or { {} }) do
-    local n = i + 2
-    local peer = {
-      name = given.name or "n" .. n, addresses = given.addresses or { "10.0.0." .. n, "fd01::" .. n },
-      pod_cidrs = given.pod_cidrs or { ("10.244.%d.0/24"):format(n), ("fd00:0:0:%d::/64"):format(n) },
-    }
-    made.peers[i] = node.new(peer)
-    local mac = "02:00:00:00:00:0" .. n
-    made.reach[peer.name] = given.reach or {
-      inet = { address = "10.0.0." .. n, dev = "eth0", lladdr = mac },
-      inet6 = { address = "fd01::" .. n, dev = "eth0", lladdr = mac },
-    }
+    peers[i] = { name = given.name, addresses = given.addresses, pod_cidrs = given.pod_cidrs }
+    reach[given.name or "n" .. i + 2] = given.reach
   end
-  return made
+  return policies.world {
+    node = { addresses = args.addresses, provider_id = args.provider_id, pod_cidrs = args.pod_cidrs }, peers = peers,
+    reach = reach, underlay = args.underlay, gateway = args.gateway,
+  }
 end
 
 local function desired(given, conf)

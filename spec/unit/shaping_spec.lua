@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The limits of the bandwidth plugin, on paper.
-local policies = require "spec.support.policy"
+local policies = require "mncni.testing"
 local shaping = require "mncni.shaping"
 
 local function limits(conf, runtime)

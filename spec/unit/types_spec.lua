@@ -11,19 +11,20 @@ local net = require "mncni.net"
 local function read()
   local classes, declared, used = {}, {}, {}
   for _, file in ipairs { "agent", "core", "http", "httpd", "kube", "mncni", "modules", "netns", "nft",
-    "policy" } do
+    "policy", "testing" } do
     local class, bound = nil, {}
     for line in io.lines(("lua/types/%s.lua"):format(file)) do
       local tag, name = line:match "^%-%-%-@(%l+) ([%w_.]+)"
       local variable = line:match "^local (%w+) = {}$"
       local owner, separator, verb, params = line:match "^function (%w+)([.:])([%w_]+)%(([^)]*)%) end$"
       if tag == "class" then
-        classes[name] = classes[name] or { fields = {}, functions = {} }
+        classes[name] = classes[name] or { fields = {}, functions = {}, types = {} }
         class, declared[name] = classes[name], true
       elseif tag == "alias" then
         declared[name] = true
       elseif tag == "field" then
         class.fields[name] = true
+        class.types[name] = line:match "^%-%-%-@field [%w_]+ (%S+)$"
       elseif variable then
         bound[variable] = class
       elseif owner then
@@ -124,7 +125,7 @@ describe("the types for editors", function()
   end)
 
   -- Class -> the module it stands for, and what of that is for the host alone.
-  for class, module in pairs {
+  local modules = {
     ["mncni.BridgeModule"] = { mncni.bridge },
     ["mncni.NodeModule"] = { mncni.node },
     ["mncni.NodeRangesModule"] = { mncni.node_ranges },
@@ -146,6 +147,7 @@ describe("the types for editors", function()
     ["mncni.CollectModule"] = { mncni.collect, "remove log" },
     ["mncni.PodModule"] = { mncni.pod, "new" },
     ["mncni.RecordedModule"] = { mncni.recorded },
+    ["mncni.TestingModule"] = { mncni.testing },
     ["mncni.core.netns"] = { core.netns },
     ["mncni.core.json"] = { core.json },
     ["mncni.core.cidr"] = { core.cidr },
@@ -153,11 +155,25 @@ describe("the types for editors", function()
     ["mncni.core.conntrack"] = { core.conntrack },
     ["mncni.core.boot"] = { core.boot },
     ["mncni.core.directory"] = { core.directory },
-  } do
+  }
+  for class, module in pairs(modules) do
     it("have what there is of " .. class, function()
       check(class, module[1], module[2])
     end)
   end
+
+  it("have a class for every part that is looked at here", function()
+    local parts = upvalue(index_of(mncni), "parts")
+    local of_policies = "mncni.PolicyModule"
+    for name, class in pairs(classes["mncni"].types) do
+      assert.is_true(parts[name] ~= nil, name)
+      assert.is_true(modules[class] ~= nil or class == of_policies, ("%s is %s"):format(name, class))
+    end
+    for name in pairs(parts) do
+      local is_function = type(mncni[name]) == "function" or (getmetatable(mncni[name]) or {}).__call ~= nil
+      assert.is_true(is_function or classes["mncni"].types[name] ~= nil, name)
+    end
+  end)
 
   it("have what there is of policies, wherever a function lives", function()
     local policies = {}
@@ -245,6 +261,20 @@ describe("the types for editors", function()
     for name in pairs(classes["mncni.World"].fields) do
       assert.is_not_nil(world[name])
     end
+  end)
+
+  it("have the methods and fields of a scratch node and its pods", function()
+    local node <close> = mncni.testing.node()
+    assert.same(public(index_of(node)), sorted(classes["mncni.TestNode"].functions))
+    check_parameters("mncni.TestNode", index_of(node))
+    assert.same(public(node), sorted(classes["mncni.TestNode"].fields))
+    for class, f in pairs { TestNodeArguments = mncni.testing.node, TestPodArguments = index_of(node).pod } do
+      local known = upvalue(f, class == "TestNodeArguments" and "node_keys" or "pod_keys")
+      assert.same(sorted(known), sorted(classes["mncni." .. class].fields))
+    end
+    local pod = node:pod { name = "web", namespace = "shop" }
+    node:add({ add = function(given) return given:result {} end }, pod, { ipam = false })
+    assert.same(public(pod), sorted(classes["mncni.TestPod"].fields))
   end)
 
   it("have what there is of nft's language", function()

@@ -36,8 +36,14 @@ describe("vrf", function()
     return args
   end
 
-  it("puts the interface into a VRF, with addresses and routes, and echoes the result", function()
+  -- The routes of the pod's main table, but for link-local ones.
+  local function routes()
+    return node:pod("web"):must "ip route show; ip -6 route show | grep -v ^fe80 | sort"
+  end
+
+  it("puts the interface into a VRF, with addresses and routes, and takes it out again", function()
     for _, version in ipairs { "0.3.1", "0.4.0", "1.0.0" } do
+      local main = routes()
       local result = node:must("ADD", call { version = version, prev = version == "1.0.0" and previous or {
         cniVersion = version, interfaces = previous.interfaces, routes = previous.routes, ips = {
           { version = "4", address = previous.ips[1].address, interface = 0 },
@@ -50,10 +56,10 @@ describe("vrf", function()
       local vrf = node:link("web", "red")
       assert.same({ "vrf", 1, true }, { vrf.kind, vrf.vrf.table, vrf.up })
       local pod = node:pod "web"
-      local routes = pod:must "ip route show table 1 | grep -v -e ^broadcast -e ^local"
-      assert.matches("default via 10.1.0.254 dev eth0", routes, 1, true)
-      assert.matches("10.9.0.0/16 via 10.1.0.253 dev eth0", routes, 1, true)
-      assert.matches("10.1.0.0/24 dev eth0 proto kernel", routes, 1, true)
+      local moved = pod:must "ip route show table 1 | grep -v -e ^broadcast -e ^local"
+      assert.matches("default via 10.1.0.254 dev eth0", moved, 1, true)
+      assert.matches("10.9.0.0/16 via 10.1.0.253 dev eth0", moved, 1, true)
+      assert.matches("10.1.0.0/24 dev eth0 proto kernel", moved, 1, true)
       assert.matches("default via fd00:1::fe dev eth0", pod:must "ip -6 route show table 1", 1, true)
       assert.equal("", pod:must "ip route show table main")
       assert.equal(0, select(2, pod:sh "ping -I red -c 1 -W 3 10.1.0.254"))
@@ -61,6 +67,7 @@ describe("vrf", function()
       node:must("DEL", call { version = version })
       assert.is_nil(node:link("web").master)
       assert.is_nil(node:link("web", "red"))
+      assert.equal(main, routes())
       node:must("DEL", { type = "macvlan", pod = "web", conf = { name = "eth0", master = "up0", ipam = ipam() } })
       previous = interface("web", "eth0")
     end
@@ -77,6 +84,16 @@ describe("vrf", function()
     assert.equal("red", node:link("web", "net1").master)
     node:must("DEL", call { ifname = "net1" })
     assert.is_nil(node:link("web", "red"))
+  end)
+
+  it("takes along a route to a gateway that only another route leads to, and brings both back", function()
+    local pod = node:pod "web"
+    pod:must "ip route add 192.0.2.1 dev eth0 scope link && ip route add default via 192.0.2.1 metric 5"
+    local main = routes()
+    node:must("ADD", call())
+    assert.matches("default via 192.0.2.1 dev eth0 metric 5", pod:must "ip route show table 1", 1, true)
+    node:must("DEL", call())
+    assert.equal(main, routes())
   end)
 
   it("lets networks with the same addresses live in one pod", function()

@@ -12,7 +12,7 @@ gc.about = [[
 The link is gone from the host and so is the namespace, or they are of an earlier boot. What is in doubt is kept.
 One line is printed for each that is removed. For runtimes that never send GC.]]
 gc.options = {
-  { "network", value = "NAME", doc = "only those of this network" },
+  { "network", value = "NETWORK", doc = "only those of this network" },
   { "grace", value = "SECONDS", doc = "leave alone what is younger (default 300)" },
   { "dry-run", doc = "only tell" },
   { "verbose", doc = "tell what is kept in doubt, too, and why" },
@@ -70,7 +70,7 @@ function gc.run(given)
   elseif given["data-dir"] and not given.network then
     return usage("--data-dir needs --network")
   end
-  local state_dir = given["state-dir"] or os.getenv("MNCNI_STATE_DIR") or "/run/mncni"
+  local state_dir = words.state_dir(given)
   local started = require("mncni.record").clock()
   local report = collect.run {
     state_dir = state_dir, network = given.network, grace = grace, dry_run = given["dry-run"],

@@ -28,8 +28,9 @@ function add.header(call, host, netns)
   netns = netns or {}
   return {
     format = JOURNAL_FORMAT, network = call.network, container = call.container, type = call.type,
-    ifname = call.ifname, policy = call.policy, netns = call.netns, netns_id = netns.id, netns_cookie = netns.cookie,
-    boot = core.boot.id(), time = core.boot.clock(), host = attachment.place(host),
+    ifname = call.ifname, pod = call.pod, policy = call.policy, netns = call.netns, netns_id = netns.id,
+    netns_cookie = netns.cookie, boot = core.boot.id(), time = core.boot.clock(),
+    host = attachment.place(host),
   }
 end
 
@@ -93,12 +94,8 @@ function add.conclude(call, journal, returned)
   return text
 end
 
--- ADD. Returns the document for the runtime.
-function add.run(call)
-  local policy = policies.load(call.policy)
-  if attachment.is_ipam(policy) then
-    return require("mncni.verb.add_lease")(call, attachment.ipam(call, policy))
-  end
+-- Raises code 7 unless a policy can attach a container, and what it goes on from is there.
+function add.check(call, policy)
   if not policy.add then
     error(core.error {
       code = 7, object = ("policy %q"):format(call.policy),
@@ -108,6 +105,23 @@ function add.run(call)
   if policy.chained then
     require("mncni.chain").check(call)
   end
+end
+
+-- Lets a policy wire the pod and sends what it recorded. Returns what its add returned, as a result.
+function add.wire(call, policy, conf, context)
+  local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
+  local returned = steps.within(context, policy.add, pod, conf)
+  context:commit()
+  return pod:finish(returned)
+end
+
+-- ADD. Returns the document for the runtime.
+function add.run(call)
+  local policy = policies.load(call.policy)
+  if attachment.is_ipam(policy) then
+    return require("mncni.verb.add_lease")(call, attachment.ipam(call, policy))
+  end
+  add.check(call, policy)
   local conf = attachment.checked(call, policy)
   local netns <close> = attachment.netns(call)
   local net = require "mncni.net"
@@ -125,10 +139,7 @@ function add.run(call)
   local text
   add.with_rollback(call, context, journal, function()
     journal:append(core.json.encode(add.header(call, host:socket "route", place)))
-    local pod = require("mncni.pod").new { call = call, conf = conf, context = context }
-    local returned = steps.within(context, policy.add, pod, conf)
-    context:commit()
-    text = add.conclude(call, journal, pod:finish(returned))
+    text = add.conclude(call, journal, add.wire(call, policy, conf, context))
   end)
   return text
 end

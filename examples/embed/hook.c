@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs one hook of a policy from C: embed POLICY HOOK JSON prints what the hook returns.
+// Runs one hook of a policy from C: hook POLICY HOOK JSON prints what the hook returns.
 //
-//	cc -o embed embed.c $(pkg-config --cflags --libs mncni)
-//	MNCNI_POLICY_PATH=/root/policies ./embed routes desired '{"peers":[]}'
+//	cc -o hook hook.c $(pkg-config --cflags --libs mncni)
+//	MNCNI_POLICY_PATH=/root/policies ./hook routes desired '{"peers":[]}'
 //
 // The policy may use 8 MiB and 2 seconds here; one that runs away ends with an error, whatever it does.
 #include <mncni.h>
