@@ -81,13 +81,18 @@ function Calls:begin(pid, time, data)
   return entry
 end
 
--- The one of the live calls for which matches(entry) is true that began last.
-function Calls:innermost(matches)
+-- The one of the live calls for which matches(entry) is true that began last. Of several networks that a runtime adds to a
+-- namespace at the same time, it is the one whose interface dev is, and not the loopback's without need.
+function Calls:innermost(matches, dev)
+  local found, rank = nil, 0
   for i = #self.live, 1, -1 do
-    if matches(self.live[i]) then
-      return self.live[i]
+    local entry = self.live[i]
+    local its = matches(entry) and (entry.told.ifname == dev and 3 or entry.told.ifname ~= "lo" and 2 or 1) or 0
+    if its > rank then
+      found, rank = entry, its
     end
   end
+  return found
 end
 
 local function root_of(entry)
@@ -115,7 +120,7 @@ function Calls:attribute(change)
     return by_pid, "pid"
   end
   local nsid = change.nsid ~= links.HOME and change.nsid
-  local inside = nsid and self:innermost(function(entry) return entry.nsid == nsid end)
+  local inside = nsid and self:innermost(function(entry) return entry.nsid == nsid end, change.dev)
   if inside then
     return inside, "netns"
   end

@@ -27,6 +27,7 @@ end
 local function naivebridge()
   local conflist = lab.naivebridge("traced", { bridge = "trace1",
     ipam = { type = "host-local", ranges = { { { subnet = "10.244.9.0/24" } } }, routes = { { dst = "0.0.0.0/0" } } } })
+  conflist.plugins[2] = { type = "portmap", capabilities = { portMappings = true }, snat = true }
   return conflist
 end
 
