@@ -30,7 +30,9 @@
 #define QUEUE_MAX ((size_t)64 << 20)
 #define RECEIVE_BUFFER (8 << 20)
 #define SCRATCH_SIZE (1 << 20)
-#define POLL_NS 100000L		// how often a process that is about to become a call is looked at
+#define POLL_NS 100000L		 // how often a process that is about to become a call is looked at
+#define SOON_NS INT64_C(5000000) // after that it is looked at less often: this thread comes before all others
+#define LATE_POLL_NS 2000000L
 #define SLOW_POLL_NS 200000000L // where the kernel tells when it has
 #define MAX_DATAGRAMS 256	// of one kind before the others are looked at
 
@@ -203,9 +205,13 @@ static void set_timer(struct mn_trace *trace)
 {
 	struct itimerspec every = { 0 };
 	struct itimerspec now;
-	long wanted = trace->pending == 0 ? 0 : trace->proc < 0 ? POLL_NS : SLOW_POLL_NS;
+	bool soon = mn_trace_now() - trace->opened < SOON_NS;
+	long wanted = trace->pending == 0 ? 0
+		: trace->proc >= 0	  ? SLOW_POLL_NS
+		: soon			  ? POLL_NS
+					  : LATE_POLL_NS;
 
-	if (timerfd_gettime(trace->timer, &now) == 0 && (now.it_interval.tv_nsec != 0) == (wanted != 0))
+	if (timerfd_gettime(trace->timer, &now) == 0 && now.it_interval.tv_nsec == wanted)
 		return;
 	every.it_interval.tv_nsec = every.it_value.tv_nsec = wanted;
 	(void)timerfd_settime(trace->timer, 0, &every, NULL);

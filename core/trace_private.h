@@ -55,6 +55,7 @@ struct mn_trace {
 	struct mn_process *processes[MN_TRACE_BUCKETS];
 	struct mn_process *ended;
 	unsigned int pending;
+	int64_t opened; // when the last of them opened its program
 	int scratch[2]; // the pipe that tee(2) copies into
 	char buffer[1 << 16];
 };

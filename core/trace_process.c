@@ -397,7 +397,7 @@ void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int fd, int64_t t
 		return;
 	// Its own standard input waits for the program that it is about to run.
 	tap(trace, process);
-	process->since = time;
+	process->since = trace->opened = time;
 	if (fstat(fd, &st) == 0) {
 		process->dev = st.st_dev;
 		process->ino = st.st_ino;

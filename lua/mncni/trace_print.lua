@@ -2,6 +2,8 @@
 -- What a trace tells, as lines for people: a block for each call, its delegates indented in it.
 
 local core = require "mncni.core"
+local terminal = require "mncni.terminal"
+
 local trace_print = {}
 
 -- "12:01:07.114" of "2026-11-23T12:01:07.114235Z"
@@ -134,10 +136,10 @@ end
 local function block(out, told, indent, paint, from)
   local inner = indent .. "   "
   local front = indent == "" and time_of(told) or "+" .. milliseconds(from)
-  out[#out + 1] = indent .. paint(front .. " " .. head(told), "1")
+  out[#out + 1] = indent .. paint("bold", terminal.line(front .. " " .. head(told)))
   if type(told.config) == "table" then
     out[#out + 1] = ("%sconfig%s %s"):format(inner,
-      told.config_from ~= "stdin" and (" (of %s)"):format(told.config_from) or "", json(told.config))
+      told.config_from ~= "stdin" and (" (of %s)"):format(told.config_from) or "", terminal.line(json(told.config)))
   else
     out[#out + 1] = inner .. "config not seen"
   end
@@ -145,16 +147,18 @@ local function block(out, told, indent, paint, from)
     if event.delegate then
       block(out, event.delegate, inner, paint, from + (event.delegate.after_us or 0))
     else
-      out[#out + 1] = inner .. change_line(event.change, from)
+      out[#out + 1] = inner .. terminal.line(change_line(event.change, from))
     end
   end
   for _, request in ipairs(told.requests or {}) do
-    out[#out + 1] = inner .. paint(request_line(request), "33")
+    out[#out + 1] = inner .. paint("yellow", terminal.line(request_line(request)))
   end
   if told.stderr and trace_print.failed(told) then
-    out[#out + 1] = inner .. "stderr: " .. told.stderr:gsub("\n+$", ""):gsub("\n", "\n" .. inner .. "        ")
+    for _, line in ipairs(terminal.lines(told.stderr)) do
+      out[#out + 1] = inner .. "stderr: " .. line
+    end
   end
-  out[#out + 1] = inner .. paint(outcome(told), trace_print.failed(told) and "31" or "32")
+  out[#out + 1] = inner .. paint(trace_print.failed(told) and "red" or "green", terminal.line(outcome(told)))
 end
 
 local function source_lines(told)
@@ -175,17 +179,18 @@ local function source_lines(told)
   return table.concat(parts, "; ")
 end
 
--- lines(told, paint) returns the text of what a trace tells; paint(text, code) colours it.
+-- lines(told, paint) returns the text of what a trace tells; paint(colour, text) colours it (mncni.terminal).
 function trace_print.lines(told, paint)
-  paint = paint or function(text) return text end
+  paint = paint or function(_, text) return text end
   if told.type == "sources" then
     return source_lines(told)
   elseif told.type == "lost" then
-    return paint(("%s LOST: events of %s, at least %d; links were looked at again, more may be missing"):format(
-      time_of(told), told.source, told.count), "31")
+    return paint("red", ("%s LOST: events of %s, at least %d; links were looked at again, more may be missing"):format(
+      time_of(told), told.source, told.count))
   elseif told.type == "change" then
-    return ("%s nobody's call:%s%s"):format(time_of(told), change_line(told, 0),
-      told.pod and " (of " .. trace_print.pod(told) .. ")" or told.container and " (of " .. told.container .. ")" or "")
+    local whose = trace_print.pod(told) or told.container
+    return terminal.line(("%s nobody's call:%s%s"):format(time_of(told), change_line(told, 0),
+      whose and " (of " .. whose .. ")" or ""))
   end
   local out = {}
   block(out, told, "", paint, 0)

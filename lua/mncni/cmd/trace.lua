@@ -2,6 +2,7 @@
 -- mncni trace: the CNI calls of this node as they happen, ours or not, and what the kernel changed in each.
 
 local core = require "mncni.core"
+local terminal = require "mncni.terminal"
 local trace_print = require "mncni.trace_print"
 local words = require "mncni.words"
 
@@ -39,12 +40,6 @@ local function failure(message, ...)
   return { status = 1, stderr = "mncni trace: " .. message:format(...) }
 end
 
-local function matches_pod(told, wanted)
-  local pod = told.pod
-  return pod ~= nil and (pod.name == wanted or trace_print.pod(told) == wanted)
-    or (told.container or ""):sub(1, #wanted) == wanted
-end
-
 local function runs(told, plugin)
   local found = told.plugin == plugin or told.policy == plugin
   for _, delegate in ipairs(told.delegates) do
@@ -57,7 +52,7 @@ end
 local function is_wanted(told, given)
   if told.type ~= "call" and told.type ~= "change" then
     return true
-  elseif given.pod and not matches_pod(told, given.pod) then
+  elseif given.pod and not words.is_of({ pod = trace_print.pod(told), container = told.container }, given.pod) then
     return false
   elseif told.type == "change" then
     return not given.plugin and not given.failed
@@ -68,10 +63,7 @@ end
 -- The function that shows what is told. It returns false when nobody reads it any more, which is known once it is flushed.
 local function shower(given)
   local json = given.json or given.output == "json"
-  local terminal = core.file.is_terminal(1)
-  local function paint(text, code)
-    return terminal and ("\27[%sm%s\27[0m"):format(code, text) or text
-  end
+  local paint = terminal.painter()
   return function(told)
     if not is_wanted(told, given) then
       return true
@@ -122,7 +114,7 @@ local function watch(given, show, record, capture)
   local going = true
   local watched <close> = trace.open {
     node = given.pid, without = without(given), directories = given["bin-dir"], cache = given["cache-dir"],
-    state_dir = given["state-dir"] or os.getenv "MNCNI_STATE_DIR" or "/run/mncni", all = given.all, capture = capture,
+    state_dir = words.state_dir(given), all = given.all, capture = capture,
     tell = function(told)
       if record then
         record:write(core.json.encode(told), "\n")
