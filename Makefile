@@ -9,6 +9,9 @@ VERSION := 0.1.0
 ifeq ($(SAN),1)
 BUILD ?= build/san
 SANFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+else ifeq ($(COVERAGE),1)
+BUILD ?= build/coverage
+SANFLAGS := --coverage
 else
 BUILD ?= build
 endif
@@ -18,7 +21,7 @@ BUILD_PACKAGES := gcc make pkg-config lua5.4 liblua5.4-dev libmnl-dev libcjson-d
 	libmicrohttpd-dev libnftables-dev
 LINT_PACKAGES := clang-format clang-tidy cppcheck lua-check shellcheck
 TEST_PACKAGES := lua-busted openssl python3 iproute2 nftables iptables conntrack iputils-ping util-linux procps strace jq \
-	busybox-static containernetworking-plugins valgrind luarocks
+	busybox-static containernetworking-plugins valgrind luarocks tmux libedit2
 CONTAINERD_PACKAGES := containerd runc podman python3-grpcio python3-grpc-tools python3-protobuf curl
 FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
@@ -97,7 +100,7 @@ $(BUILD)/obj/%.o: %.c
 $(BUILD)/embed.c: core/embed.lua $(LUA_SRC) $(POLICIES)
 	$(call say,EMBED,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(LUA) core/embed.lua $@ size $(LUA_SRC) $(POLICIES)
+	$(Q)$(LUA) core/embed.lua $@ $(if $(COVERAGE),lines,size) $(LUA_SRC) $(POLICIES)
 
 # The same for a program that is started once and runs for months.
 $(BUILD)/embed-lines.c: core/embed.lua $(LUA_SRC) $(POLICIES)
@@ -193,17 +196,30 @@ else
 with_snapshot = $(Q)mv $(1) $(2)
 endif
 
+ifeq ($(COVERAGE),1)
+RAN_OBJ := $(BUILD)/coverage-lines.o
+RAN_MODULE := $(BUILD)/lib/lua/5.4/coverage.so
+RAN_WRAP := -Wl,--wrap=lua_newstate,--wrap=lua_sethook
+
+$(RAN_OBJ) $(RAN_MODULE): spec/support/coverage/lines.c
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -O2 -fPIC $(DEPS_CFLAGS) -fvisibility=hidden \
+		$(if $(filter %.so,$@),-shared,-DWRAPPED -c) -o $@ $<
+all: $(RAN_MODULE)
+endif
+
 # Started for every pod: at a fixed address its tables need no relocation first.
-$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(TRACE_OBJ) $(LIB_STATIC)
+$(BUILD)/bin/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(TRACE_OBJ) $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time $(RAN_WRAP) -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
 	$(call with_snapshot,$@.bare,$@)
 
-$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC)
+$(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,-z,relro,-z,now $(RAN_WRAP) -o $@ $^ -l:liblua5.4.a $(MODULE_LIBS) $(HTTP_LIBS) -lm -ldl
 
 # Installs what is missing of the packages given; does nothing, and needs no network, when all are there.
 define need
@@ -265,7 +281,7 @@ $(BUILD)/obj/plugin/portable.o: plugin/portable.c $(PORTABLE)/libraries
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fno-pic -ffreestanding -fno-stack-protector -fno-tree-loop-distribute-patterns \
 		-DLIBRARIES=\"$$(cat $(PORTABLE)/libraries)\" -c -o $@ $<
 
-$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/portable.o $(TRACE_OBJ) $(LIB_STATIC)
+$(PORTABLE)/mncni: $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(BUILD)/obj/plugin/portable.o $(TRACE_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -s -Wl,-z,relro,-z,now -Wl,--wrap=time -Wl,--no-dynamic-linker,-e,mn_portable_start \
 		-Wl,--disable-new-dtags,-rpath,'$$ORIGIN/'$$(cat $(PORTABLE)/libraries) \
@@ -307,7 +323,7 @@ check-containerd: CONTAINERD_SPECS := spec/containerd
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(TRACE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/agent.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(TRACE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/lua_line.d $(BUILD)/obj/plugin/agent.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one. Of the faults, POINT=N looks at one
 # point of what ARGS chooses, SEED=N repeats a sample, and SAMPLE=N takes that many points of every case.
@@ -390,8 +406,23 @@ lint:
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
+# Which lines of core, lua and policies the rings of specs run; slow, and specs that measure time may fail in it.
+coverage: deps-test
+	+$(Q)$(MAKE) --no-print-directory COVERAGE=1 BUILD=build/coverage coverage-run
+coverage-run: all
+	$(Q)find $(BUILD) -name '*.gcda' -delete && rm -f $(BUILD)/ran && touch $(BUILD)/ran && chmod 666 $(BUILD)/ran
+	-$(Q)$(RAN_ENV) $(SPEC_ENV) spec/support/ring unit
+	-$(Q)$(RAN_ENV) $(SPEC_ENV) spec/support/ring kernel
+	+$(Q)$(MAKE) --no-print-directory COVERAGE=1 BUILD=$(BUILD) coverage-report
+coverage-report:
+	$(Q)gcov -n $$(find $(BUILD)/obj/core -name '*.gcda') >$(BUILD)/gcov
+	$(Q)$(LUA) spec/support/coverage/report.lua $(BUILD)/ran $(BUILD)/gcov
+RAN_ENV = MNCNI_COVERAGE="$(CURDIR)/$(BUILD)/ran" LUA_INIT="pcall(require, 'coverage')"
+.PHONY: coverage coverage-run coverage-report
+
 # What there is, for people: from the types, the codec's tables, the options of policies and of subcommands.
 reference: $(LUA_MODULE)
+	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua help >lua/functions.new && mv lua/functions.new lua/mncni/help_functions.lua
 	$(Q)$(SPEC_ENV) $(LUA) lua/reference.lua >lua/reference.md.new && mv lua/reference.md.new lua/reference.md
 .PHONY: reference
 
@@ -412,7 +443,8 @@ include spec/fuzz/rules.mk
 install: all install-lua
 	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/share/mncni/policies $(DESTDIR)$(PREFIX)/share/mncni/types \
-		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/lib/systemd/system
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PLUGIN) $(AGENT) $(DESTDIR)$(PREFIX)/sbin/
 	install -m 644 core/mncni.h $(DESTDIR)$(PREFIX)/include/mncni.h
 	install -m 644 $(LIB_STATIC) $(DESTDIR)$(LIBDIR)/libmncni.a
@@ -422,6 +454,7 @@ install: all install-lua
 	install -m 644 $(POLICIES) $(DESTDIR)$(PREFIX)/share/mncni/policies/
 	install -m 644 lua/types/*.lua $(DESTDIR)$(PREFIX)/share/mncni/types/
 	install -m 644 deploy/mncni.8 deploy/mncni-agent.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	$(PLUGIN) completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/mncni
 	sed 's|/usr/local/|$(PREFIX)/|' deploy/mncni-agent.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/mncni-agent.service
 
 # Debian packages in build/deb, which lintian finds nothing wrong with; a package's tree has its debian at the top.
@@ -433,7 +466,7 @@ deb: deps-build
 	$(Q)mv $(DEB_TREE)/deploy/debian $(DEB_TREE)/debian
 	$(Q)cd $(DEB_TREE) && test "$$(dpkg-parsechangelog -S Version)" = $(VERSION) \
 		|| { echo "deploy/debian/changelog does not begin with $(VERSION)" >&2; exit 1; }
-	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b >../build.log 2>&1 \
+	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b -j$$(nproc) >../build.log 2>&1 \
 		|| { tail -n 30 ../build.log; exit 1; }
 	$(Q)lintian --allow-root --fail-on error,warning build/deb/*.changes
 	@ls build/deb/*.deb

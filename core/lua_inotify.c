@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/inotify.h>
@@ -112,13 +113,24 @@ static int inotify_read(lua_State *L)
 	}
 }
 
+// inotify:wait(milliseconds) returns whether there is something to read by then; -1 waits for ever.
+static int inotify_wait(lua_State *L)
+{
+	struct pollfd one = { .fd = check_open(L), .events = POLLIN };
+	lua_Integer timeout = luaL_checkinteger(L, 2);
+
+	luaL_argcheck(L, timeout >= -1 && timeout <= INT_MAX, 2, "not a number of milliseconds");
+	lua_pushboolean(L, poll(&one, 1, (int)timeout) > 0);
+	return 1;
+}
+
 static int inotify_fd(lua_State *L)
 {
 	lua_pushinteger(L, check_open(L));
 	return 1;
 }
 
-// core.inotify() opens a handle with add, remove, read, fd and close.
+// core.inotify() opens a handle with add, remove, read, wait, fd and close.
 static int inotify_open(lua_State *L)
 {
 	int *fd = lua_newuserdatauv(L, sizeof(*fd), 0);
@@ -138,6 +150,7 @@ int mn_open_inotify(lua_State *L)
 		{ "add", inotify_watch },
 		{ "remove", inotify_remove },
 		{ "read", inotify_read },
+		{ "wait", inotify_wait },
 		{ "fd", inotify_fd },
 		{ "close", inotify_drop },
 		{ NULL, NULL },

@@ -19,7 +19,8 @@
 __attribute__((weak)) int luaopen_mncni_http(lua_State *L);
 __attribute__((weak)) int luaopen_mncni_httpd(lua_State *L);
 
-// There in the plugin, for its command line; looked for only by name, so that a call knows nothing of it.
+// There in the plugin, for `mncni repl` and `mncni trace`; found only by name, so that a call knows nothing of them.
+__attribute__((weak)) int luaopen_mncni_line(lua_State *L);
 __attribute__((weak)) int luaopen_mncni_trace_core(lua_State *L);
 
 // Raises the text that is its upvalue: what stands in for a function that is not there.
@@ -217,6 +218,10 @@ static int search_embedded(lua_State *L)
 			return lua_error(L);
 		lua_pushliteral(L, "built in");
 		return 2;
+	}
+	if (luaopen_mncni_line && strcmp(name, "mncni.line") == 0) {
+		lua_pushcfunction(L, luaopen_mncni_line);
+		return 1;
 	}
 	if (luaopen_mncni_trace_core && strcmp(name, "mncni.trace_core") == 0) {
 		lua_pushcfunction(L, luaopen_mncni_trace_core);

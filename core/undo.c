@@ -336,7 +336,7 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 			const cJSON *undo = cJSON_GetObjectItemCaseSensitive(line, "undo");
 
 			ret = undo_line(undo, mode, earlier, &one);
-			if (undo)
+			if (undo && ret >= 0)
 				mn_record_note("undone", lines[n], strlen(lines[n]));
 		}
 		if (ret < 0)

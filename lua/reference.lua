@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- `make reference` writes lua/reference.md with this: from the types (lua/types), from what help() knows, from the codec's
--- own tables, from the options that policies declare, and from the words of subcommands. Nothing is told here.
+-- own tables, from the options that policies declare, and from the words of subcommands. Nothing is told here. With the
+-- argument "help" it prints lua/mncni/help_functions.lua, what help() says of functions, from the types as well.
 
 local core = require "mncni.core"
 local command = require "mncni.command"
-local help = require "mncni.help"
 local help_policy = require "mncni.help_policy"
 local net = require "mncni.net"
 local sorted_keys = require "mncni.keys"
@@ -146,6 +146,7 @@ end
 
 -- Every object and table of the codec, with its keys, as help() tells them.
 local function tell_families()
+  local help = require "mncni.help"
   say "## Keys of netlink objects\n"
   local function tell(path, fields)
     code(help.text(path))
@@ -197,6 +198,96 @@ local function tell_commands()
       code(words.help(name, subcommand))
     end
   end
+end
+
+-- The keys of a table type: "{ ifname: string, mtu?: integer }", or a class of that sort. Nil for any other type.
+local function keys_of(kind, classes)
+  local keys = {}
+  local inner = kind:match "^{(.*)}$"
+  local class = classes[kind:match "^mncni%.%w+Arguments$"]
+  if inner and not inner:find "^ *%[" then
+    local depth = 0
+    for c, word in inner:gmatch "([%(%){}<>%[%]]?)([^%(%){}<>%[%]]*)" do
+      depth = depth + (c:find "[%({<%[]" and 1 or c:find "[%)}>%]]" and -1 or 0)
+      for name in (depth == 0 and word or ""):gmatch "([%w_]+)%??:" do
+        keys[#keys + 1] = name
+      end
+    end
+  elseif class then
+    for i, field in ipairs(class.fields) do
+      keys[i] = field:match "^[%w_]+"
+    end
+  else
+    return nil
+  end
+  return "{" .. table.concat(keys, ", ") .. "}"
+end
+
+-- "ensure{ifname, mtu}", "lease(ipam, {gateway})": a function as one would call it.
+local function call_of(entry, classes)
+  local owner, name, params = entry.call:match "^(%w+[.:])([%w_]+)%((.*)%)$"
+  local list = {}
+  for param in params:gmatch "[^, ]+" do
+    list[#list + 1] = param
+  end
+  for _, param in ipairs(entry.doc.params) do
+    local given, kind = split(param)
+    for i, known in ipairs(list) do
+      if known == given:gsub("%?$", "") then
+        list[i] = keys_of(kind, classes) or known
+      end
+    end
+  end
+  owner = owner:find ":" and owner or ""
+  return #list == 1 and list[1]:find "^{" and owner .. name .. list[1]
+    or ("%s%s(%s)"):format(owner, name, table.concat(list, ", "))
+end
+
+-- What help() tells of besides the functions of a topic's module: methods of what they return.
+local OBJECTS = {
+  pod = { "Pod", "Eth", "Lease" }, node = { "Node" }, node_ranges = { "NodeRanges" }, routes = { "Warnings" },
+  store = { "Store" }, recorded = { "World" }, testing = { "TestNode" },
+}
+
+local function print_help()
+  local list, classes = read(), {}
+  for _, class in ipairs(list) do
+    classes[class.name] = class
+  end
+  local function tell(class)
+    for _, entry in ipairs(class.functions) do
+      local text = table.concat(entry.doc.text, " ")
+      text = (text:match "^(.-[^.]%.) " or text):gsub("%.$", "")
+      say "    {"
+      say("      %q,", call_of(entry, classes))
+      for i = 1, math.max(#text, 1), 100 do
+        say("      %q%s", text:sub(i, i + 99), i + 100 <= #text and " .." or ",")
+      end
+      say "    },"
+    end
+  end
+  say "-- SPDX-License-Identifier: Apache-2.0"
+  say "-- Topic of help() -> its functions: how each is called, and the first sentence of its entry in lua/types."
+  say "-- Made by `make reference`; to be changed there."
+  say "return {"
+  for _, class in ipairs(list) do
+    local topic = topic_of(class)
+    if topic then
+      say("  %s = {", topic)
+      tell(class)
+      for _, object in ipairs(OBJECTS[topic] or {}) do
+        tell(classes["mncni." .. object])
+      end
+      say "  },"
+    end
+  end
+  say "}"
+end
+
+if arg[1] == "help" then
+  print_help()
+  print(table.concat(out, "\n"))
+  return
 end
 
 say "# Reference\n"

@@ -377,8 +377,18 @@ static int cni_main(const char *program, const char *name)
 	return status;
 }
 
-// Runs a module of Lua with the words of the command line.
-static int run_module(const char *name, char **argv, int argc, const struct mn_options *options)
+// Tells whoever runs this program for its answer why there is none.
+static int write_error(const struct mn_state *state, const struct mn_error *err)
+{
+	char *json = mn_error_json(state, err);
+	int status = json && write_out(json) == 0 ? 1 : 2;
+
+	free(json);
+	return status;
+}
+
+// Runs a module of Lua with the words of the command line; an error is told to a person, or as JSON.
+static int run_module(const char *name, char **argv, int argc, const struct mn_options *options, bool as_json)
 {
 	cJSON *words = cJSON_CreateStringArray((const char *const *)argv, argc);
 	char *request = cJSON_PrintUnformatted(words), *reply = NULL;
@@ -391,6 +401,8 @@ static int run_module(const char *name, char **argv, int argc, const struct mn_o
 		module = mn_require(state, name, &err);
 	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0)
 		status = print_reply(reply);
+	else if (as_json)
+		status = write_error(state, &err);
 	else
 		fprintf(stderr, "mncni: %s\n", err.message);
 	free(request);
@@ -409,7 +421,16 @@ static int command_main(int argc, char **argv)
 		.limits.wall_ms = 3600000,
 	};
 
-	return run_module("mncni.command", argv + 1, argc > 1 ? argc - 1 : 0, &options);
+	return run_module("mncni.command", argv + 1, argc > 1 ? argc - 1 : 0, &options, false);
+}
+
+// mncni --bounded MODULE ...: runs what loads a policy for a subcommand, with what a pod's call may use.
+static int bounded_main(int argc, char **argv)
+{
+	// The signal ends what no limit reaches; who waits for it sees that.
+	static const struct mn_options options = { .limits.wall_ms = 10000, .alarm_signal = SIGALRM };
+
+	return run_module(argv[2], argv + 3, argc - 3, &options, true);
 }
 
 static bool timeless; // while the snapshot is made
@@ -446,7 +467,7 @@ static int snapshot_main(char **argv)
 // shell expects them.
 static bool is_interactive(const char *subcommand)
 {
-	static const char *const names[] = { "calls", "list", "repl", "trace" };
+	static const char *const names[] = { "calls", "list", "repl", "trace", "try" };
 	bool found = false;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -457,7 +478,7 @@ static bool is_interactive(const char *subcommand)
 static int interactive_main(int argc, char **argv)
 {
 	out = STDOUT_FILENO;
-	return run_module("mncni.command", argv + 1, argc - 1, &(struct mn_options){ .prompt = true });
+	return run_module("mncni.command", argv + 1, argc - 1, &(struct mn_options){ .prompt = true }, false);
 }
 
 // Descriptors 0 to 2 exist, whatever the caller closed; and what a policy or a program it runs prints goes to
@@ -505,6 +526,8 @@ int main(int argc, char **argv)
 		out = out < 0 ? STDOUT_FILENO : out;
 		return print_error(CODE_IO, "no descriptors for input and output", strerror(errno));
 	}
+	if (argc > 2 && strcmp(argv[1], "--bounded") == 0)
+		return bounded_main(argc, argv);
 	if (argc > 1 || !command || !*command)
 		return command_main(argc, argv);
 	return cni_main(argc > 0 ? argv[0] : name, name);

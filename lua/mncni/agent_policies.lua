@@ -8,9 +8,6 @@ local raised = require "mncni.raised"
 
 local agent_policies = {}
 
--- A policy has at least one of these, and has those that the built-in one of its name has: somebody relies on it.
-local MAIN = { "add", "lease", "desired" }
-
 local Policies = {}
 Policies.__index = Policies
 
@@ -21,24 +18,9 @@ end
 -- The hooks of a policy: from the texts that the cluster gave (name -> text), else as every policy is found.
 local function load_hooks(name, texts)
   if texts and texts[name] then
-    return require("mncni.policy_file").load(name, texts[name], name .. ".lua")
+    return require("mncni.lint").load(name, texts[name], name .. ".lua")
   end
   return require("mncni.policy").load(name)
-end
-
--- Looks at a policy that the cluster gave and that somebody else than the agent runs: the plugin gets what was found good.
-local function check_other(name, texts)
-  local hooks, chunk = load_hooks(name, texts), core.policy.builtin(name, _G)
-  local builtin, any = chunk and chunk(name) or {}, false
-  for _, hook in ipairs(MAIN) do
-    any = any or hooks[hook] ~= nil
-    if builtin[hook] and not hooks[hook] then
-      fail(name, "it has no %s, which the built-in policy of this name has; give it another name", hook)
-    end
-  end
-  if not any then
-    fail(name, "it has none of the hooks %s, so nobody can run it", table.concat(MAIN, ", "))
-  end
 end
 
 -- load(list, texts, states) loads the policies of { { name, given, sets } }, and looks at all others of texts. Raises what
@@ -69,7 +51,7 @@ function agent_policies.load(list, texts, states)
   end
   for _, name in ipairs(require("mncni.keys")(texts or {})) do
     if not (states or runs[name]) then
-      check_other(name, texts)
+      load_hooks(name, texts) -- somebody else than the agent runs it: the plugin gets what was found good
     end
   end
   return self

@@ -8,6 +8,7 @@
 
 local core = require "mncni.core"
 local net = require "mncni.net"
+local functions = require "mncni.help_functions"
 local policies = require "mncni.help_policy"
 local sorted_keys = require "mncni.keys"
 
@@ -219,6 +220,22 @@ local function nft_text()
   return out
 end
 
+-- The functions of a topic, each with the first sentence of its entry in the types.
+local function tell_functions(topic, out)
+  for i, entry in ipairs(functions[topic] or {}) do
+    if i == 1 and out[#out] ~= "" then
+      out[#out + 1] = ""
+    end
+    for j, text in ipairs(entry) do
+      local words = {}
+      for word in text:gmatch "%S+" do
+        words[#words + 1] = word
+      end
+      fold(words, j == 1 and "" or "    ", out)
+    end
+  end
+end
+
 -- help.text(topic) is what help(topic) prints, as a string. Lines fit 80 columns. A topic that is not known gets the
 -- nearest one named.
 function help.text(topic)
@@ -238,6 +255,7 @@ function help.text(topic)
   elseif policies.topics[topic] then
     local text = policies.topics[topic]
     out = { ("%s: %s"):format(topic, text[1]), "  " .. text[2], "", table.unpack(text, 3) }
+    tell_functions(topic, out)
   elseif longer[topic] then
     out = { ("%s: %s"):format(topic, about[topic][1]), "  " .. about[topic][2], "", table.unpack(longer[topic]) }
   else

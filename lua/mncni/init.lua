@@ -43,6 +43,7 @@ local parts = {
 }
 
 setmetatable(mncni, {
+  parts = parts, -- for mncni.lint
   __index = function(self, name)
     local part = parts[name]
     if not part then

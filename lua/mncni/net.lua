@@ -14,6 +14,7 @@
 -- recorded net (mncni.recorded) is another backend, and everything in this file runs on it unchanged.
 
 local core = require "mncni.core"
+local contains = require "mncni.contains"
 
 local net = {}
 
@@ -177,15 +178,6 @@ function makers.absent(self, object, wire)
   end
 end
 
-local function has(list, name)
-  for _, item in ipairs(list) do
-    if item == name then
-      return true
-    end
-  end
-  return false
-end
-
 -- Raises for a name that is not among `known`, with the nearest that is.
 local function unknown(what, name, known, level)
   local names = {}
@@ -205,7 +197,7 @@ local function family(self, object, protocol, list)
   local wire = { protocol = protocol, object = protocol == "netfilter" and "nft_" .. object or object }
   return setmetatable({}, {
     __index = function(verbs, name)
-      if not has(list, name) then
+      if not contains(list, name) then
         unknown(protocol == "netfilter" and "nft." .. object or object, name, list, 2)
       end
       local verb = makers[name](self, object, wire)

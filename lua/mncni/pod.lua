@@ -18,7 +18,8 @@ Eth.__index = Eth
 local Lease = {}
 Lease.__index = Lease
 
-local pod = {}
+-- What pod:... and what it returns have, for mncni.lint.
+local pod = { _classes = { pod = Pod, eth = Eth, lease = Lease } }
 
 local digits = "abcdefghijklmnopqrstuvwxyz234567"
 

@@ -431,6 +431,9 @@ local families = {
   class = true, filter = true,
 }
 
+-- What a recorder has, for mncni.lint.
+steps.families, steps.verbs = families, { verbs, looks }
+
 -- A net whose changes are recorded as steps of context and whose look-ups (get, list) are answered at once:
 -- recorder.route.add{...}, recorder.link.get{...}, recorder.sysctl.set(key, value).
 function Context:recorder(name)

@@ -29,16 +29,12 @@ after_each(function()
   spaces.assert_nothing_left(before)
 end)
 
--- Runs mncni calls; returns its output, its errors and its status.
 local function run(...)
-  local outcome = node:exec { node.scratch .. "/bin/mncni", "calls", ... }
-  return outcome.stdout, outcome.stderr, outcome.status
+  return node:mncni("calls", ...)
 end
 
 local function calls(...)
-  local output, errors, status = run(...)
-  assert.are.same({ "", 0 }, { errors, status })
-  return output
+  return node:say("calls", ...)
 end
 
 local function json(...)
@@ -208,7 +204,8 @@ end }
     assert.are.equal("stuck", whole.stdin.policy)
     assert.are.equal("web", whole.environment.CNI_CONTAINERID)
     local text = calls "1"
-    has(text, "rollback", ("(%s/policies/stuck.lua:3)"):format(node.scratch), ("undone: ip link add dev %s "):format(nodes.port "web"), "undone: address 10.244.1.2", '"code":  101')
+    has(text, "rollback", ("(%s/policies/stuck.lua:3)"):format(node.scratch), "undone: address 10.244.1.2",
+      ("undone: ip link add dev %s "):format(nodes.port "web"), '"code":  101')
     assert.are.same({ "start", "load", "policy", "kernel", "undo", "answer" }, column(whole.phases, "name"))
   end)
 

@@ -185,6 +185,21 @@ function node:sh(...)
   return (self.space:sh(...))
 end
 
+-- Runs a subcommand of mncni; returns its output, its errors and its status.
+function node:mncni(...)
+  local outcome = self:exec { self.scratch .. "/bin/mncni", ... }
+  return outcome.stdout, outcome.stderr, outcome.status
+end
+
+-- Runs one that has nothing to complain of; returns its output.
+function node:say(...)
+  local output, errors, status = self:mncni(...)
+  if errors ~= "" or status ~= 0 then
+    error(("mncni %s: %s (%s)"):format(table.concat({ ... }, " "), errors, status), 2)
+  end
+  return output
+end
+
 -- Runs `mncni gc --output=json` with more words; returns the report, and the outcome.
 function node:gc(...)
   local outcome = self:exec { self.scratch .. "/bin/mncni", "gc", "--output=json", ... }

@@ -2,8 +2,6 @@
 -- Documents whose commands are run: in blocks of sh, lines that begin with "$ " are typed into one shell, and what is below
 -- is what they print. "..." stands for anything.
 
-local spaces = require "spec.support.netns"
-
 local walkthrough = {}
 
 -- The steps { command, expected, line } of a document.

@@ -3,19 +3,21 @@
 local runner = require "spec.support.runner"
 
 describe("the reference", function()
-  it("is not older than what it tells of", function()
-    local made, err, status = runner.sh "lua5.4 lua/reference.lua"
-    assert.equal(0, status, err)
-    local file <close> = assert(io.open "lua/reference.md")
-    local line = 0
-    for kept in file:lines() do
-      line = line + 1
-      local now
-      now, made = made:match "^([^\n]*)\n(.*)$"
-      assert.equal(now, kept, ("lua/reference.md:%d is old; make reference"):format(line))
-    end
-    assert.equal("", made, "lua/reference.md ends too early; make reference")
-  end)
+  for path, argument in pairs { ["lua/reference.md"] = "", ["lua/mncni/help_functions.lua"] = "help" } do
+    it("is not older than what it tells of: " .. path, function()
+      local made, err, status = runner.sh("lua5.4 lua/reference.lua " .. argument)
+      assert.equal(0, status, err)
+      local file <close> = assert(io.open(path))
+      local line = 0
+      for kept in file:lines() do
+        line = line + 1
+        local now
+        now, made = made:match "^([^\n]*)\n(.*)$"
+        assert.equal(now, kept, ("%s:%d is old; make reference"):format(path, line))
+      end
+      assert.equal("", made, path .. " ends too early; make reference")
+    end)
+  end
 
   it("tells of every class of the types", function()
     local file <close> = assert(io.open "lua/reference.md")

@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: Apache-2.0
--- mncni repl: Lua with mncni in it, for nodes that have no lua5.4. It runs code, a file, or a prompt as lua5.4 does.
+-- mncni repl: Lua with mncni in it, for nodes that have no lua5.4. It runs code, a file, or a prompt as lua5.4 does; at a
+-- terminal lines are edited, completed and kept.
 
 local core = require "mncni.core"
+local pretty = require "mncni.pretty"
 
 local repl = {}
 
@@ -9,14 +11,20 @@ repl.summary = "a Lua prompt with mncni in it"
 repl.raw = true
 
 local HELP = [=[
-mncni repl [-i] [-e CODE]... [SCRIPT [ARGUMENT...]]: Lua with mncni in it, as "lua5.4 -l mncni" would be.
+mncni repl [-i] [--dry-run] [-e CODE]... [SCRIPT [ARGUMENT...]]: Lua with mncni in it, as "lua5.4 -l mncni" would be.
 
   -e CODE    run it
   -i         then go on at a prompt
+  --dry-run  changes are told as lines of ip, nft and the like, and not made
   SCRIPT     run a file, "-" for standard input; its arguments are in ... and in arg
 
-Without any of them there is a prompt; where standard input is no terminal, it is run as a file. At the prompt, values
-of expressions are printed, help() tells what there is, and end of file (Ctrl-D) or os.exit() ends it.]=]
+Without code and SCRIPT there is a prompt; where standard input is no terminal, it is run as a file. host is this
+network namespace, pod "NAME" that of a pod, by its Kubernetes name, NAMESPACE/NAME, or the beginning of a container's
+id. At the prompt, values of expressions are printed, Tab completes where the node has libedit or libreadline, help()
+tells what there is, and end of file (Ctrl-D) or os.exit() ends it. Lines are kept in $XDG_STATE_HOME/mncni/history or
+~/.mncni_history, where that directory belongs to who runs it.
+
+Exit status: that of the code, 1 after an error in it, 2 for a mistake in the words.]=]
 
 -- Tells of an error; at the prompt there is no need to say whose.
 local at_prompt = false
@@ -56,7 +64,18 @@ local function run(chunk, message, ...)
   return call(chunk, ...)[1]
 end
 
+local line -- mncni.line, once a library is open
+local history
+
 local function ask(prompt)
+  if line then
+    local text = line.read(prompt, require("mncni.repl_complete").words)
+    if text and text:find "%S" then
+      line.add(text)
+      history:add(text)
+    end
+    return text
+  end
   io.write(prompt)
   io.flush()
   return io.read "L"
@@ -92,6 +111,28 @@ local function read_chunk()
   end
 end
 
+-- Prints values as print does, and plain tables as Lua would write them.
+local function show(results)
+  local texts = {}
+  for i = 2, results.n do
+    local value = results[i]
+    texts[i - 1] = type(value) == "table" and pretty.text(value) or value
+  end
+  print(table.unpack(texts, 1, results.n - 1))
+end
+
+-- At a terminal, where there is a library for it.
+local function open_line()
+  local ok, module = pcall(require, "mncni.line")
+  if not ok or not module.open() then
+    return
+  end
+  line, history = module, require("mncni.repl_history").open(complain)
+  for _, text in ipairs(history.lines) do
+    line.add(text)
+  end
+end
+
 local function prompt()
   at_prompt = true
   while true do
@@ -105,7 +146,7 @@ local function prompt()
     else
       local results = call(chunk)
       if results[1] and results.n > 1 then
-        local ok, err = pcall(print, table.unpack(results, 2, results.n))
+        local ok, err = pcall(show, results)
         if not ok then
           complain(("error calling 'print' (%s)"):format(tostring(err)))
         end
@@ -124,6 +165,8 @@ local function parse(words)
       return { help = true }
     elseif words[i] == "-i" then
       given.interactive = true
+    elseif words[i] == "--dry-run" then
+      given.dry_run = true
     elseif option and (value ~= "" or words[i + 1]) then
       if value == "" then
         i, value = i + 1, words[i + 1]
@@ -150,8 +193,14 @@ function repl.run(words)
     return { status = 0 }
   end
 
-  _G.mncni = require "mncni"
-  _G.help = _G.mncni.help
+  local mncni = require "mncni"
+  if given.dry_run then
+    require("mncni.dry_run").begin(print)
+  end
+  _G.mncni, _G.help, _G.host = mncni, mncni.help, mncni.open()
+  function _G.pod(name)
+    return require("mncni.pod_netns").open(name, os.getenv "MNCNI_STATE_DIR" or "/run/mncni")
+  end
   local script, arguments = given.script, {}
   for i = 0, #words do
     arguments[i - (script or 0)] = words[i] or "mncni repl"
@@ -173,7 +222,11 @@ function repl.run(words)
     end
   end
   if given.interactive or is_terminal and not script and #given.codes == 0 then
-    print(("mncni %s, %s; help() tells what there is"):format(core.version, _VERSION))
+    print(("mncni %s, %s; help() tells what there is%s"):format(core.version, _VERSION,
+      given.dry_run and "; nothing is changed" or ""))
+    if is_terminal and core.file.is_terminal(1) then
+      open_line()
+    end
     prompt()
   end
   return { status = 0 }
