@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// mncni.trace_core: what `mncni trace` reads, record by record. Of no use to the plugin, which never loads
+// mncni.trace_core: what `mncni trace` reads, record by record. A call never loads it.
 #define _GNU_SOURCE
-// it.
 #include "lua_args.h"
 #include "lua_trace.h"
 #include "trace.h"
@@ -34,8 +33,8 @@ static int trace_close(lua_State *L)
 	return 0;
 }
 
-// Pushes a record's data as its type has it: a list of KEY=VALUE strings as a table.
-static int push_data(lua_State *L)
+// Pushes the record as a table; its data as a string, or of a call, a list of KEY=VALUE strings, as a table.
+static int push_record(lua_State *L)
 {
 	const struct mn_trace_record *record = lua_touserdata(L, 1);
 	const char *at = record->data, *end = record->data + record->size;
@@ -70,8 +69,8 @@ static int push_data(lua_State *L)
 	return 1;
 }
 
-// source:next([milliseconds]) waits for the next record: { type, time (nanoseconds), pid, other, nsid, data
-// }, what they mean says core/trace.h; data of a call is a table. nil when there is none in that time.
+// source:next([milliseconds]) waits for the next record: {type, time (nanoseconds), pid, other, nsid, data},
+// what they mean says core/trace.h; data of a call is a table. nil when there is none in that time.
 static int trace_next(lua_State *L)
 {
 	struct source *source = luaL_checkudata(L, 1, TRACE_META);
@@ -89,7 +88,7 @@ static int trace_next(lua_State *L)
 		lua_pushnil(L);
 		return 1;
 	}
-	lua_pushcfunction(L, push_data);
+	lua_pushcfunction(L, push_record);
 	lua_pushlightuserdata(L, record);
 	status = lua_pcall(L, 1, 1, 0);
 	free(record);

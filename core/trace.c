@@ -12,13 +12,13 @@
 #include <linux/rtnetlink.h>
 #include <arpa/inet.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -31,10 +31,11 @@
 #define RECEIVE_BUFFER (8 << 20)
 #define SCRATCH_SIZE (1 << 20)
 #define POLL_NS 100000L		 // how often a process that is about to become a call is looked at
-#define SOON_NS INT64_C(5000000) // after that it is looked at less often: this thread comes before all others
+#define SOON_NS INT64_C(5000000) // after that it is looked at less often
 #define LATE_POLL_NS 2000000L
 #define SLOW_POLL_NS 200000000L // where the kernel tells when it has
 #define MAX_DATAGRAMS 256	// of one kind before the others are looked at
+#define NICE (-15)		// of the thread that reads
 
 int64_t mn_trace_now(void)
 {
@@ -277,6 +278,8 @@ static void *run(void *data)
 	struct epoll_event events[64];
 	bool going = true;
 
+	// What it is to see is gone within a millisecond. A real-time class would hold up the calls themselves.
+	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	while (going) {
 		int n = epoll_wait(trace->epoll, events, 64, -1);
 
@@ -435,11 +438,8 @@ static int open_own(struct mn_trace *trace, struct mn_error *err)
 	return 0;
 }
 
-// The thread that reads comes before others where that is allowed: what it is to see is gone within a
-// millisecond.
 static int start_thread(struct mn_trace *trace, struct mn_error *err)
 {
-	struct sched_param priority = { .sched_priority = 1 };
 	sigset_t all, before;
 	int errnum;
 
@@ -449,7 +449,6 @@ static int start_thread(struct mn_trace *trace, struct mn_error *err)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (errnum)
 		return mn_fail(err, errnum, "start", "trace", NULL);
-	(void)pthread_setschedparam(trace->thread, SCHED_FIFO, &priority);
 	trace->running = true;
 	return 0;
 }

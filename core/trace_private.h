@@ -108,6 +108,9 @@ void mn_trace_process_poll(struct mn_trace *trace);
 // The process has ended; it is told of by mn_trace_process_tell_ended.
 void mn_trace_process_ends(struct mn_trace *trace, struct mn_process *process, int status);
 
+// Looks for those whose end nobody has told of.
+void mn_trace_process_sweep(struct mn_trace *trace);
+
 // The status of a process that nobody has waited for yet, -1 if somebody has.
 int mn_trace_process_status(pid_t pid);
 void mn_trace_process_tell_ended(struct mn_trace *trace);

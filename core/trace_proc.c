@@ -116,15 +116,16 @@ static void on_exit_event(struct mn_trace *trace, const struct proc_event *event
 void mn_trace_proc_read(struct mn_trace *trace)
 {
 	char buffer[1024] __attribute__((aligned(8)));
+	bool lost = false;
 
 	for (;;) {
 		ssize_t got = recv(trace->proc, buffer, sizeof(buffer), MSG_DONTWAIT);
 		const struct proc_event *event;
 
 		if (got < 0 && errno == ENOBUFS)
-			mn_trace_lost(trace, "proc", 1);
+			lost = true;
 		else if (got < 0 && errno != EINTR)
-			return;
+			break;
 		if (got < 0)
 			continue;
 		event = event_of(buffer, got);
@@ -144,5 +145,9 @@ void mn_trace_proc_read(struct mn_trace *trace)
 		default:
 			break;
 		}
+	}
+	if (lost) {
+		mn_trace_lost(trace, "proc", 1);
+		mn_trace_process_sweep(trace);
 	}
 }

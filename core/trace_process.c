@@ -452,6 +452,20 @@ void mn_trace_process_ends(struct mn_trace *trace, struct mn_process *process, i
 	trace->ended = process;
 }
 
+void mn_trace_process_sweep(struct mn_trace *trace)
+{
+	char buffer[1024];
+
+	for (size_t i = 0; i < MN_TRACE_BUCKETS; i++) {
+		for (struct mn_process *process = trace->processes[i]; process; process = process->next) {
+			const char *fields = read_stat(process->pid, buffer, sizeof(buffer));
+
+			if (!fields || *fields == 'Z')
+				mn_trace_process_ends(trace, process, mn_trace_process_status(process->pid));
+		}
+	}
+}
+
 void mn_trace_process_tell_ended(struct mn_trace *trace)
 {
 	struct mn_process *ordered = NULL, *process;
