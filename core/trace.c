@@ -278,7 +278,8 @@ static void *run(void *data)
 	struct epoll_event events[64];
 	bool going = true;
 
-	// What it is to see is gone within a millisecond. A real-time class would hold up the calls themselves.
+	// What it is to see is gone within a millisecond. A real-time class would hold up the calls
+	// themselves.
 	(void)setpriority(PRIO_PROCESS, 0, NICE);
 	while (going) {
 		int n = epoll_wait(trace->epoll, events, 64, -1);

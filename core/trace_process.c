@@ -284,20 +284,6 @@ static void forget_pending(struct mn_trace *trace, struct mn_process *process)
 		mn_trace_process_drop(trace, process);
 }
 
-// It runs a program that is no call: of interest only if it belongs to one.
-static void runs_another(struct mn_trace *trace, struct mn_process *process, int64_t time)
-{
-	char name[64];
-	ssize_t len = process->followed ? read_file(process->pid, "comm", name, sizeof(name)) : -1;
-
-	if (len > 0)
-		mn_trace_put(trace,
-			&(struct mn_trace_record){ .type = MN_TRACE_RUN, .time = time, .pid = process->pid },
-			name, strcspn(name, "\n"));
-	if (process->pending && !process->call)
-		forget_pending(trace, process);
-}
-
 // Where there are no process events, its end is waited for.
 static void watch_end(struct mn_trace *trace, struct mn_process *process)
 {
@@ -349,8 +335,8 @@ void mn_trace_process_runs(struct mn_trace *trace, pid_t pid, int64_t time)
 	if (is_call(trace, pid, time))
 		return;
 	process = mn_trace_process(trace, pid);
-	if (process)
-		runs_another(trace, process, time);
+	if (process && process->pending && !process->call)
+		forget_pending(trace, process);
 }
 
 // The fields of /proc/PID/stat from the state on, NULL when there is no such process.

@@ -8,6 +8,7 @@
 --   change   one of nobody's call
 --   lost     source, and the count of times that something was lost
 
+local answers = require "mncni.trace_answers"
 local cache = require "mncni.trace_cache"
 local calls = require "mncni.trace_calls"
 local core = require "mncni.core"
@@ -128,21 +129,8 @@ end
 
 -- Whether all that can be known of a call that has ended is known: libcni's cache comes a little later.
 local function is_ready(self, entry, now)
-  local told = entry.told
-  if told.command ~= "ADD" or self.missing.cache or told.error or told.config and told.result
-    or (told.status or 0) ~= 0 then
-    return true
-  end
-  local found = cache.find(self.cache, told)
-  if found then
-    if not told.config then
-      told.config, told.config_from = cache.config_of(found, told.plugin), "cache"
-    end
-    if not told.result then
-      told.result, told.result_from = found.result, "cache"
-    end
-  end
-  return found ~= nil or now - entry.ended > CACHE_NS
+  return answers.are_complete(entry.told) or self.missing.cache ~= nil
+    or answers.from_cache(entry.told, self.cache) or now - entry.ended > CACHE_NS
 end
 
 -- open{ without = { source = true }, node = pid of a process of the node (nil: this one), state_dir =, cache =, directories =
@@ -193,53 +181,9 @@ function Trace:look(differences)
   return ok, err
 end
 
-local function decoded(text)
-  local ok, value = pcall(core.json.decode, text or "")
-  return ok and type(value) == "table" and value or nil
-end
-
--- What a call was given and has answered, as far as it was seen.
-local function complete(entry)
-  local told, outputs = entry.told, entry.outputs
-  local given = decoded(outputs[0])
-  if given then
-    told.config, told.config_from = given, "stdin"
-  end
-  local answer = decoded(outputs[1])
-  if answer and answer.code and answer.msg and not answer.ips then
-    told.error = { code = answer.code, msg = answer.msg, details = answer.details }
-  elseif answer then
-    told.result, told.result_from = answer, "stdout"
-  end
-  if (outputs[2] or "") ~= "" and outputs[2] ~= outputs[1] then
-    told.stderr = outputs[2]
-  end
-  if not told.config and entry.parent and entry.parent.outputs[0] then
-    told.config, told.config_from = decoded(entry.parent.outputs[0]), "the call that made it"
-  end
-  told.network = told.network or told.config and told.config.name or nil
-end
-
--- What our own plugin reports of a call, put into what is told of it.
-local function take_report(entry, report)
-  local told = entry.told
-  told.reported = true
-  told.policy, told.network, told.ignored = report.policy, report.network, report.ignored
-  told.requests = report.requests
-  if report.config then
-    told.config, told.config_from = decoded(report.config), "report"
-  end
-  local answer = decoded(report.answer)
-  if (report.code or 0) ~= 0 then
-    told.error = { code = report.code, msg = report.message, details = report.details }
-  elseif answer then
-    told.result, told.result_from = answer, "report"
-  end
-end
-
 -- A call that is known only by its report: what it has changed was heard already.
 local function after_the_fact(self, record, report)
-  local started = record.time - (report.duration or 0) * 1000
+  local started = record.time - report.duration * 1000
   local data = {
     CNI_COMMAND = report.verb, CNI_CONTAINERID = report.container, CNI_IFNAME = report.ifname, CNI_NETNS = report.netns,
     CNI_ARGS = report.args, plugin = report.called, number = record.pid,
@@ -253,9 +197,9 @@ local function after_the_fact(self, record, report)
   end
   local entry = self.calls:begin(record.pid, started, data)
   entry.told.seen_by = "report"
-  take_report(entry, report)
+  answers.from_report(entry.told, report)
   self.calls:adopt(entry, started, record.time)
-  complete(self.calls:finish(record.pid, record.time, (report.code or 0) ~= 0 and 256 or 0))
+  answers.from_pipes(self.calls:finish(record.pid, record.time, report.code ~= 0 and 256 or 0))
   self.recent[#self.recent + 1] = { container = report.container, ifname = report.ifname, verb = report.verb }
   if #self.recent > 64 then
     table.remove(self.recent, 1)
@@ -263,13 +207,13 @@ local function after_the_fact(self, record, report)
 end
 
 function Trace:report(record)
-  local report = decoded(record.data)
-  if not report or type(report.verb) ~= "string" then
+  local report = answers.report(record.data)
+  if not report then
     return
   end
   local entry = self.calls.pids[record.pid]
   if entry and entry.pid == record.pid then
-    take_report(entry, report)
+    answers.from_report(entry.told, report)
   else
     after_the_fact(self, record, report)
   end
@@ -287,8 +231,8 @@ end
 
 local function types_of(entry)
   local types = {}
-  for _, plugin in ipairs(type(entry.config) == "table" and entry.config.plugins or {}) do
-    types[#types + 1] = plugin.type
+  for i, plugin in ipairs(cache.plugins_of(entry.config)) do
+    types[i] = tostring(plugin.type)
   end
   return table.concat(types, "+")
 end
@@ -311,9 +255,9 @@ function Trace:look_at_cache()
       })
       local told = call.told
       told.pid, told.seen_by, told.network = nil, "cache", entry.network
-      told.config, told.config_from = entry.config, "cache"
+      told.config, told.config_from = entry.config, entry.config and "cache"
       if verb == "ADD" then
-        told.result, told.result_from = entry.result, "cache"
+        told.result, told.result_from = entry.result, entry.result and "cache"
       end
       self.calls:finish(0, now)
       told.duration_us = nil
@@ -335,11 +279,12 @@ local take = {
   exit = function(self, record)
     local entry = self.calls:finish(record.pid, record.time, record.other)
     if entry then
-      complete(entry)
+      answers.from_pipes(entry)
     end
   end,
   lost = function(self, record)
     self.tell { type = "lost", time = self.calls:clock(record.time), source = record.data, count = record.other }
+    self.calls:lost(record.data)
     if record.data ~= "nft" and record.data ~= "proc" then
       self:look(true)
     end

@@ -12,6 +12,7 @@
 local core = require "mncni.core"
 local links = require "mncni.trace_links"
 local print_lines = require "mncni.print"
+local text = require "mncni.text"
 
 local calls = {}
 
@@ -56,6 +57,9 @@ end
 
 -- Begins a call; data is what a record of type "call" has.
 function Calls:begin(pid, time, data)
+  for key, value in pairs(data) do
+    data[key] = type(value) == "string" and text.valid(value) or value
+  end
   local parent = self.pids[tonumber(data.parent)]
   local entry = {
     pid = pid, started = time, nsid = tonumber(data.nsid), number = tonumber(data.number), pids = {}, outputs = {},
@@ -164,13 +168,14 @@ end
 -- What is told of a change.
 local function told_of(self, change, entry, how)
   local ok, words = pcall(words_of, change)
+  local link, process = change.link, change.process
   return {
     time = self:clock(change.time), after_us = entry and (change.time - entry.started) // 1000 or nil,
     event = change.event, object = change.object, netns = place_of(change, entry),
-    text = ok and words or ("%s %s"):format(change.object, change.event), by = entry and how or nil,
-    process = change.process, pid = change.process_id, portid = change.portid ~= 0 and change.portid or nil,
-    link = change.link and change.link.ifname or nil, container = change.link and change.link.container or nil,
-    resync = change.resync,
+    text = text.valid(ok and words or ("%s %s"):format(change.object, change.event)), by = entry and how or nil,
+    process = process and text.valid(process), pid = change.process_id,
+    portid = change.portid ~= 0 and change.portid or nil, link = link and link.ifname and text.valid(link.ifname),
+    container = link and link.container, resync = change.resync,
   }
 end
 
@@ -286,6 +291,25 @@ end
 function Calls:messages(record)
   for _, message in ipairs(core.decode(record.data)) do
     self:message(record, message)
+  end
+end
+
+-- Something of a source was lost: what waits for more of it has waited in vain.
+function Calls:lost(source)
+  if source == "nft" then
+    local waiting = self.transactions
+    self.transactions = {}
+    for _, list in pairs(waiting) do
+      for _, change in ipairs(list) do
+        self:place(change)
+      end
+    end
+  elseif source == "route" then
+    local used = { [links.HOME] = true }
+    for _, entry in ipairs(self.live) do
+      used[entry.nsid or links.HOME] = true
+    end
+    self.links:keep(used)
   end
 end
 

@@ -27,6 +27,15 @@ function Links:forget(nsid)
   self.by_nsid[nsid] = nil
 end
 
+-- Only these are known to be there still: a set of numbers.
+function Links:keep(used)
+  for nsid in pairs(self.by_nsid) do
+    if not used[nsid] then
+      self.by_nsid[nsid] = nil
+    end
+  end
+end
+
 function Links:get(nsid, index)
   local known = self.by_nsid[nsid]
   return known and known[index]

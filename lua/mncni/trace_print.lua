@@ -35,7 +35,7 @@ function trace_print.failed(told)
 end
 
 local function head(told)
-  local words = { told.command, told.plugin }
+  local words = { told.command or "?", told.plugin }
   local function add(name, value)
     if value then
       words[#words + 1] = name .. "=" .. tostring(value)
@@ -60,12 +60,16 @@ end
 -- "ips 10.9.0.2/16" of a result.
 local function addresses(result)
   local list = {}
+  local function add(ip, key)
+    if type(ip) == "table" and type(ip[key]) == "string" then
+      list[#list + 1] = ip[key]
+    end
+  end
   for _, ip in ipairs(type(result.ips) == "table" and result.ips or {}) do
-    list[#list + 1] = tostring(ip.address)
+    add(ip, "address")
   end
-  for _, key in ipairs { "ip4", "ip6" } do -- of versions up to 0.2.0
-    list[#list + 1] = result[key] and tostring(result[key].ip) or nil
-  end
+  add(result.ip4, "ip") -- of versions up to 0.2.0
+  add(result.ip6, "ip")
   return #list > 0 and " ips " .. table.concat(list, " ") or ""
 end
 

@@ -3,6 +3,7 @@
 
 local core = require "mncni.core"
 local terminal = require "mncni.terminal"
+local trace_file = require "mncni.trace_file"
 local trace_print = require "mncni.trace_print"
 local words = require "mncni.words"
 
@@ -68,7 +69,7 @@ local function shower(given)
     if not is_wanted(told, given) then
       return true
     end
-    return io.stdout:write(json and core.json.encode(told) or trace_print.lines(told, paint), "\n") ~= nil
+    return io.stdout:write(json and trace_file.line(told) or trace_print.lines(told, paint), "\n") ~= nil
   end
 end
 
@@ -80,8 +81,8 @@ local function show_file(given, show)
   local count = 0
   for line in file:lines() do
     count = count + 1
-    local ok, told = pcall(core.json.decode, line)
-    if not ok or type(told) ~= "table" or type(told.time) ~= "string" then
+    local told = trace_file.read(line)
+    if not told then
       file:close()
       return failure("%s:%d is not what --record writes", given.read, count)
     elseif not show(told) then
@@ -117,7 +118,7 @@ local function watch(given, show, record, capture)
     state_dir = words.state_dir(given), all = given.all, capture = capture,
     tell = function(told)
       if record then
-        record:write(core.json.encode(told), "\n")
+        record:write(trace_file.line(told), "\n")
       end
       going = show(told) and going
     end,
