@@ -4,26 +4,6 @@
 local lab = require "spec.support.containerd"
 local traced = require "spec.support.traced"
 
-local machine = "/run/private/machine-cni"
-
--- Debian's plugins, under names of their own.
-local function borrow(name)
-  local called = "reference-" .. name
-  lab.run("cp", machine .. "/" .. name, "/opt/cni/bin/" .. called)
-  return called
-end
-
-local function reference_chain()
-  return {
-    cniVersion = "1.0.0", name = "reference", plugins = {
-      { type = borrow "bridge", bridge = "trace0", isGateway = true, ipMasq = true,
-        ipam = { type = borrow "host-local", ranges = { { { subnet = "10.244.8.0/24" } } },
-          routes = { { dst = "0.0.0.0/0" } } } },
-      { type = borrow "portmap", capabilities = { portMappings = true }, snat = true },
-    },
-  }
-end
-
 local function naivebridge()
   local conflist = lab.naivebridge("traced", { bridge = "trace1",
     ipam = { type = "host-local", ranges = { { { subnet = "10.244.9.0/24" } } }, routes = { { dst = "0.0.0.0/0" } } } })
@@ -90,7 +70,7 @@ end
 
 for name, network in pairs {
   ["the reference bridge and portmap"] = {
-    make = reference_chain, link = "reference-bridge", ipam = "reference-host-local",
+    make = traced.reference_chain, link = "reference-bridge", ipam = "reference-host-local",
     plugins = { "reference-bridge", "reference-portmap" },
   },
   ["naivebridge and portmap"] = { make = naivebridge, link = "naivebridge", plugins = { "naivebridge", "portmap" } },
@@ -127,3 +107,54 @@ for name, network in pairs {
     end
   end)
 end
+
+describe("a trace without one of its sources", function()
+  setup(function()
+    lab.network(traced.reference_chain())
+    lab.run_pod()
+    lab.clean()
+  end)
+
+  after_each(function() lab.clean() end)
+
+  local function is_active(told, source)
+    for _, name in ipairs(told.sources.active) do
+      if name == source then return true end
+    end
+  end
+
+  for _, source in ipairs { "proc", "fanotify", "pipes", "route", "nft", "reports", "cache" } do
+    it(("(%s) says so first, and is true to it"):format(source), function()
+      local trace = traced.start("--bin-dir /opt/cni/bin --without " .. source)
+      local pods = churn(3, 0)
+      lab.run("sleep", "1")
+      local told = trace:stop()
+      assert.equal("switched off", told.sources.missing[source].why)
+      assert.is_nil(is_active(told, source))
+      local order = {}
+      for _, call in ipairs(told.calls) do
+        if call.container == pods[1].id and call.ifname ~= "lo" then
+          order[#order + 1] = call.command .. " " .. call.plugin
+          local is_add, texts = call.command == "ADD", traced.texts(call)
+          local is_bridge = call.plugin == "reference-bridge"
+          if source == "pipes" then
+            -- Only the cache has kept what they would have shown, and it keeps it of ADD.
+            assert.equal(is_add and "cache" or nil, call.config_from)
+            assert.equal(is_add and "cache" or nil, call.result_from)
+          elseif source == "cache" then
+            assert.are_not.equal("cache", call.config_from or call.result_from)
+          end
+          if is_add and is_bridge then
+            local address = ("pod: address add %s/24 dev eth0"):format(pods[1].ip)
+            assert.equal(source ~= "route", texts:find(address, 1, true) ~= nil, texts)
+            assert.equal("reference-host-local", call.delegates[1].plugin)
+          end
+          assert.equal(source ~= "nft", texts:find("rule ip nat", 1, true) ~= nil, texts)
+          if source ~= "proc" then assert.equal(0, call.status) end
+        end
+      end
+      assert.same({ "ADD reference-bridge", "ADD reference-portmap", "DEL reference-portmap", "DEL reference-bridge" },
+        order)
+    end)
+  end
+end)

@@ -26,7 +26,9 @@ local handle = {
   nsid = { get = function() return { nsid = 3 } end },
 }
 package.loaded["mncni.trace_core"] = tracer
-package.loaded["mncni.netns"] = { open = function() return setmetatable({}, { __index = handle, __close = handle.close }) end }
+package.loaded["mncni.netns"] = {
+  open = function() return setmetatable({}, { __index = handle, __close = handle.close }) end,
+}
 package.loaded["mncni.net"] = { of = function() return handle end }
 
 local check = dofile "spec/fuzz/check.lua"

@@ -105,4 +105,20 @@ function traced.print_figures(name, told)
   print(("\n%s: %s"):format(name, json.encode(traced.figures(told))))
 end
 
+-- A network of Debian's bridge and portmap, under names of their own.
+function traced.reference_chain()
+  local function borrow(name)
+    lab.run("cp", "/run/private/machine-cni/" .. name, "/opt/cni/bin/reference-" .. name)
+    return "reference-" .. name
+  end
+  return {
+    cniVersion = "1.0.0", name = "reference", plugins = {
+      { type = borrow "bridge", bridge = "trace0", isGateway = true, ipMasq = true,
+        ipam = { type = borrow "host-local", ranges = { { { subnet = "10.244.8.0/24" } } },
+          routes = { { dst = "0.0.0.0/0" } } } },
+      { type = borrow "portmap", capabilities = { portMappings = true }, snat = true },
+    },
+  }
+end
+
 return traced

@@ -4,6 +4,7 @@
 local nodes = require "spec.support.node"
 local spaces = require "spec.support.netns"
 local tracing = require "spec.support.tracing"
+local watched = require "spec.support.watched"
 
 local node, before
 
@@ -54,5 +55,30 @@ describe("the capture of a trace", function()
     assert.truthy(count(text, "Message type: Create network interface") > 2, text)
     assert.are.equal(0, count(text, "= Request: 1"))
     assert.are.equal(0, count(text, "Malformed"))
+  end)
+
+  it("is made by the command of deploy/README.md, beside nlmon and tcpdump", function()
+    local question = watched.commands()[2]
+    local inside = ("nsenter --net=%s env MNCNI_STATE_DIR=%s"):format(node.space.path, node.state)
+    local text
+    do
+      local classical <close> = watched.start(question.classical, node.scratch, inside)
+      classical:wait "listening on nlmon0"
+      node:must("ADD", { pod = "web" })
+    end
+    node.space:must "ip link del nlmon0"
+    do
+      local ours <close> = watched.start(question.ours, node.scratch, inside)
+      ours:wait "watching:"
+      node:must("DEL", { pod = "web" })
+      ours:wait "= ok"
+      text = ours:stop()
+    end
+    assert.truthy(text:find("DEL naivebridge container=web", 1, true), text)
+    for file, type_of in pairs { ["all.pcap"] = "Create", ["calls.pcap"] = "Delete" } do
+      local said = spaces.must("tshark -n -r %s -V 2>/dev/null", node.scratch .. "/" .. file)
+      assert.truthy(count(said, "Message type: " .. type_of .. " network interface") > 1, said)
+      assert.truthy(count(said, "= Request: 1") > 1, said)
+    end
   end)
 end)
