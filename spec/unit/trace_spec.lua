@@ -148,7 +148,7 @@ describe("what a call was given and has answered", function()
       local one = entry { [0] = answer, answer }
       answers.from_pipes(one)
       one.told.type, one.told.time = "call", "2026-11-23T12:01:07.114235Z"
-      assert.matches("= ended", print_of.lines(one.told))
+      assert.matches("^12:01:07.114 ADD bridge\n", print_of.lines(one.told))
     end
   end)
 
@@ -182,7 +182,7 @@ describe("a line of --record", function()
   end)
 
   it("goes without documents that are nested too deep for it", function()
-    local deep = core.json.decode(('{"a":'):rep(62) .. "1" .. ("}"):rep(62))
+    local deep = core.json.decode(('{"a":'):rep(64) .. "1" .. ("}"):rep(64))
     local call = {
       type = "call", time = change.time, command = "ADD", plugin = "bridge", config = deep, config_from = "stdin",
       changes = core.json.array {}, delegates = core.json.array {},
