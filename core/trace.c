@@ -30,8 +30,8 @@
 #define QUEUE_MAX ((size_t)64 << 20)
 #define RECEIVE_BUFFER (8 << 20)
 #define SCRATCH_SIZE (1 << 20)
-#define POLL_NS 100000L		 // how often a process that is about to become a call is looked at
-#define SOON_NS INT64_C(5000000) // after that it is looked at less often
+#define POLL_NS 100000L		   // how often a process that is about to become a call is looked at
+#define SOON_NS INT64_C(100000000) // after that it is looked at less often
 #define LATE_POLL_NS 2000000L
 #define SLOW_POLL_NS 200000000L // where the kernel tells when it has
 #define MAX_DATAGRAMS 256	// of one kind before the others are looked at
@@ -178,6 +178,7 @@ static void read_report(struct mn_trace *trace)
 			if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
 				head.pid = ((const struct ucred *)(const void *)CMSG_DATA(c))->pid;
 		}
+		read_all_netlink(trace); // it speaks of changes that the kernel has told of before
 		mn_trace_put(trace, &head, text, (size_t)got);
 		msg.msg_controllen = sizeof(control);
 	}

@@ -15,6 +15,7 @@ enum mn_trace_type {
 	MN_TRACE_CALL,	  // a process became a CNI call; data: KEY=VALUE strings, each terminated
 	MN_TRACE_FORK,	  // a process (or thread) was made by pid `other`, which belongs to a call
 	MN_TRACE_OUTPUT,  // all that was seen of descriptor `other` of a call
+	MN_TRACE_MISSED,  // a process had ended before it could be looked at; data: the program that it ran
 	MN_TRACE_EXIT,	  // other: the status as wait(2) has it, -1 when it is not known
 	MN_TRACE_MESSAGE, // netlink messages of protocol `other`; nsid: of the namespace, -1 for the node's
 			  // own

@@ -27,9 +27,11 @@ struct mn_process {
 	bool call;
 	bool followed; // a call made it
 	bool pending;  // opened its program and has not run it yet
+	bool read;     // its environment was read
 	bool over;
 	int64_t since;
 	uint64_t dev, ino; // of the program that it has opened
+	char *program;	   // its path, while that is of interest
 	int pidfd;	   // where there are no process events
 	int status;
 	struct mn_tap taps[MN_TRACE_TAPS];

@@ -77,7 +77,10 @@ int mn_trace_proc_open(int *fd, struct mn_error *err)
 		(void)mn_fail(err, errno, NULL, NULL,
 			"this is not the machine's first process namespace, or its kernel has none");
 	} else {
-		(void)mn_fail(err, errno, NULL, NULL, "CAP_NET_ADMIN is needed");
+		(void)mn_fail(err, errno, NULL, NULL, "%s",
+			errno == ECONNREFUSED
+				? "this is not the machine's first network namespace, or its kernel has none"
+				: "CAP_NET_ADMIN is needed");
 	}
 	close(*fd);
 	*fd = -1;

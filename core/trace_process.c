@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ void mn_trace_process_drop(struct mn_trace *trace, struct mn_process *process)
 		mn_tap_close(&process->taps[i]);
 	if (process->pidfd >= 0)
 		close(process->pidfd);
+	free(process->program);
 	free(process);
 }
 
@@ -267,17 +269,30 @@ static void tell_call(struct mn_trace *trace, struct mn_process *process, int64_
 	free(fields.data);
 }
 
-static void not_pending(struct mn_trace *trace, struct mn_process *process)
+// Tells of a process that has run a program of the watched ones and of which nothing else will be known.
+static void tell_missed(struct mn_trace *trace, pid_t pid, const char *program)
+{
+	mn_trace_put(trace,
+		&(struct mn_trace_record){ .type = MN_TRACE_MISSED, .time = mn_trace_now(), .pid = pid },
+		program, strlen(program));
+}
+
+// over: it has ended, or should have run its program long ago.
+static void not_pending(struct mn_trace *trace, struct mn_process *process, bool over)
 {
 	if (process->pending)
 		trace->pending--;
+	if (process->pending && over && !process->read && process->program)
+		tell_missed(trace, process->pid, process->program);
 	process->pending = false;
+	free(process->program);
+	process->program = NULL;
 }
 
 // It was about to run a program of the plugins' and is no call.
 static void forget_pending(struct mn_trace *trace, struct mn_process *process)
 {
-	not_pending(trace, process);
+	not_pending(trace, process, true);
 	for (int i = 0; i < MN_TRACE_TAPS; i++)
 		mn_tap_close(&process->taps[i]);
 	if (!process->followed)
@@ -305,6 +320,8 @@ static bool is_call(struct mn_trace *trace, pid_t pid, int64_t time)
 	struct mn_process *process = mn_trace_process(trace, pid);
 	const char *command = size > 0 ? variable(environment, (size_t)size, "CNI_COMMAND") : NULL;
 
+	if (process && size > 0)
+		process->read = true;
 	if (!command || !*command || !is_at_home(trace, pid) ||
 		!find_plugin(process, pid, variable(environment, (size_t)size, "CNI_PATH"), plugin,
 			sizeof(plugin)))
@@ -313,7 +330,7 @@ static bool is_call(struct mn_trace *trace, pid_t pid, int64_t time)
 	if (!process)
 		return true;
 	tap(trace, process);
-	not_pending(trace, process);
+	not_pending(trace, process, false);
 	process->call = true;
 	tell_call(trace, process, time, plugin, environment, (size_t)size);
 	watch_end(trace, process);
@@ -374,11 +391,36 @@ static void follow(struct mn_trace *trace, struct mn_process *process)
 	watch_end(trace, process);
 }
 
+// What a descriptor is of.
+static char *path_of(int fd)
+{
+	char link[64], path[4096];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof(path));
+	return len > 0 ? strndup(path, (size_t)len) : NULL;
+}
+
+// It had ended when the kernel's word of it was read. With process events, what it was is known from these.
+static void was_gone(struct mn_trace *trace, pid_t pid, int fd)
+{
+	char buffer[1024];
+	const char *fields = read_stat(pid, buffer, sizeof(buffer));
+	char *program = path_of(fd);
+
+	if (trace->proc < 0 && program && (!fields || *fields == 'Z'))
+		tell_missed(trace, pid, program);
+	free(program);
+}
+
 void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int fd, int64_t time)
 {
 	struct mn_process *process = is_at_home(trace, pid) ? mn_trace_process_add(trace, pid) : NULL;
 	struct stat st;
 
+	if (!process)
+		was_gone(trace, pid, fd);
 	if (!process || process->call)
 		return;
 	// Its own standard input waits for the program that it is about to run.
@@ -391,6 +433,9 @@ void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int fd, int64_t t
 	if (!process->pending)
 		trace->pending++;
 	process->pending = true;
+	process->read = false;
+	free(process->program);
+	process->program = path_of(fd);
 	if (trace->proc < 0)
 		follow(trace, process);
 }
@@ -431,7 +476,7 @@ void mn_trace_process_ends(struct mn_trace *trace, struct mn_process *process, i
 	if (process->over)
 		return;
 	process->over = true;
-	not_pending(trace, process);
+	not_pending(trace, process, true);
 	process->status = status;
 	process->since = mn_trace_now();
 	process->ended = trace->ended;

@@ -6,7 +6,8 @@
 --   sources  active, and missing: source -> { why, lacks }
 --   call     a CNI call with its changes and delegates
 --   change   one of nobody's call
---   lost     source, and the count of times that something was lost
+--   lost     source, and the count of times that something was lost; or source "calls" and the plugin, of whose call
+--            nothing is known but that it was
 
 local answers = require "mncni.trace_answers"
 local cache = require "mncni.trace_cache"
@@ -14,6 +15,7 @@ local calls = require "mncni.trace_calls"
 local core = require "mncni.core"
 local net = require "mncni.net"
 local netns = require "mncni.netns"
+local text = require "mncni.text"
 local tracer = require "mncni.trace_core"
 
 local trace = {}
@@ -36,7 +38,12 @@ trace.sources = {
 local DIRECTORIES = { "/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni" }
 -- Programs that plugins run to change something; a link is watched where it leads.
 local HELPERS = { "/usr/sbin/nft", "/usr/sbin/iptables", "/usr/sbin/ip6tables", "/usr/sbin/xtables-nft-multi" }
+local helpers = {}
+for _, path in ipairs(HELPERS) do
+  helpers[path:match "[^/]*$"] = true
+end
 local CACHE_NS = 300 * 1000000 -- libcni writes its cache when the last plugin has answered
+local REPORT_NS = 300 * 1000000 -- our plugin's report is there by then
 local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that nobody tells of before it ends
 local DEVICE = "mncni-nlmon"
 local AT_ONCE = 1000 -- records in one step
@@ -136,7 +143,7 @@ end
 -- open{ without = { source = true }, node = pid of a process of the node (nil: this one), state_dir =, cache =, directories =
 -- of plugins, all = minor changes too, capture = a pcap, tell = function(told) }: begins to watch. Raises where it cannot at all.
 function trace.open(options)
-  local self = setmetatable({ recent = {}, pcap = options.capture }, Trace)
+  local self = setmetatable({ recent = {}, unseen = {}, pcap = options.capture }, Trace)
   self.root = options.node and ("/proc/%d/root"):format(options.node) or ""
   self.netns_path = options.node and ("/proc/%d/ns/net"):format(options.node) or "/proc/self/ns/net"
   self.cache = self.root .. (options.cache or cache.DIRECTORY)
@@ -200,7 +207,9 @@ local function after_the_fact(self, record, report)
   answers.from_report(entry.told, report)
   self.calls:adopt(entry, started, record.time)
   answers.from_pipes(self.calls:finish(record.pid, record.time, report.code ~= 0 and 256 or 0))
-  self.recent[#self.recent + 1] = { container = report.container, ifname = report.ifname, verb = report.verb }
+  self.recent[#self.recent + 1] = {
+    pid = record.pid, container = report.container, ifname = report.ifname, verb = report.verb,
+  }
   if #self.recent > 64 then
     table.remove(self.recent, 1)
   end
@@ -235,6 +244,22 @@ local function types_of(entry)
     types[i] = tostring(plugin.type)
   end
   return table.concat(types, "+")
+end
+
+-- Tells of processes that ran a plugin and had ended when they were looked at, unless their report has come meanwhile.
+function Trace:tell_unseen(now)
+  while self.unseen[1] and now - self.unseen[1].time > REPORT_NS do
+    local one = table.remove(self.unseen, 1)
+    local reported = false
+    for _, call in ipairs(self.recent) do
+      reported = reported or call.pid == one.pid
+    end
+    if not reported then
+      self.tell {
+        type = "lost", time = self.calls:clock(one.time), source = "calls", count = 1, plugin = one.plugin,
+      }
+    end
+  end
 end
 
 -- Attachments that come and go in libcni's cache, where nothing else tells of calls.
@@ -282,6 +307,12 @@ local take = {
       answers.from_pipes(entry)
     end
   end,
+  missed = function(self, record)
+    local name = text.valid(record.data:match "[^/]*$")
+    if not helpers[name] then
+      table.insert(self.unseen, { pid = record.pid, time = record.time, plugin = name })
+    end
+  end,
   lost = function(self, record)
     self.tell { type = "lost", time = self.calls:clock(record.time), source = record.data, count = record.other }
     self.calls:lost(record.data)
@@ -293,7 +324,7 @@ local take = {
 
 -- Goes on for so many milliseconds, or until something has happened. Returns false when somebody stops it by a signal.
 function Trace:step(milliseconds)
-  local waits = self.calls.ended[1] or self.calls.held[1] or self.inotify
+  local waits = self.calls.ended[1] or self.calls.held[1] or self.unseen[1] or self.inotify
   local record = self.source:next(waits and math.min(milliseconds, 50) or milliseconds)
   local left = AT_ONCE
   while record do
@@ -313,6 +344,7 @@ function Trace:step(milliseconds)
   if self.inotify then
     self:look_at_cache()
   end
+  self:tell_unseen(tracer.now())
   self.calls:flush(tracer.now())
   return true
 end
@@ -324,6 +356,7 @@ function Trace:close()
   end
   self.source:close()
   self.source = nil
+  self:tell_unseen(math.maxinteger)
   self.calls:flush(0, true)
   for _, entry in ipairs(self.calls.live) do
     if not entry.parent then

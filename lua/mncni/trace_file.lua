@@ -29,7 +29,7 @@ local of_type = {
   sources = {
     time = "string", active = { each = "string" }, missing = { values = { why = "string", lacks = "string" } },
   },
-  lost = { time = "string", source = "string", count = "integer" },
+  lost = { time = "string", source = "string", count = "integer", plugin = "string?" },
   change = change,
   call = call,
 }

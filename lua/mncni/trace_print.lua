@@ -188,9 +188,13 @@ function trace_print.lines(told, paint)
   paint = paint or function(_, text) return text end
   if told.type == "sources" then
     return source_lines(told)
+  elseif told.type == "lost" and told.plugin then
+    return paint("red", terminal.line(("%s LOST: a call of %s, which had ended before it could be looked at"):format(
+      time_of(told), told.plugin)))
   elseif told.type == "lost" then
-    return paint("red", ("%s LOST: events of %s, at least %d; links were looked at again, more may be missing"):format(
-      time_of(told), told.source, told.count))
+    return paint("red", terminal.line(
+      ("%s LOST: events of %s, at least %d; links were looked at again, more may be missing"):format(time_of(told),
+        told.source, told.count)))
   elseif told.type == "change" then
     local whose = trace_print.pod(told) or told.container
     return terminal.line(("%s nobody's call:%s%s"):format(time_of(told), change_line(told, 0),

@@ -47,7 +47,7 @@ describe("a trace that runs on", function()
   it("keeps its memory and descriptors while pods come and go", function()
     local trace = tracing.start(node.space, node.scratch, "--plugin", "none")
     local pid = trace.process.pid
-    churn(os.time() + math.max(seconds // 6, 5))
+    churn(os.time() + math.min(math.max(seconds // 6, 5), 60))
     local memory, descriptors = usage(pid)
     local calls = churn(os.time() + seconds)
     local memory_after, descriptors_after = usage(pid)

