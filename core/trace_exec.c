@@ -44,7 +44,7 @@ void mn_trace_exec_read(struct mn_trace *trace)
 		for (; FAN_EVENT_OK(event, got); event = FAN_EVENT_NEXT(event, got)) {
 			if (event->mask & FAN_Q_OVERFLOW)
 				mn_trace_lost(trace, "fanotify", 1);
-			else
+			else if (event->pid > 0) // of this process namespace
 				mn_trace_process_opens(trace, event->pid, event->fd, time);
 			if (event->fd >= 0)
 				close(event->fd);

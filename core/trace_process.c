@@ -440,15 +440,29 @@ void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int fd, int64_t t
 		follow(trace, process);
 }
 
-// Whether it runs what it has opened: until then it is a copy of who has made it.
+// Whether it is still what its maker is: the same words.
+static bool is_copy(pid_t pid)
+{
+	char buffer[1024], own[4096], other[4096];
+	const char *fields = read_stat(pid, buffer, sizeof(buffer));
+	pid_t parent = fields ? (pid_t)strtol(fields + 2, NULL, 10) : 0;
+	ssize_t len = parent > 0 ? read_file(parent, "cmdline", other, sizeof(other)) : -1;
+
+	return len > 0 && read_file(pid, "cmdline", own, sizeof(own)) == len &&
+		memcmp(own, other, (size_t)len) == 0;
+}
+
+// Whether it runs what it has opened: until then it is a copy of who has made it. A script is run by another
+// program than the one that was opened.
 static bool has_begun(const struct mn_process *process, int64_t now)
 {
 	char path[64];
 	struct stat st;
 
 	snprintf(path, sizeof(path), "/proc/%d/exe", (int)process->pid);
-	return now - process->since > SCRIPT_NS ||
-		(stat(path, &st) == 0 && st.st_dev == process->dev && st.st_ino == process->ino);
+	if (stat(path, &st) == 0 && st.st_dev == process->dev && st.st_ino == process->ino)
+		return true;
+	return now - process->since > SCRIPT_NS && !is_copy(process->pid);
 }
 
 void mn_trace_process_poll(struct mn_trace *trace)
@@ -465,7 +479,7 @@ void mn_trace_process_poll(struct mn_trace *trace)
 			if (trace->proc < 0 && has_begun(process, now) &&
 				is_call(trace, process->pid, process->since))
 				continue;
-			if (now - process->since > PENDING_NS)
+			if (process->read || now - process->since > PENDING_NS)
 				forget_pending(trace, process);
 		}
 	}

@@ -42,7 +42,8 @@ local helpers = {}
 for _, path in ipairs(HELPERS) do
   helpers[path:match "[^/]*$"] = true
 end
-local CACHE_NS = 300 * 1000000 -- libcni writes its cache when the last plugin has answered
+local CACHE_NS = 1000 * 1000000 -- libcni writes its cache when the last plugin has answered
+local LONG_NS = 10000 * 1000000 -- and a network of which nothing ends for so long is not waited for
 local REPORT_NS = 300 * 1000000 -- our plugin's report is there by then
 local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that nobody tells of before it ends
 local DEVICE = "mncni-nlmon"
@@ -134,10 +135,12 @@ local function open_sources(self, options)
   return told
 end
 
--- Whether all that can be known of a call that has ended is known: libcni's cache comes a little later.
+-- Whether all that can be known of a call that has ended is known: libcni's cache comes a little after the last plugin of
+-- its network.
 local function is_ready(self, entry, now)
   return answers.are_complete(entry.told) or self.missing.cache ~= nil
-    or answers.from_cache(entry.told, self.cache) or now - entry.ended > CACHE_NS
+    or answers.from_cache(entry.told, self.cache) or now - entry.ended > LONG_NS
+    or not self.calls:is_active(entry.told, now - CACHE_NS)
 end
 
 -- open{ without = { source = true }, node = pid of a process of the node (nil: this one), state_dir =, cache =, directories =

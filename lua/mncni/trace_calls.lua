@@ -358,6 +358,24 @@ function Calls:finish(pid, time, status)
   return entry
 end
 
+-- Whether a call for the same interface runs, or has ended since a time.
+function Calls:is_active(told, since)
+  local function is_its(entry)
+    return entry.told.container == told.container and entry.told.ifname == told.ifname
+  end
+  for _, entry in ipairs(self.live) do
+    if is_its(entry) then
+      return true
+    end
+  end
+  for _, entry in ipairs(self.ended) do
+    if is_its(entry) and entry.ended > since then
+      return true
+    end
+  end
+  return false
+end
+
 -- Tells of what has ended and is complete, in that order; all of it when the trace ends.
 function Calls:flush(now, all)
   while self.ended[1] and (all or self.ready(self.ended[1], now)) do

@@ -91,7 +91,8 @@ for name, network in pairs {
         for _, pod in ipairs(churn(30, 20)) do pods[#pods + 1] = pod end
         lab.run("sleep", "1")
         local told = trace:stop()
-        traced.print_figures(name .. ", " .. where[1], told)
+        local known = traced.print_figures(name .. ", " .. where[1], told)
+        assert.is_true(known > 0.99)
         assert.same({}, told.lost)
         assert.equal(where[2], told.sources.missing.proc ~= nil)
         check(told, pods, network.plugins, network.link)

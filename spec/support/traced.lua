@@ -2,7 +2,6 @@
 -- `mncni trace` beside a spec of the containerd ring, and what is to be found in what it tells.
 
 local assert = require "luassert"
-local json = require "dkjson"
 local lab = require "spec.support.containerd"
 
 local traced = {}
@@ -79,30 +78,53 @@ function traced.texts(call)
   return table.concat(list, "\n")
 end
 
--- How much was seen: fractions of calls with their configuration from stdin and their result from stdout, and of
--- changes that are a call's, by whom the changes are known to be.
+local function count(counts, key)
+  counts[key] = (counts[key] or 0) + 1
+end
+
+-- How much was seen: from where configurations, and results of ADD, are known, and by what changes are put down to a call;
+-- and what changes are nobody's though calls ran.
 function traced.figures(told)
-  local figures = { calls = 0, stdin = 0, results = 0, stdout = 0, changes = 0, by = {}, nobodys = 0 }
+  local figures = { calls = 0, adds = 0, changes = 0, config = {}, result = {}, by = {}, nobodys = {} }
   traced.each(told.calls, function(call)
     figures.calls = figures.calls + 1
-    figures.stdin = figures.stdin + (call.config_from == "stdin" and 1 or 0)
+    count(figures.config, call.config_from or "unknown")
     if call.command == "ADD" then
-      figures.results = figures.results + 1
-      figures.stdout = figures.stdout + (call.result_from == "stdout" and 1 or 0)
+      figures.adds = figures.adds + 1
+      count(figures.result, call.result_from or "unknown")
     end
     for _, change in ipairs(call.changes) do
       figures.changes = figures.changes + 1
-      figures.by[change.by] = (figures.by[change.by] or 0) + 1
+      count(figures.by, change.by)
     end
   end)
   for _, change in ipairs(told.changes) do
-    figures.nobodys = figures.nobodys + (change.running and 1 or 0)
+    if change.running then
+      figures.changes = figures.changes + 1
+      table.insert(figures.nobodys, change.netns .. ": " .. change.text)
+    end
   end
   return figures
 end
 
+local function shares(counts, total)
+  local list = {}
+  for key, number in pairs(counts) do
+    list[#list + 1] = ("%s %d (%.1f %%)"):format(key, number, 100 * number / total)
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+-- Prints the figures of what was told; returns the part of the changes that are put down to a call.
 function traced.print_figures(name, told)
-  print(("\n%s: %s"):format(name, json.encode(traced.figures(told))))
+  local figures = traced.figures(told)
+  print(("\n%s: %d calls, configurations: %s; %d results: %s; %d changes: %s, nobody's %d (%.1f %%)"):format(name,
+    figures.calls, shares(figures.config, figures.calls), figures.adds, shares(figures.result, figures.adds),
+    figures.changes, shares(figures.by, figures.changes), #figures.nobodys,
+    100 * #figures.nobodys / figures.changes))
+  for i = 1, math.min(#figures.nobodys, 5) do print("  " .. figures.nobodys[i]) end
+  return 1 - #figures.nobodys / figures.changes
 end
 
 -- A network of Debian's bridge and portmap, under names of their own.
