@@ -16,8 +16,8 @@
 static const char *const source_names[MN_TRACE_SOURCES] = { "proc", "fanotify", "pipes", "route", "nft",
 	"reports", "nlmon" };
 
-static const char *const type_names[] = { "call", "fork", "output", "missed", "exit", "message", "packet", "report",
-	"lost", "stop" };
+static const char *const type_names[] = { "call", "fork", "output", "missed", "exit", "message", "packet",
+	"report", "lost", "stop" };
 
 struct source {
 	struct mn_trace *trace;

@@ -13,7 +13,8 @@
 
 enum mn_trace_type {
 	MN_TRACE_CALL,	  // a process became a CNI call; data: KEY=VALUE strings, each terminated
-	MN_TRACE_FORK,	  // a process (or thread) was made by pid `other`, which belongs to a call
+	MN_TRACE_FORK,	  // a process (or thread) was made by pid `other`, which belongs to a call; nsid: its
+			  // number in its own process namespace, 0 where that is of no interest
 	MN_TRACE_OUTPUT,  // all that was seen of descriptor `other` of a call
 	MN_TRACE_MISSED,  // a process had ended before it could be looked at; data: the program that it ran
 	MN_TRACE_EXIT,	  // other: the status as wait(2) has it, -1 when it is not known

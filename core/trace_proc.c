@@ -16,11 +16,25 @@
 #define ACK_MS 500
 #define BUFFER (8 << 20)
 
-struct request {
-	struct nlmsghdr header;
-	struct cn_msg message;
-	enum proc_cn_mcast_op op;
-} __attribute__((packed));
+#define REQUEST_SIZE NLMSG_LENGTH(sizeof(struct cn_msg) + sizeof(enum proc_cn_mcast_op))
+
+// Asks to be told of all processes.
+static bool ask(int fd)
+{
+	char request[NLMSG_SPACE(sizeof(struct cn_msg) + sizeof(enum proc_cn_mcast_op))]
+		__attribute__((aligned(8))) = { 0 };
+	struct nlmsghdr *header = (struct nlmsghdr *)(void *)request;
+	struct cn_msg *message = (struct cn_msg *)(void *)(request + NLMSG_HDRLEN);
+	enum proc_cn_mcast_op op = PROC_CN_MCAST_LISTEN;
+
+	header->nlmsg_len = REQUEST_SIZE;
+	header->nlmsg_type = NLMSG_DONE;
+	message->id.idx = CN_IDX_PROC;
+	message->id.val = CN_VAL_PROC;
+	message->len = sizeof(op);
+	memcpy(message->data, &op, sizeof(op));
+	return send(fd, request, REQUEST_SIZE, 0) == (ssize_t)REQUEST_SIZE;
+}
 
 // The event in one datagram, or NULL.
 static const struct proc_event *event_of(const char *buffer, ssize_t got)
@@ -55,11 +69,6 @@ static bool is_acknowledged(int fd)
 int mn_trace_proc_open(int *fd, struct mn_error *err)
 {
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC };
-	struct request request = {
-		.header = { .nlmsg_len = sizeof(request), .nlmsg_type = NLMSG_DONE },
-		.message = { .id = { CN_IDX_PROC, CN_VAL_PROC }, .len = sizeof(request.op) },
-		.op = PROC_CN_MCAST_LISTEN,
-	};
 	int size = BUFFER;
 
 	*fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_CONNECTOR);
@@ -69,8 +78,7 @@ int mn_trace_proc_open(int *fd, struct mn_error *err)
 	if (*fd < 0)
 		return mn_fail(err, errno, NULL, NULL, NULL);
 	(void)setsockopt(*fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	if (bind(*fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-		send(*fd, &request, sizeof(request), 0) == (ssize_t)sizeof(request)) {
+	if (bind(*fd, (struct sockaddr *)&address, sizeof(address)) == 0 && ask(*fd)) {
 		if (is_acknowledged(*fd))
 			return 0;
 		errno = EOPNOTSUPP;

@@ -140,10 +140,27 @@ static void add_name(struct fields *fields, const char *key, pid_t pid)
 	}
 }
 
-// Who made the process, and its number in the innermost of its process namespaces.
+// The number that a process has in the innermost of its process namespaces, of /proc/PID/status; 0 without
+// one.
+static pid_t innermost(const char *status)
+{
+	const char *line = strstr(status, "\nNSpid:");
+	const char *at = line ? line + 7 : NULL;
+	long number = 0;
+
+	while (at && *at && *at != '\n') {
+		char *end;
+
+		number = strtol(at, &end, 10);
+		at = end > at ? end : NULL;
+	}
+	return (pid_t)number;
+}
+
+// Who made the process, and its number.
 static void add_status(struct fields *fields, pid_t pid)
 {
-	char status[4096], key[32];
+	char status[4096];
 	const char *at;
 
 	if (read_file(pid, "status", status, sizeof(status)) < 0)
@@ -156,16 +173,8 @@ static void add_status(struct fields *fields, pid_t pid)
 		if (parent > 0)
 			add_name(fields, "caller", parent);
 	}
-	at = strstr(status, "\nNSpid:");
-	if (at) {
-		char *line = strndup(at + 1, strcspn(at + 1, "\n"));
-		const char *last = line ? strrchr(line, '\t') : NULL;
-
-		snprintf(key, sizeof(key), "%s", "number");
-		if (last)
-			add(fields, key, last + 1);
-		free(line);
-	}
+	if (innermost(status) > 0)
+		add_number(fields, "number", innermost(status));
 }
 
 // Whether the directory of a program is one of the list.
@@ -376,7 +385,7 @@ int mn_trace_process_status(pid_t pid)
 // Where there are no process events, a helper is known by who has made it, as long as that one lives.
 static void follow(struct mn_trace *trace, struct mn_process *process)
 {
-	char buffer[1024];
+	char buffer[1024], status[4096];
 	const char *fields = read_stat(process->pid, buffer, sizeof(buffer));
 	pid_t parent = fields ? (pid_t)strtol(fields + 2, NULL, 10) : 0;
 	const struct mn_process *maker = parent > 0 ? mn_trace_process(trace, parent) : NULL;
@@ -385,8 +394,13 @@ static void follow(struct mn_trace *trace, struct mn_process *process)
 		return;
 	process->followed = true;
 	mn_trace_put(trace,
-		&(struct mn_trace_record){
-			.type = MN_TRACE_FORK, .time = process->since, .pid = process->pid, .other = parent },
+		&(struct mn_trace_record){ .type = MN_TRACE_FORK,
+			.time = process->since,
+			.pid = process->pid,
+			.other = parent,
+			.nsid = read_file(process->pid, "status", status, sizeof(status)) > 0
+				? innermost(status)
+				: 0 },
 		NULL, 0);
 	watch_end(trace, process);
 }

@@ -47,6 +47,7 @@ local LONG_NS = 10000 * 1000000 -- and a network of which nothing ends for so lo
 local REPORT_NS = 300 * 1000000 -- our plugin's report is there by then
 local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that nobody tells of before it ends
 local DEVICE = "mncni-nlmon"
+local MACHINE = "pid:[4026531836]" -- its first process namespace, in every kernel (PROC_PID_INIT_INO)
 local AT_ONCE = 1000 -- records in one step
 
 local function add_nlmon(self)
@@ -156,6 +157,7 @@ function trace.open(options)
   self.tell, self.offset = options.tell, tracer.offset()
   self.calls = calls.new {
     offset = self.offset, all = options.all, tell = options.tell, hold = self.missing.proc and HOLD_NS or 0,
+    global = core.file.target "/proc/self/ns/pid" == MACHINE,
     ready = function(entry, now) return is_ready(self, entry, now) end,
   }
   told.time = self.calls:clock(tracer.now())
@@ -295,7 +297,7 @@ end
 
 local take = {
   call = function(self, record) self.calls:begin(record.pid, record.time, record.data) end,
-  fork = function(self, record) self.calls:forked(record.pid, record.other) end,
+  fork = function(self, record) self.calls:forked(record.pid, record.other, record.nsid) end,
   message = function(self, record) self.calls:messages(record) end,
   report = Trace.report,
   output = function(self, record)

@@ -30,10 +30,11 @@ local minor = { fdb = true, vlan = true, nsid = true, nft_gen = true }
 
 -- new{ offset = of the clock to that of the world, all = minor changes too, hold = nanoseconds for which a change waits for
 -- a call that is told of late, tell = function(told) that gets whatever is to be shown, in order, ready = function(entry, now)
--- whether all that can be known of a call that has ended is known }
+-- whether all that can be known of a call that has ended is known, global = whether numbers of processes are the machine's,
+-- which the kernel tells of nftables' changes }
 function calls.new(args)
   return setmetatable({
-    offset = args.offset, all = args.all, tell = args.tell, ready = args.ready, links = links.new(), live = {},
+    offset = args.offset, all = args.all, global = args.global, tell = args.tell, ready = args.ready, links = links.new(), live = {},
     pids = {}, numbers = {}, ended = {}, held = {}, hold = args.hold or 0, transactions = {}, follows = {},
   }, Calls)
 end
@@ -62,8 +63,8 @@ function Calls:begin(pid, time, data)
   end
   local parent = self.pids[tonumber(data.parent)]
   local entry = {
-    pid = pid, started = time, nsid = tonumber(data.nsid), number = tonumber(data.number), pids = {}, outputs = {},
-    parent = parent,
+    pid = pid, started = time, nsid = tonumber(data.nsid), numbers = { tonumber(data.number) }, pids = {},
+    outputs = {}, parent = parent,
     told = {
       type = "call", time = self:clock(time), command = data.CNI_COMMAND,
       plugin = (data.plugin or ""):match "[^/]*$", path = data.plugin, pid = pid,
@@ -79,8 +80,8 @@ function Calls:begin(pid, time, data)
   end
   self.live[#self.live + 1] = entry
   own(self, pid, entry)
-  if entry.number then
-    self.numbers[entry.number] = entry
+  if entry.numbers[1] then
+    self.numbers[entry.numbers[1]] = entry
   end
   return entry
 end
@@ -247,7 +248,7 @@ local function of_nftables(self, change)
   end
   self.transactions[key] = nil
   for _, one in ipairs(waiting) do
-    one.process, one.process_id = change.value.process, change.value.pid
+    one.process, one.process_id = change.value.process, self.global and change.value.pid or nil
     self:place(one)
   end
 end
@@ -314,10 +315,15 @@ function Calls:lost(source)
 end
 
 -- A process (or thread) that belongs to the call that `parent` belongs to.
-function Calls:forked(pid, parent)
+-- number: what the kernel calls it in what it sends, where that is known.
+function Calls:forked(pid, parent, number)
   local entry = self.pids[parent]
   if entry and not self.pids[pid] then
     own(self, pid, entry)
+    if number and number > 0 then
+      self.numbers[number] = entry
+      entry.numbers[#entry.numbers + 1] = number
+    end
   end
 end
 
@@ -330,8 +336,10 @@ function Calls:finish(pid, time, status)
   for _, one in ipairs(entry.pids) do
     self.pids[one] = nil
   end
-  if entry.number and self.numbers[entry.number] == entry then
-    self.numbers[entry.number] = nil
+  for _, number in ipairs(entry.numbers) do
+    if self.numbers[number] == entry then
+      self.numbers[number] = nil
+    end
   end
   for i, one in ipairs(self.live) do
     if one == entry then

@@ -16,7 +16,7 @@ describe("a change", function()
   before_each(function()
     told, now = {}, 0
     watched = calls.new {
-      offset = 0, tell = function(item) told[#told + 1] = item end, ready = function() return true end,
+      offset = 0, global = true, tell = function(item) told[#told + 1] = item end, ready = function() return true end,
     }
   end)
 
