@@ -34,8 +34,9 @@ local minor = { fdb = true, vlan = true, nsid = true, nft_gen = true }
 -- which the kernel tells of nftables' changes }
 function calls.new(args)
   return setmetatable({
-    offset = args.offset, all = args.all, global = args.global, tell = args.tell, ready = args.ready, links = links.new(), live = {},
-    pids = {}, numbers = {}, ended = {}, held = {}, hold = args.hold or 0, transactions = {}, follows = {},
+    offset = args.offset, global = args.global, all = args.all, tell = args.tell, ready = args.ready,
+    links = links.new(), live = {}, pids = {}, numbers = {}, ended = {}, held = {}, hold = args.hold or 0,
+    transactions = {}, follows = {},
   }, Calls)
 end
 
