@@ -27,7 +27,8 @@ FUZZ_PACKAGES := clang libclang-rt-14-dev
 LAB_PACKAGES := etcd-server containerd runc iproute2 iptables nftables conntrack util-linux procps iputils-ping curl openssl \
 	busybox-static containernetworking-plugins
 KUBERNETES_PACKAGES := lua-busted python3 $(LAB_PACKAGES)
-VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod
+VM_PACKAGES := lua-busted iproute2 nftables iptables iputils-ping util-linux busybox-static containernetworking-plugins qemu-system-x86 kmod \
+	tcpdump tshark
 BENCH_PACKAGES := containernetworking-plugins iproute2 iptables nftables strace util-linux gnuplot-nox
 DEB_PACKAGES := debhelper dpkg-dev fakeroot lintian
 DEMO_PACKAGES := containerd runc iproute2 nftables iputils-ping util-linux busybox-static
@@ -55,7 +56,10 @@ HTTP_LIBS = $(shell $(PKG_CONFIG) --libs libcurl libmicrohttpd)
 NFT_SRC := core/nftables.c core/lua_nftables.c
 NFT_OBJ := $(NFT_SRC:%.c=$(BUILD)/obj/%.o)
 HAS_NFT := $(shell $(PKG_CONFIG) --exists libnftables 2>/dev/null && echo yes)
-CORE_SRC := $(filter-out $(HTTP_SRC) $(NFT_SRC),$(sort $(wildcard core/*.c)))
+# What only `mncni trace` reads with: the plugin's binary has it for the command line, and nothing else does.
+TRACE_SRC := $(sort $(wildcard core/trace*.c)) core/lua_trace.c
+TRACE_OBJ := $(TRACE_SRC:%.c=$(BUILD)/obj/%.o)
+CORE_SRC := $(filter-out $(HTTP_SRC) $(NFT_SRC) $(TRACE_SRC),$(sort $(wildcard core/*.c)))
 CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o)
 # The bounded state is for programs that embed Lua; a stock lua5.4 brings its own.
 MODULE_OBJ := $(filter-out $(addprefix $(BUILD)/obj/core/,state.o snapshot.o snapshot_warm.o heap.o lua_state.o call.o report.o),$(CORE_OBJ))
@@ -69,6 +73,8 @@ LUA_MODULE := $(BUILD)/lib/lua/5.4/mncni/core.so
 # What a module shares with the core it brings along: the core keeps its own names to itself.
 HTTP_SHARED := $(addprefix $(BUILD)/obj/core/,error.o lua_args.o lua_error.o nearest.o)
 HTTP_MODULES := $(BUILD)/lib/lua/5.4/mncni/http.so $(BUILD)/lib/lua/5.4/mncni/httpd.so
+TRACE_SHARED := $(HTTP_SHARED) $(addprefix $(BUILD)/obj/core/,nl.o netns.o)
+TRACE_MODULE := $(BUILD)/lib/lua/5.4/mncni/trace_core.so
 NFT_MODULE := $(if $(HAS_NFT),$(BUILD)/lib/lua/5.4/mncni/nft.so)
 LIB_STATIC := $(BUILD)/lib/libmncni.a
 LIB_SHARED := $(BUILD)/lib/libmncni.so
@@ -81,7 +87,7 @@ AGENT := $(BUILD)/bin/mncni-agent
 # What a command has left half made is not taken for done.
 .DELETE_ON_ERROR:
 
-all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
+all: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE) $(LIB_STATIC) $(LIB_SHARED) $(PKG_CONFIG_FILE) $(PLUGIN) $(AGENT) spec-tools
 
 # Small programs that the specs run.
 spec-tools: $(SPEC_TOOLS)
@@ -129,6 +135,11 @@ $(BUILD)/lib/lua/5.4/mncni/nft.so: $(NFT_OBJ) $(HTTP_SHARED)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libnftables)
+
+$(TRACE_MODULE): $(TRACE_OBJ) $(TRACE_SHARED)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(shell $(PKG_CONFIG) --libs libmnl)
 
 $(LIB_STATIC): $(CORE_OBJ) $(EMBED_OBJ)
 	$(call say,AR,$@)
@@ -200,7 +211,7 @@ all: $(RAN_MODULE)
 endif
 
 # Started for every pod: without a loader, and at a fixed address.
-HOST_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o
+HOST_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(TRACE_OBJ)
 comma := ,
 WRAPPED := dlopen dlerror setpwent endpwent getpwent getpwuid getpwnam_r getpwuid_r
 ifeq ($(SANFLAGS),)
@@ -315,15 +326,15 @@ check-containerd: $(if $(SANFLAGS),,$(BUILD)/image/mncni.tar)
 check-containerd check-containerd-kill: all
 	$(Q)rm -rf $(BUILD)/cni
 	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/cni
-	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" \
+	$(Q)LUA_PATH="lua/?.lua;lua/?/init.lua;./?.lua;;" LUA_CPATH="$(BUILD)/lib/lua/5.4/?.so;;" MNCNI_BUILD="$(BUILD)" \
 		timeout $(if $(filter %-kill,$@),1800,600) sh deploy/private-containerd.sh --cni-bin $(BUILD)/cni --log $(BUILD)/containerd.log \
-		busted --lua=lua5.4 $(CONTAINERD_SPECS)
+		--beside spec/support/beside busted --lua=lua5.4 $(or $(ARGS),$(CONTAINERD_SPECS))
 check-containerd: CONTAINERD_SPECS := spec/containerd
 # containerd itself killed, MNCNI_KILLS times; takes some minutes.
 check-containerd-kill: CONTAINERD_SPECS := spec/containerd-kill
 .PHONY: check-containerd check-containerd-kill
 
--include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/lua_line.d $(BUILD)/obj/plugin/no_loader.d $(BUILD)/obj/plugin/agent.d
+-include $(CORE_OBJ:.o=.d) $(HTTP_OBJ:.o=.d) $(NFT_OBJ:.o=.d) $(TRACE_OBJ:.o=.d) $(BUILD)/obj/plugin/mncni.d $(BUILD)/obj/plugin/lua_line.d $(BUILD)/obj/plugin/no_loader.d $(BUILD)/obj/plugin/agent.d
 
 # The rings of specs; `make check-kernel ARGS=spec/kernel/x_spec.lua` runs a part of one. Of the faults, POINT=N looks at one
 # point of what ARGS chooses, SEED=N repeats a sample, and SAMPLE=N takes that many points of every case.
@@ -390,7 +401,7 @@ $(BUILD)/valgrind/mncni: $(HOST_OBJ) $(LIB_STATIC)
 .PHONY: check-valgrind
 
 # Everything that reads the code without running it. Each file that was found clean leaves a stamp.
-LINT_C := $(CORE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/bench/*.c spec/fuzz/*.c) $(wildcard examples/embed/*.c)
+LINT_C := $(CORE_SRC) $(TRACE_SRC) $(HTTP_SRC) $(if $(HAS_NFT),$(NFT_SRC)) $(wildcard plugin/*.c) $(wildcard spec/support/*.c spec/bench/*.c spec/fuzz/*.c) $(wildcard examples/embed/*.c)
 LINT_H := $(wildcard core/*.h spec/fuzz/*.h)
 SHELL_SCRIPTS := $(shell grep -lE '^\#!/bin/(ba)?sh' .ci/* .githooks/* deploy/* deploy/lab/* spec/support/* spec/bench/* spec/fuzz/* 2>/dev/null)
 TIDY_STAMPS := $(LINT_C:%.c=$(BUILD)/lint/%.tidy)
@@ -493,11 +504,11 @@ deb: deps-build
 LUA_LIBDIR ?= $(PREFIX)/lib/lua/5.4
 LUA_SHAREDIR ?= $(PREFIX)/share/lua/5.4
 
-lua-module: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE)
+lua-module: $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE)
 
 install-lua: lua-module
 	install -d $(DESTDIR)$(LUA_LIBDIR)/mncni $(addprefix $(DESTDIR)$(LUA_SHAREDIR)/mncni/,cmd verb)
-	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(DESTDIR)$(LUA_LIBDIR)/mncni/
+	install -m 755 $(LUA_MODULE) $(HTTP_MODULES) $(NFT_MODULE) $(TRACE_MODULE) $(DESTDIR)$(LUA_LIBDIR)/mncni/
 	install -m 644 lua/mncni/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/
 	install -m 644 lua/mncni/cmd/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/cmd/
 	install -m 644 lua/mncni/verb/*.lua $(DESTDIR)$(LUA_SHAREDIR)/mncni/verb/

@@ -38,6 +38,7 @@ static const struct {
 	{ "directory", mn_open_directory },
 	{ "file", mn_open_file },
 	{ "inotify", mn_open_inotify },
+	{ "tell", mn_open_tell },
 };
 
 int luaopen_mncni_core(lua_State *L)

@@ -22,7 +22,8 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 #define MN_SEALED_KEY "mncni.sealed" // true once the code of a policy is there
 #define MN_GUARD_KEY "mncni.guard" // a function to call once, before the first of it that is read from a file
 #define MN_EMBEDDED_KEY "mncni.embedded"
-#define MN_HANDLES_KEY "mncni.handles" // a list of {table, label}
+#define MN_HANDLES_KEY "mncni.handles"	 // a list of {table, label}
+#define MN_REFUSALS_KEY "mncni.refusals" // a list of error objects, while a trace listens
 
 // Finds the Lua line being executed, from a level on: the nearest one outside of mncni's own modules and
 // true, else the nearest at all (currentline 0 when there is none) and false.
@@ -52,6 +53,10 @@ int mn_open_boot(lua_State *L);
 int mn_open_directory(lua_State *L);
 int mn_open_file(lua_State *L);
 int mn_open_inotify(lua_State *L);
+int mn_open_tell(lua_State *L);
+
+// Keeps the error object on top of the stack for core.tell.refusals(), if that was asked for; it stays there.
+void mn_lua_keep_refusal(lua_State *L);
 
 __attribute__((visibility("default"))) int luaopen_mncni_core(lua_State *L);
 

@@ -54,6 +54,7 @@ void mn_socket_push_error(lua_State *L, const struct mn_socket *sock, const stru
 		lua_pushinteger(L, index);
 		lua_setfield(L, -2, "index");
 	}
+	mn_lua_keep_refusal(L);
 }
 
 int mn_socket_raise(lua_State *L, const struct mn_socket *sock, const struct mn_object *object,

@@ -6,6 +6,7 @@
 #include "embed.h"
 #include "lua_args.h"
 #include "lua_core.h"
+#include "lua_trace.h"
 #include "state.h"
 
 #include <lualib.h>
@@ -18,8 +19,9 @@
 __attribute__((weak)) int luaopen_mncni_http(lua_State *L);
 __attribute__((weak)) int luaopen_mncni_httpd(lua_State *L);
 
-// There in the plugin, for `mncni repl`; found only by name, so that a call knows nothing of it.
+// There in the plugin, for `mncni repl` and `mncni trace`; found only by name, so that a call knows nothing of them.
 __attribute__((weak)) int luaopen_mncni_line(lua_State *L);
+__attribute__((weak)) int luaopen_mncni_trace_core(lua_State *L);
 
 // Raises the text that is its upvalue: what stands in for a function that is not there.
 static int refuse(lua_State *L)
@@ -219,6 +221,10 @@ static int search_embedded(lua_State *L)
 	}
 	if (luaopen_mncni_line && strcmp(name, "mncni.line") == 0) {
 		lua_pushcfunction(L, luaopen_mncni_line);
+		return 1;
+	}
+	if (luaopen_mncni_trace_core && strcmp(name, "mncni.trace_core") == 0) {
+		lua_pushcfunction(L, luaopen_mncni_trace_core);
 		return 1;
 	}
 	lua_pushfstring(L, "no built-in module '%s'", name);

@@ -23,6 +23,8 @@ usage: private-containerd.sh [OPTION...] COMMAND [ARGUMENT...]
   --cni-bin DIR     directory of CNI plugins, becomes /opt/cni/bin
   --conflist FILE   network configuration, becomes /etc/cni/net.d/10-NAME
   --log FILE        where containerd's log goes
+  --beside SCRIPT   runs outside, beside the node: sh SCRIPT PID DIR, with a process of the node, and a directory that
+                    COMMAND knows as MNCNI_BESIDE; it ends with the node
 COMMAND finds in its environment: MNCNI_IMAGE (a busybox image, imported for ctr and for CRI), MNCNI_CGROUP (the cgroup
 under which its containers must be), MNCNI_CONTAINERD_LOG.
 EOF
@@ -149,6 +151,7 @@ end() {
 	trap '' EXIT INT TERM HUP
 	# By now it has ended, or a signal asks to hurry. With unshare goes the first process of the node, and so the node.
 	[ -z "$node" ] || kill -KILL "$node" 2>/dev/null || true
+	[ -z "$watcher" ] || { kill "$watcher" 2>/dev/null; wait "$watcher" || true; }
 	wait_until 20 remove_cgroups || echo "private-containerd.sh: cgroups $MNCNI_CGROUP are left" >&2
 	rm -rf "$base"
 }
@@ -161,10 +164,13 @@ outside() {
 	[ -z "$cni_bin" ] || cni_bin=$(realpath "$cni_bin")
 	[ -z "$conflist" ] || conflist=$(realpath "$conflist")
 	node=
+	watcher=
 	base=$(mktemp -d "${TMPDIR:-/tmp}/mncni-node.XXXXXX")
 	export MNCNI_CGROUP="/${base##*/}"
 	export MNCNI_IMAGE=localhost/mncni/busybox:1
 	export MNCNI_CONTAINERD_LOG="${log:-$base/containerd.log}"
+	export MNCNI_BESIDE="$base/beside"
+	mkdir "$MNCNI_BESIDE"
 	trap end EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
@@ -173,6 +179,10 @@ outside() {
 	setpriv --pdeathsig KILL unshare --fork --kill-child --pid --mount-proc --net --mount --propagation private --ipc --uts \
 		sh "$here/private-containerd.sh" --inside "$cni_bin" "$conflist" "$@" <&0 &
 	node=$!
+	if [ -n "$beside" ]; then
+		sh "$beside" "$node" "$MNCNI_BESIDE" &
+		watcher=$!
+	fi
 	status=0
 	wait "$node" || status=$?
 	node=
@@ -182,6 +192,7 @@ outside() {
 cni_bin=
 conflist=
 log=
+beside=
 case ${1:-} in
 --inside)
 	cni_bin=$2
@@ -201,6 +212,7 @@ while [ $# -gt 0 ]; do
 	--cni-bin) cni_bin=${2:?} ;;
 	--conflist) conflist=${2:?} ;;
 	--log) log=${2:?} ;;
+	--beside) beside=${2:?} ;;
 	-*) usage ;;
 	*) break ;;
 	esac

@@ -469,7 +469,7 @@ static int snapshot_main(char **argv)
 // shell expects them.
 static bool is_interactive(const char *subcommand)
 {
-	static const char *const names[] = { "calls", "list", "repl", "try" };
+	static const char *const names[] = { "calls", "list", "repl", "trace", "try" };
 	bool found = false;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -330,6 +330,7 @@ function cni.run(request)
     command = env.CNI_COMMAND, env = env, ignored = {}, warnings = {}, state_dir = state_dir(env),
     trace = env.TRACEPARENT,
   }
+  local listener = core.tell.listener(call.state_dir)
   local ok, stdout = serve(call, request)
   local err
   if not ok then
@@ -338,6 +339,9 @@ function cni.run(request)
     stdout = errors.document(err, results.supported(call.version) and call.version or NEWEST)
   end
   write_record(call, err, started, stdout)
+  if listener then
+    pcall(require("mncni.tell").send, listener, call, err, stdout, record.clock() - started)
+  end
   return { status = ok and 0 or 1, stdout = stdout, code = err and err.code or 0 }
 end
 

@@ -10,6 +10,7 @@
 
 local core = require "mncni.core"
 local arguments = require "mncni.arguments"
+local base64 = require("mncni.text").base64
 local json = core.json
 
 local kubeconfig = {}
@@ -19,23 +20,6 @@ local SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 local function fail(message, ...)
   error(core.error { code = 7, message = message:format(...) }, 0)
-end
-
--- The bytes of a base64 text (RFC 4648, section 4; white space is passed over), or nil.
-local function base64(text)
-  text = text:gsub("%s+", "")
-  if #text % 4 ~= 0 or not text:find "^[%w+/]*=?=?$" then
-    return nil
-  end
-  local function value(c)
-    return c >= 97 and c - 71 or c >= 65 and c - 65 or c >= 48 and c + 4 or c == 43 and 62 or 63
-  end
-  local padding = #text:match "=*$"
-  local bytes = text:gsub("=", "A"):gsub("(.)(.)(.)(.)", function(a, b, c, d)
-    local group = value(a:byte()) << 18 | value(b:byte()) << 12 | value(c:byte()) << 6 | value(d:byte())
-    return string.char(group >> 16, group >> 8 & 255, group & 255)
-  end)
-  return bytes:sub(1, #bytes - padding)
 end
 
 -- Reads a file whole. Raises when it cannot be read, naming what it was to hold.

@@ -26,4 +26,21 @@ function text.cut(words, bytes)
   return words:sub(1, utf8.offset(words, 0, bytes - 2) - 1) .. "..."
 end
 
+-- The bytes of a base64 text (RFC 4648, section 4; white space is passed over), or nil.
+function text.base64(words)
+  words = words:gsub("%s+", "")
+  if #words % 4 ~= 0 or not words:find "^[%w+/]*=?=?$" then
+    return nil
+  end
+  local function value(c)
+    return c >= 97 and c - 71 or c >= 65 and c - 65 or c >= 48 and c + 4 or c == 43 and 62 or 63
+  end
+  local padding = #words:match "=*$"
+  local bytes = words:gsub("=", "A"):gsub("(.)(.)(.)(.)", function(a, b, c, d)
+    local group = value(a:byte()) << 18 | value(b:byte()) << 12 | value(c:byte()) << 6 | value(d:byte())
+    return string.char(group >> 16, group >> 8 & 255, group & 255)
+  end)
+  return bytes:sub(1, #bytes - padding)
+end
+
 return text

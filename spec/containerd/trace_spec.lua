@@ -1,0 +1,171 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- mncni trace beside a real containerd that starts and stops 50 pods, 30 of them at once.
+
+local lab = require "spec.support.containerd"
+local traced = require "spec.support.traced"
+
+local function naivebridge()
+  local conflist = lab.naivebridge("traced", { bridge = "trace1",
+    ipam = { type = "host-local", ranges = { { { subnet = "10.244.9.0/24" } } }, routes = { { dst = "0.0.0.0/0" } } } })
+  conflist.plugins[2] = { type = "portmap", capabilities = { portMappings = true }, snat = true }
+  return conflist
+end
+
+-- Runs count pods at once and stops them; returns them.
+local function churn(count, first)
+  local runs, pods = {}, {}
+  for i = 1, count do
+    runs[i] = { "RunPodSandbox", lab.sandbox_request { name = "web-" .. (first + i), namespace = "shop",
+      ports = { { host_port = 30000 + first + i, container_port = 80 } } } }
+  end
+  for i, answer in ipairs(lab.cri_batch(runs)) do
+    assert(answer.ok, answer.error)
+    pods[i] = lab.pod(answer.response.pod_sandbox_id)
+    pods[i].name = "web-" .. (first + i)
+  end
+  local stops = {}
+  for i, pod in ipairs(pods) do stops[i] = { "StopPodSandbox", { pod_sandbox_id = pod.id } } end
+  for _, answer in ipairs(lab.cri_batch(stops)) do assert(answer.ok, answer.error) end
+  return pods
+end
+
+-- Each plugin of the chain was called once for each pod, first to last when added, last to first when deleted, and what is
+-- told of its changes is the pod's.
+local function check(told, pods, plugins, link_plugin)
+  local by_container, ips, missed = {}, {}, 0
+  for _, call in ipairs(told.calls) do
+    by_container[call.container] = by_container[call.container] or {}
+    table.insert(by_container[call.container], call)
+  end
+  for _, pod in ipairs(pods) do ips[pod.ip] = pod.id end
+  for _, pod in ipairs(pods) do
+    local order = {}
+    for _, call in ipairs(by_container[pod.id] or {}) do
+      if call.ifname ~= "lo" then
+        order[#order + 1] = call.command .. " " .. call.plugin
+        assert.equal(pod.name, call.pod.name)
+        assert.equal("shop", call.pod.namespace)
+        if call.status or not told.sources.missing.proc then assert.equal(0, call.status) end
+        assert.equal("containerd", call.caller.name)
+      end
+      local texts = traced.texts(call)
+      for address in texts:gmatch "address %a+ (10%.244%.[%d.]+)/24 dev eth0" do
+        assert.equal(pod.id, ips[address], "a change of another pod: " .. address)
+      end
+      if call.command == "ADD" and call.plugin == link_plugin then
+        assert.truthy(call.config, "no configuration")
+        assert.truthy(call.result, "no result")
+        assert.truthy(texts:find(("pod: address add %s/24 dev eth0"):format(pod.ip), 1, true), texts)
+        assert.truthy(texts:find("pod: route add default via", 1, true), texts)
+        local port = call.result.interfaces[2].name
+        assert.truthy(texts:find("host: link add dev " .. port, 1, true), texts)
+      end
+    end
+    local wanted = {}
+    for _, plugin in ipairs(plugins) do wanted[#wanted + 1] = "ADD " .. plugin end
+    for i = #plugins, 1, -1 do wanted[#wanted + 1] = "DEL " .. plugins[i] end
+    missed = missed + #wanted - #order
+    if missed == 0 or #order == #wanted then assert.same(wanted, order) end
+  end
+  return missed
+end
+
+for name, network in pairs {
+  ["the reference bridge and portmap"] = {
+    make = traced.reference_chain, link = "reference-bridge", ipam = "reference-host-local",
+    plugins = { "reference-bridge", "reference-portmap" },
+  },
+  ["naivebridge and portmap"] = { make = naivebridge, link = "naivebridge", plugins = { "naivebridge", "portmap" } },
+} do
+  describe("a trace of " .. name, function()
+    setup(function()
+      lab.network(network.make())
+      lab.run_pod()
+      lab.clean()
+    end)
+
+    after_each(function() lab.clean() end)
+
+    for _, where in ipairs { { "on the machine", false }, { "where there are no process events", true } } do
+      it("shows every call of 50 pods once, " .. where[1], function()
+        local trace = traced.start("--bin-dir /opt/cni/bin", where[2])
+        local pods = churn(20, 0)
+        for _, pod in ipairs(churn(30, 20)) do pods[#pods + 1] = pod end
+        lab.run("sleep", "1")
+        local told = trace:stop()
+        local known = traced.print_figures(name .. ", " .. where[1], told)
+        assert.is_true(known > 0.99)
+        assert.equal(where[2], told.sources.missing.proc ~= nil)
+        local missed = check(told, pods, network.plugins, network.link)
+        if where[2] then
+          -- A call may have ended when it is looked at, and is told of as lost.
+          for _, lost in ipairs(told.lost) do assert.equal("calls", lost.source) end
+          print(("%d calls missed, %d told of as lost"):format(missed, #told.lost))
+          assert.is_true(missed <= #told.lost and #told.lost <= 4)
+        else
+          assert.same({}, told.lost)
+          assert.equal(0, missed)
+        end
+        if network.ipam then
+          for _, call in ipairs(where[2] and {} or told.calls) do
+            if call.plugin == network.link then
+              assert.equal(1, #call.delegates)
+              assert.equal(network.ipam, call.delegates[1].plugin)
+            end
+          end
+        end
+      end)
+    end
+  end)
+end
+
+describe("a trace without one of its sources", function()
+  setup(function()
+    lab.network(traced.reference_chain())
+    lab.run_pod()
+    lab.clean()
+  end)
+
+  after_each(function() lab.clean() end)
+
+  local function is_active(told, source)
+    for _, name in ipairs(told.sources.active) do
+      if name == source then return true end
+    end
+  end
+
+  for _, source in ipairs { "proc", "fanotify", "pipes", "route", "nft", "reports", "cache" } do
+    it(("(%s) says so first, and is true to it"):format(source), function()
+      local trace = traced.start("--bin-dir /opt/cni/bin --without " .. source)
+      local pods = churn(3, 0)
+      lab.run("sleep", "1")
+      local told = trace:stop()
+      assert.equal("switched off", told.sources.missing[source].why)
+      assert.is_nil(is_active(told, source))
+      local order = {}
+      for _, call in ipairs(told.calls) do
+        if call.container == pods[1].id and call.ifname ~= "lo" then
+          order[#order + 1] = call.command .. " " .. call.plugin
+          local is_add, texts = call.command == "ADD", traced.texts(call)
+          local is_bridge = call.plugin == "reference-bridge"
+          if source == "pipes" then
+            -- Only the cache has kept what they would have shown, and it keeps it of ADD.
+            assert.equal(is_add and "cache" or nil, call.config_from)
+            assert.equal(is_add and "cache" or nil, call.result_from)
+          elseif source == "cache" then
+            assert.are_not.equal("cache", call.config_from or call.result_from)
+          end
+          if is_add and is_bridge then
+            local address = ("pod: address add %s/24 dev eth0"):format(pods[1].ip)
+            assert.equal(source ~= "route", texts:find(address, 1, true) ~= nil, texts)
+            assert.equal("reference-host-local", call.delegates[1].plugin)
+          end
+          assert.equal(source ~= "nft", texts:find("rule ip nat", 1, true) ~= nil, texts)
+          if source ~= "proc" then assert.equal(0, call.status) end
+        end
+      end
+      assert.same({ "ADD reference-bridge", "ADD reference-portmap", "DEL reference-portmap", "DEL reference-bridge" },
+        order)
+    end)
+  end
+end)
