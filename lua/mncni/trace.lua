@@ -163,6 +163,11 @@ function trace.open(options)
   told.time = self.calls:clock(tracer.now())
   options.tell(told)
   self:look(false)
+  pcall(function()
+    for set in self.host.nft.set.list {} do
+      self.calls.sets:learn(calls.HOME, "new", set)
+    end
+  end)
   return self
 end
 

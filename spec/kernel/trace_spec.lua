@@ -55,7 +55,7 @@ describe("mncni trace", function()
     assert.are.same(result.ips, add.result.ips)
     has(tracing.changes(add), "host: link add dev cbr0", "host: link add dev " .. nodes.port "web",
       "pod: address add " .. result.ips[1].address .. " dev eth0", "pod: route add default via",
-      "add element inet mncni")
+      "add element inet mncni masq4 { 10.244.1.0/24 }")
     has(tracing.changes(del), "link del dev " .. nodes.port "web")
     assert.truthy(add.duration_us > 0 and add.changes[1].after_us > 0)
   end)
