@@ -387,9 +387,16 @@ function Calls:is_active(told, since)
   return false
 end
 
+-- Looks at what has ended: what would complete it may be gone when its turn comes.
+function Calls:look(now)
+  for _, entry in ipairs(self.ended) do
+    entry.complete = entry.complete or self.ready(entry, now)
+  end
+end
+
 -- Tells of what has ended and is complete, in that order; all of it when the trace ends.
 function Calls:flush(now, all)
-  while self.ended[1] and (all or self.ready(self.ended[1], now)) do
+  while self.ended[1] and (all or self.ended[1].complete or self.ready(self.ended[1], now)) do
     local entry = table.remove(self.ended, 1)
     entry.gone = true
     self.tell(entry.told)
