@@ -65,6 +65,7 @@ describe("the capture of a trace", function()
       local classical <close> = watched.start(question.classical, node.scratch, inside)
       classical:wait "listening on nlmon0"
       node:must("ADD", { pod = "web" })
+      spaces.must "sleep 3" -- tcpdump takes packets out of its ring once a second
     end
     node.space:must "ip link del nlmon0"
     do
