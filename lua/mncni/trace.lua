@@ -42,7 +42,7 @@ local helpers = {}
 for _, path in ipairs(HELPERS) do
   helpers[path:match "[^/]*$"] = true
 end
-local CACHE_NS = 1000 * 1000000 -- libcni writes its cache when the last plugin has answered
+local CACHE_NS = 3000 * 1000000 -- libcni writes its cache when the last plugin has answered
 local LONG_NS = 10000 * 1000000 -- and a network of which nothing ends for so long is not waited for
 local REPORT_NS = 300 * 1000000 -- our plugin's report is there by then
 local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that nobody tells of before it ends
@@ -163,6 +163,11 @@ function trace.open(options)
   told.time = self.calls:clock(tracer.now())
   options.tell(told)
   self:look(false)
+  pcall(function()
+    for set in self.host.nft.set.list {} do
+      self.calls.sets:learn(calls.HOME, "new", set)
+    end
+  end)
   return self
 end
 
@@ -349,8 +354,10 @@ function Trace:step(milliseconds)
   if self.inotify then
     self:look_at_cache()
   end
-  self:tell_unseen(tracer.now())
-  self.calls:flush(tracer.now())
+  local now = tracer.now()
+  self:tell_unseen(now)
+  self.calls:look(now)
+  self.calls:flush(now)
   return true
 end
 
@@ -362,6 +369,7 @@ function Trace:close()
   self.source:close()
   self.source = nil
   self:tell_unseen(math.maxinteger)
+  self.calls:look(tracer.now())
   self.calls:flush(0, true)
   for _, entry in ipairs(self.calls.live) do
     if not entry.parent then

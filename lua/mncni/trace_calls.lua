@@ -12,6 +12,7 @@
 local core = require "mncni.core"
 local links = require "mncni.trace_links"
 local print_lines = require "mncni.print"
+local sets = require "mncni.trace_sets"
 local text = require "mncni.text"
 
 local calls = {}
@@ -35,8 +36,8 @@ local minor = { fdb = true, vlan = true, nsid = true, nft_gen = true }
 function calls.new(args)
   return setmetatable({
     offset = args.offset, global = args.global, all = args.all, tell = args.tell, ready = args.ready,
-    links = links.new(), live = {}, pids = {}, numbers = {}, ended = {}, held = {}, hold = args.hold or 0,
-    transactions = {}, follows = {},
+    links = links.new(), sets = sets.new(), live = {}, pids = {}, numbers = {}, ended = {}, held = {},
+    hold = args.hold or 0, transactions = {}, follows = {},
   }, Calls)
 end
 
@@ -248,7 +249,7 @@ local function of_nftables(self, change)
     return
   end
   self.transactions[key] = nil
-  for _, one in ipairs(waiting) do
+  for _, one in ipairs(self.sets:joined(waiting)) do
     one.process, one.process_id = change.value.process, self.global and change.value.pid or nil
     self:place(one)
   end
@@ -266,6 +267,7 @@ function Calls:message(record, message)
   }
   if message.object == "nsid" and message.event == "del" and record.nsid == links.HOME then
     self.links:forget(value.nsid)
+    self.sets:forget(value.nsid)
   end
   if not self.all and message.object ~= "nft_gen" and (minor[message.object]
     or message.object == "neigh" and value.type == "multicast") then
@@ -385,9 +387,16 @@ function Calls:is_active(told, since)
   return false
 end
 
+-- Looks at what has ended: what would complete it may be gone when its turn comes.
+function Calls:look(now)
+  for _, entry in ipairs(self.ended) do
+    entry.complete = entry.complete or self.ready(entry, now)
+  end
+end
+
 -- Tells of what has ended and is complete, in that order; all of it when the trace ends.
 function Calls:flush(now, all)
-  while self.ended[1] and (all or self.ready(self.ended[1], now)) do
+  while self.ended[1] and (all or self.ended[1].complete or self.ready(self.ended[1], now)) do
     local entry = table.remove(self.ended, 1)
     entry.gone = true
     self.tell(entry.told)

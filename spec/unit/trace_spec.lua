@@ -41,6 +41,12 @@ describe("a change", function()
       { object = "addr", event = "new", portid = portid or 0, value = { ifindex = dev, address = address } })
   end
 
+  local function nft(object, value)
+    now = now + 1000000
+    watched:message({ time = now, nsid = HOME, other = 12 },
+      { object = object, event = "new", portid = 77, value = value })
+  end
+
   local function how(entry)
     local list = {}
     for i, change in ipairs(entry.told.changes) do list[i] = ("%s %s"):format(change.by, change.text) end
@@ -98,11 +104,6 @@ describe("a change", function()
 
   it("of nftables waits for the end of its transaction, or for the loss of that", function()
     local web = begin(10, { nsid = "1" })
-    local function nft(object, value)
-      now = now + 1000000
-      watched:message({ time = now, nsid = HOME, other = 12 },
-        { object = object, event = "new", portid = 77, value = value })
-    end
     nft("nft_table", { family = "inet", name = "x" })
     assert.same({}, how(web))
     nft("nft_gen", { pid = 10, process = "bridge" })
@@ -110,6 +111,27 @@ describe("a change", function()
     nft("nft_table", { family = "inet", name = "y" })
     watched:lost "nft"
     assert.matches("^only add table inet y", how(web)[2])
+  end)
+
+  it("of a set of addresses has prefixes, which the kernel tells of as two elements", function()
+    local web = begin(10, { nsid = "1" })
+    local function element(name, ...)
+      for i, bytes in ipairs { ... } do
+        nft("nft_element", { family = "inet", table = "x", name = name,
+          elem = { { key = bytes, flags = i == 2 and { "interval_end" } or nil } } })
+      end
+    end
+    nft("nft_set", { family = "inet", table = "x", name = "s", type = "ipv4_addr", flags = { "interval" } })
+    element("s", "\10\244\1\0", "\10\244\2\0")
+    element("s", "\10\0\0\1", "\10\0\0\4")
+    element("s", "\10\0\0\9", "\10\0\0\10")
+    element("t", "\10\0\0\9")
+    nft("nft_gen", { pid = 10, process = "bridge" })
+    assert.same({
+      "pid add element inet x s { 10.244.1.0/24 }", "pid add element inet x s { 10.0.0.1-10.0.0.3 }",
+      "pid add element inet x s { 10.0.0.9 }",
+    }, table.move(how(web), 2, 4, 1, {}))
+    assert.matches("{ 0x", how(web)[5])
   end)
 
   it("of a delegate is in the call that it was made by", function()
