@@ -215,7 +215,8 @@ local function after_the_fact(self, record, report)
   local entry = self.calls:begin(record.pid, started, data)
   entry.told.seen_by = "report"
   answers.from_report(entry.told, report)
-  self.calls:adopt(entry, started, record.time)
+  -- What was read on account of the report has a later time than it.
+  self.calls:adopt(entry, started, tracer.now())
   answers.from_pipes(self.calls:finish(record.pid, record.time, report.code ~= 0 and 256 or 0))
   self.recent[#self.recent + 1] = {
     pid = record.pid, container = report.container, ifname = report.ifname, verb = report.verb,

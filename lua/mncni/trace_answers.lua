@@ -43,7 +43,7 @@ function answers.from_pipes(entry)
     told.result, told.result_from = answer, "stdout"
   end
   if (outputs[2] or "") ~= "" and outputs[2] ~= outputs[1] then
-    told.stderr = text.valid(outputs[2])
+    told.stderr = text.valid((outputs[2]:gsub("%z", "\u{FFFD}")))
   end
   if not told.config and entry.parent and entry.parent.outputs[0] then
     told.config = answers.decode(entry.parent.outputs[0])
