@@ -6,7 +6,6 @@
 #include "embed.h"
 #include "lua_args.h"
 #include "lua_core.h"
-#include "lua_trace.h"
 #include "state.h"
 
 #include <lualib.h>
@@ -19,7 +18,8 @@
 __attribute__((weak)) int luaopen_mncni_http(lua_State *L);
 __attribute__((weak)) int luaopen_mncni_httpd(lua_State *L);
 
-// There in the plugin, for `mncni repl` and `mncni trace`; found only by name, so that a call knows nothing of them.
+// There in the plugin, for `mncni repl` and `mncni trace`; found only by name, so that a call knows nothing
+// of them.
 __attribute__((weak)) int luaopen_mncni_line(lua_State *L);
 __attribute__((weak)) int luaopen_mncni_trace_core(lua_State *L);
 
