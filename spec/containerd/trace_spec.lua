@@ -87,11 +87,14 @@ for name, network in pairs {
 
     after_each(function() lab.clean() end)
 
-    for _, where in ipairs { { "on the machine", false }, { "where there are no process events", true } } do
-      it("shows every call of 50 pods once, " .. where[1], function()
+    for _, where in ipairs {
+      { "of 50 pods once, on the machine", false, { 20, 30 } },
+      { "of 20 pods, where there are no process events", true, { 5, 15 } },
+    } do
+      it("shows every call " .. where[1], function()
         local trace = traced.start("--bin-dir /opt/cni/bin", where[2])
-        local pods = churn(20, 0)
-        for _, pod in ipairs(churn(30, 20)) do pods[#pods + 1] = pod end
+        local pods = churn(where[3][1], 0)
+        for _, pod in ipairs(churn(where[3][2], where[3][1])) do pods[#pods + 1] = pod end
         lab.run("sleep", "1")
         local told = trace:stop()
         local known = traced.print_figures(name .. ", " .. where[1], told)

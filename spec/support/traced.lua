@@ -82,10 +82,15 @@ local function count(counts, key)
   counts[key] = (counts[key] or 0) + 1
 end
 
+-- What the kernel does by itself, a second or more after a link is up: whom it has heard of, and link-local addresses.
+local function is_kernels(change)
+  return change.text:find "^neigh " ~= nil or change.text:find("fe80:", 1, true) ~= nil
+end
+
 -- How much was seen: from where configurations, and results of ADD, are known, and by what changes are put down to a call;
--- and what changes are nobody's though calls ran.
+-- what changes are nobody's though calls ran, and how many of these are the kernel's own.
 function traced.figures(told)
-  local figures = { calls = 0, adds = 0, changes = 0, config = {}, result = {}, by = {}, nobodys = {} }
+  local figures = { calls = 0, adds = 0, changes = 0, config = {}, result = {}, by = {}, nobodys = {}, kernels = 0 }
   traced.each(told.calls, function(call)
     figures.calls = figures.calls + 1
     count(figures.config, call.config_from or "unknown")
@@ -99,7 +104,9 @@ function traced.figures(told)
     end
   end)
   for _, change in ipairs(told.changes) do
-    if change.running then
+    if change.running and is_kernels(change) then
+      figures.kernels = figures.kernels + 1
+    elseif change.running then
       figures.changes = figures.changes + 1
       table.insert(figures.nobodys, change.netns .. ": " .. change.text)
     end
@@ -119,10 +126,11 @@ end
 -- Prints the figures of what was told; returns the part of the changes that are put down to a call.
 function traced.print_figures(name, told)
   local figures = traced.figures(told)
-  print(("\n%s: %d calls, configurations: %s; %d results: %s; %d changes: %s, nobody's %d (%.1f %%)"):format(name,
+  print(("\n%s: %d calls, configurations: %s; %d results: %s; %d changes: %s, nobody's %d (%.1f %%); "
+    .. "and %d of the kernel's own"):format(name,
     figures.calls, shares(figures.config, figures.calls), figures.adds, shares(figures.result, figures.adds),
     figures.changes, shares(figures.by, figures.changes), #figures.nobodys,
-    100 * #figures.nobodys / figures.changes))
+    100 * #figures.nobodys / figures.changes, figures.kernels))
   for i = 1, math.min(#figures.nobodys, 5) do print("  " .. figures.nobodys[i]) end
   return 1 - #figures.nobodys / figures.changes
 end
