@@ -11,7 +11,7 @@ local SANITIZED = os.getenv "RING_PRELOAD" ~= nil
 local ELSEWHERE = {
   ["make test"] = { ".ci/run", "exec make test" },
   ["make demo"] = { "spec/containerd/demo_spec.lua", "deploy/demo.sh" },
-  ["mncni trace"] = { "spec/kernel/trace_spec.lua", '"trace"' },
+  ["mncni trace"] = { "spec/kernel/trace_spec.lua", "%s trace %s" },
   ["mncni try -w mynet.lua"] = { "spec/kernel/try_spec.lua", "--watch" },
   ["mncni-agent --controller --policy nodeipam --set nodeipam.cluster_cidrs=10.244.0.0/16,fd00:10:244::/48"] = {
     "spec/kubernetes/nodeipam_spec.lua", "--controller",
