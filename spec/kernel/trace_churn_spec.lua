@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- A trace that runs on while pods come and go needs no more memory and no more descriptors: in the second half of the time
--- than in the first, by whose end, when that is long, its heap is as large as it gets. MNCNI_CHURN_SECONDS sets how long (60).
+-- than in the first, by whose end, when that is long, its heap is as large as it gets. MNCNI_CHURN_SECONDS sets how long (20).
 
 local nodes = require "spec.support.node"
 local spaces = require "spec.support.netns"
 local tracing = require "spec.support.tracing"
 
-local seconds = tonumber(os.getenv "MNCNI_CHURN_SECONDS") or 60
+local seconds = tonumber(os.getenv "MNCNI_CHURN_SECONDS") or 20
 local node, before
 
 before_each(function()
