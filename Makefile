@@ -212,6 +212,7 @@ endif
 
 # Started for every pod: without a loader, and at a fixed address.
 HOST_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(TRACE_OBJ)
+DYNAMIC_LIBS = -l:liblua5.4.a -ledit $(MODULE_LIBS) -lm -ldl
 comma := ,
 WRAPPED := dlopen dlerror setpwent endpwent getpwent getpwuid getpwnam_r getpwuid_r
 ifeq ($(SANFLAGS),)
@@ -219,7 +220,7 @@ PLUGIN_OBJ := $(HOST_OBJ) $(BUILD)/obj/plugin/no_loader.o $(BUILD)/static/libmnl
 PLUGIN_LIBS = -static $(addprefix -Wl$(comma)--wrap=,$(WRAPPED)) -l:liblua5.4.a -ledit -ltinfo -lbsd -lmd -lm $(addprefix @,$(patsubst %.o,%.ld,$(filter $(BUILD)/static/%,$(PLUGIN_OBJ))))
 else
 PLUGIN_OBJ := $(HOST_OBJ)
-PLUGIN_LIBS = -l:liblua5.4.a -ledit $(MODULE_LIBS) -lm -ldl
+PLUGIN_LIBS = $(DYNAMIC_LIBS)
 endif
 $(BUILD)/static/libmnl.s: STATIC_AT := 0x10000000
 $(BUILD)/static/libcjson.s: STATIC_AT := 0x10100000
@@ -396,7 +397,7 @@ check-valgrind: all $(BUILD)/valgrind/mncni
 $(BUILD)/valgrind/mncni: $(HOST_OBJ) $(LIB_STATIC)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,--wrap=time -o $@.bare $^ -l:liblua5.4.a $(MODULE_LIBS) -lm -ldl
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,--wrap=time -o $@.bare $^ $(DYNAMIC_LIBS)
 	$(call with_snapshot,$@.bare,$@)
 .PHONY: check-valgrind
 
