@@ -205,7 +205,7 @@ RAN_WRAP := -Wl,--wrap=lua_newstate,--wrap=lua_sethook
 $(RAN_OBJ) $(RAN_MODULE): spec/support/coverage/lines.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) -std=c11 -O2 -fPIC $(DEPS_CFLAGS) -fvisibility=hidden \
+	$(Q)$(CC) -std=c11 -O2 -fPIC $(DEPS_CFLAGS) -fvisibility=hidden -DRAN=\"$(CURDIR)/$(BUILD)/ran\" \
 		$(if $(filter %.so,$@),-shared,-DWRAPPED -c) -o $@ $<
 all: $(RAN_MODULE)
 endif
@@ -435,7 +435,7 @@ coverage-run: all
 coverage-report:
 	$(Q)gcov -n $$(find $(BUILD)/obj/core -name '*.gcda') >$(BUILD)/gcov
 	$(Q)$(LUA) spec/support/coverage/report.lua $(BUILD)/ran $(BUILD)/gcov
-RAN_ENV = MNCNI_COVERAGE="$(CURDIR)/$(BUILD)/ran" LUA_INIT="pcall(require, 'coverage')"
+RAN_ENV = LUA_INIT="pcall(require, 'coverage')"
 .PHONY: coverage coverage-run coverage-report
 
 # What there is, for people: from the types, the codec's tables, the options of policies and of subcommands.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which lines of Lua ran: linked into the programs of `make coverage`, whose calls of lua_newstate and
 // lua_sethook come here (ld's --wrap), and loaded by a stock lua5.4 as the module "coverage". At the end of
-// the process "source:line" is appended to $MNCNI_COVERAGE for each line that ran.
+// the process "source:line" is appended to the file RAN for each line that ran, also by programs that are given an
+// environment of their own.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -58,8 +59,7 @@ static void on_event(lua_State *L, lua_Debug *ar)
 
 __attribute__((destructor)) static void report(void)
 {
-	const char *path = getenv("MNCNI_COVERAGE");
-	int fd = path && count > 0 ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+	int fd = count > 0 ? open(RAN, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
 	char *text = NULL;
 	size_t size = 0;
 	FILE *out = fd < 0 ? NULL : open_memstream(&text, &size);
