@@ -14,7 +14,7 @@ end
 function chain.check(call)
   if not call.prev_result then
     fail("prevResult", "%s must be called as chained plugin: put it behind the plugin that makes the interface in the "
-      .. "configuration's \"plugins\"", call.type)
+      .. "configuration's \"plugins\"", call.policy)
   end
 end
 

@@ -170,7 +170,6 @@ end
 
 local function choose_policy(call, config, called)
   local name, for_ipam = policy_name(config, called)
-  call.type = attachment.plugin(called, name, for_ipam)
   if name and is_name(name) then
     call.policy = name
   elseif call.command == "DEL" then
@@ -182,6 +181,7 @@ local function choose_policy(call, config, called)
     fail(7, "\"policy\" is missing in the network configuration: name the policy to run, for example "
       .. "\"policy\": \"naivebridge\"")
   end
+  call.type = attachment.plugin(called, call.policy, for_ipam)
 end
 
 local function check_version(call)
@@ -251,8 +251,8 @@ local function read_configuration(call, request)
   call.network = config.name
   call.version = (config.cniVersion or "") ~= "" and config.cniVersion or "0.1.0"
   check_version(call)
-  local called = (request.name or "mncni"):match("([^/]*)$")
-  choose_policy(call, config, called)
+  call.called = (request.name or "mncni"):match("([^/]*)$")
+  choose_policy(call, config, call.called)
   call.annotations = config.runtimeConfig and config.runtimeConfig[netconf.ANNOTATIONS] or {}
   read_prev_result(call, config)
   apply_limits(call, config)

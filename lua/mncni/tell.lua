@@ -28,7 +28,7 @@ end
 -- send(listener, call, err, answer, duration): err and answer as the runtime gets them, duration in microseconds.
 function tell.send(listener, call, err, answer, duration)
   return core.tell.send(listener, core.json.encode {
-    format = 1, verb = call.command, policy = call.policy, called = call.type, network = call.network,
+    format = 1, verb = call.command, policy = call.policy, called = call.called, network = call.network,
     container = call.container, ifname = call.ifname, netns = call.netns, args = valid(call.args_text),
     ignored = #call.ignored > 0 and core.json.array(call.ignored) or nil,
     config = valid((call.text or ""):sub(1, MAX_CONFIG)), answer = answer, duration = duration,

@@ -334,6 +334,7 @@ local take = {
 }
 
 -- Goes on for so many milliseconds, or until something has happened. Returns false when somebody stops it by a signal.
+-- Where the capture could not be written, self.full says why.
 function Trace:step(milliseconds)
   local waits = self.calls.ended[1] or self.calls.held[1] or self.unseen[1] or self.inotify
   local record = self.source:next(waits and math.min(milliseconds, 50) or milliseconds)
@@ -343,7 +344,8 @@ function Trace:step(milliseconds)
       return false
     elseif self.pcap and record.type == self.capturing then
       local direction = record.type == "packet" and record.nsid or nil
-      self.pcap:add(record.time + self.offset, record.other, record.data, direction)
+      local kept, why = self.pcap:add(record.time + self.offset, record.other, record.data, direction)
+      self.full = not kept and why or self.full
     end
     if take[record.type] then
       take[record.type](self, record)

@@ -6,13 +6,9 @@ local cache = require "mncni.trace_cache"
 local core = require "mncni.core"
 local text = require "mncni.text"
 
-local answers = {}
+local decode = cache.decode
 
--- A JSON document as a table, or nil where the text is none.
-function answers.decode(words)
-  local ok, value = pcall(core.json.decode, words or "")
-  return ok and type(value) == "table" and value or nil
-end
+local answers = {}
 
 local function as_string(value)
   return type(value) == "string" and value or nil
@@ -33,7 +29,7 @@ end
 -- Takes what was seen of standard input and output.
 function answers.from_pipes(entry)
   local told, outputs = entry.told, entry.outputs
-  local given, answer = answers.decode(outputs[0]), answers.decode(outputs[1])
+  local given, answer = decode(outputs[0]), decode(outputs[1])
   if given then
     told.config, told.config_from = given, "stdin"
   end
@@ -46,7 +42,7 @@ function answers.from_pipes(entry)
     told.stderr = text.valid((outputs[2]:gsub("%z", "\u{FFFD}")))
   end
   if not told.config and entry.parent and entry.parent.outputs[0] then
-    told.config = answers.decode(entry.parent.outputs[0])
+    told.config = decode(entry.parent.outputs[0])
     told.config_from = told.config and "the call that made it"
   end
   told.network = told.network or name_of(told.config)
@@ -69,7 +65,7 @@ end
 
 -- What our own plugin sends (lua/mncni/tell.lua) as a table, or nil where it is none.
 function answers.report(words)
-  local sent = answers.decode(words)
+  local sent = decode(words)
   if not sent or type(sent.verb) ~= "string" then
     return nil
   end
@@ -91,7 +87,7 @@ function answers.from_report(told, report)
   told.reported = true
   told.policy, told.network, told.ignored = report.policy, report.network, report.ignored
   told.requests = report.requests
-  local given, answer = answers.decode(report.config), answers.decode(report.answer)
+  local given, answer = decode(report.config), decode(report.answer)
   if given then
     told.config, told.config_from = given, "report"
   end

@@ -11,14 +11,15 @@ cache.DIRECTORY = "/var/lib/cni/results"
 
 local MAX = 4 << 20
 
-local function table_of(words)
+-- A JSON document as a table, or nil where the text is none.
+function cache.decode(words)
   local ok, value = pcall(core.json.decode, words or "")
   return ok and type(value) == "table" and value or nil
 end
 
 -- What a file's text tells, or nil when it is none of the cache's, or half written.
 function cache.parse(words)
-  local entry = table_of(words)
+  local entry = cache.decode(words)
   if not entry or entry.kind ~= "cniCacheV1" or type(entry.containerId) ~= "string"
     or type(entry.ifName) ~= "string" then
     return nil
@@ -26,7 +27,7 @@ function cache.parse(words)
   return {
     container = entry.containerId, ifname = entry.ifName,
     network = type(entry.networkName) == "string" and entry.networkName or nil,
-    config = type(entry.config) == "string" and table_of(text.base64(entry.config)) or nil,
+    config = type(entry.config) == "string" and cache.decode(text.base64(entry.config)) or nil,
     result = type(entry.result) == "table" and entry.result or nil,
   }
 end

@@ -22,11 +22,16 @@ function pcap.open(path)
   return setmetatable({ file = file }, Pcap)
 end
 
--- Adds a datagram: nanoseconds since 1970, its netlink protocol, and where it went as packet sockets tell it.
+-- Adds a datagram: nanoseconds since 1970, its netlink protocol, and where it went as packet sockets tell it. Returns what
+-- file:write does.
 function Pcap:add(time, protocol, bytes, direction)
   local header = string.pack(">I2I2c10I2", direction or FROM_KERNEL, ARPHRD_NETLINK, ("\0"):rep(10), protocol)
   local size = #header + #bytes
-  self.file:write(string.pack("=I4I4I4I4", time // 1000000000, time % 1000000000, size, size), header, bytes)
+  return self.file:write(string.pack("=I4I4I4I4", time // 1000000000, time % 1000000000, size, size), header, bytes)
+end
+
+function Pcap:flush()
+  return self.file:flush()
 end
 
 function Pcap:close()

@@ -2,6 +2,7 @@
 -- The sets of nftables that a trace knows the types of: their elements come as bytes, and a prefix as two of them, where it
 -- begins and what is behind its end.
 
+local contains = require "mncni.contains"
 local core = require "mncni.core"
 local nft_value = require "mncni.print_nft_value"
 
@@ -57,12 +58,7 @@ local function range(first, behind)
 end
 
 local function is_end(item)
-  for _, flag in ipairs(item.flags or {}) do
-    if flag == "interval_end" then
-      return true
-    end
-  end
-  return false
+  return contains(item.flags or {}, "interval_end")
 end
 
 -- The one element that a change is about, of a set of addresses; else nil.

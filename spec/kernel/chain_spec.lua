@@ -142,7 +142,13 @@ describe("a chain of entries of the type mncni", function()
     assert_gone()
   end)
 
-  it("is deleted by one DEL of a configuration that names no policy, or one that is not there", function()
+  it("is deleted by one DEL of a configuration that names no policy, or one that is not there or cannot be", function()
+    for _, policy in ipairs { "gone", "../../../../etc/passwd" } do
+      wired("DEL", policy, result)
+      assert_gone()
+      result = wired("ADD", "naivebridge")
+      chained("ADD", result)
+    end
     wired("DEL", "gone", result)
     assert_gone()
     result = wired("ADD", "naivebridge")

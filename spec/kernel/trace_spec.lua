@@ -136,6 +136,14 @@ return policy
     assert.truthy(core.decode(packet:sub(17))[1])
   end)
 
+  it("says so when what is to be kept cannot be", function()
+    for _, option in ipairs { "--record", "--pcap" } do
+      local status, text = run("--for", "5", option, "/dev/full")
+      assert.are.equal(1, status)
+      assert.matches("mncni trace: /dev/full: No space left on device; the trace has ended", text, 1, true)
+    end
+  end)
+
   it("says what a source that is missing leaves out, and is true to it", function()
     local all, missed = { "fanotify", "pipes", "route", "nft", "reports" }, 0
     local from_pipes = 0

@@ -38,7 +38,7 @@ describe("mncni.chain", function()
   end)
 
   it("refuses a call without the result of a plugin before it", function()
-    local ok, err = pcall(chain.check, { type = "portmap" })
+    local ok, err = pcall(chain.check, { policy = "portmap" })
     assert.is_false(ok)
     assert.equal(7, err.code)
     assert.truthy(tostring(err):find("portmap must be called as chained plugin", 1, true))

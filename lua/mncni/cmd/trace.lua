@@ -110,27 +110,40 @@ local function without(given)
   return set
 end
 
+-- Returns why a file could not be written to its end, and which.
 local function watch(given, show, record, capture)
   local trace = require "mncni.trace"
-  local going = true
+  local going, wrong = true, nil
   local watched <close> = trace.open {
     node = given.pid, without = without(given), directories = given["bin-dir"], cache = given["cache-dir"],
     state_dir = words.state_dir(given), all = given.all, capture = capture,
     tell = function(told)
       if record then
-        record:write(trace_file.line(told), "\n")
+        local kept, why = record:write(trace_file.line(told), "\n")
+        wrong = wrong or not kept and ("%s: %s"):format(given.record, why) or nil
       end
       going = show(told) and going
     end,
   }
   local clock = require("mncni.record").clock
   local deadline = given["for"] and clock() + given.seconds * 1000000
+  local function flush(file, path)
+    local kept, why = true, nil
+    if file then
+      kept, why = file:flush()
+    end
+    wrong = wrong or not kept and ("%s: %s"):format(path, why) or nil
+  end
   local function flushed()
-    return (not record or record:flush()) and io.stdout:flush() ~= nil
+    flush(record, given.record)
+    flush(capture, given.pcap)
+    wrong = wrong or watched.full and ("%s: %s"):format(given.pcap, watched.full)
+    return not wrong and io.stdout:flush() ~= nil
   end
   while going and flushed() and (not deadline or clock() < deadline) do
     going = watched:step(200) and going
   end
+  return wrong
 end
 
 function command.run(given)
@@ -156,11 +169,11 @@ function command.run(given)
   if wrong then
     return failure("%s", wrong)
   end
-  watch(given, show, record, capture)
-  for _, file in ipairs { record, capture } do
+  wrong = watch(given, show, record, capture)
+  for _, file in pairs { record, capture } do
     file:close()
   end
-  return { status = 0 }
+  return wrong and failure("%s; the trace has ended, and the file is not whole", wrong) or { status = 0 }
 end
 
 return command
