@@ -320,7 +320,7 @@ local take = {
   end,
   missed = function(self, record)
     local name = text.valid(record.data:match "[^/]*$")
-    if not helpers[name] then
+    if not helpers[name] and not self.calls:begin_unseen(record.pid, record.time, text.valid(record.data)) then
       table.insert(self.unseen, { pid = record.pid, time = record.time, plugin = name })
     end
   end,

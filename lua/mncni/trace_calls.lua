@@ -330,6 +330,22 @@ function Calls:forked(pid, parent, number)
   end
 end
 
+-- A plugin that a call has started, and that had ended when it was looked at: for what it was called is what the call is for,
+-- whose environment it inherits. Returns whether a call has started it.
+function Calls:begin_unseen(pid, time, plugin)
+  local parent = self.pids[pid]
+  if not parent or parent.pid == pid then
+    return false
+  end
+  local told = parent.told
+  self:begin(pid, time, {
+    CNI_COMMAND = told.command, CNI_CONTAINERID = told.container, CNI_IFNAME = told.ifname, CNI_NETNS = told.netns,
+    CNI_ARGS = told.args, plugin = plugin, parent = tostring(parent.pid), caller = told.plugin, nsid = parent.nsid,
+    inode = told.inode,
+  }).told.seen_by = "start"
+  return true
+end
+
 -- A call's process, or one of its helpers, has ended. Returns the call's entry.
 function Calls:finish(pid, time, status)
   local entry = self.pids[pid]

@@ -87,6 +87,22 @@ describe("a change", function()
     assert.matches("^link link add dev veth7", how(web)[1])
   end)
 
+  it("is a delegate's, too, that had ended when it was looked at", function()
+    local web = begin(10, { nsid = "1" })
+    assert.is_false(watched:begin_unseen(12, now, "/opt/cni/bin/host-local"))
+    watched:forked(12, 10)
+    assert.is_true(watched:begin_unseen(12, now, "/opt/cni/bin/host-local"))
+    addr(1, 5, "10.0.0.1/24", 12)
+    watched:finish(12, now + 1000000, 0)
+    watched:finish(10, now + 2000000, 0)
+    watched:flush(now, true)
+    local delegate = told[1].delegates[1]
+    assert.same({ "host-local", "ADD", "web", "start" },
+      { delegate.plugin, delegate.command, delegate.container, delegate.seen_by })
+    assert.equal(web.told, told[1])
+    assert.matches("(seen by its start only)", print_of.lines(told[1]), 1, true)
+  end)
+
   it("is the only call's, when nothing else tells, and says so", function()
     local web = begin(10, { nsid = "1" })
     addr(HOME, 9, "10.0.0.1/24")
