@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -424,64 +426,47 @@ int mn_nl_errno(const struct nlmsghdr *nlh)
 	return error >= 0 ? 0 : error >= -MAX_ERRNO ? -error : EPROTO;
 }
 
-// Asks for one link and returns the message that describes it.
-static int ask_link(
-	struct mn_nl *nl, const char *name, int index, const struct nlmsghdr **answer, struct mn_error *err)
+// By netlink: SIOCGIFINDEX would start modprobe for a name that is not there.
+int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_error *err)
 {
 	_Alignas(struct nlmsghdr) char space[256] = { 0 };
 	struct mn_buffer request = { .data = space };
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(space);
-	struct ifinfomsg *link;
+	const struct nlmsghdr *answer;
+	const struct ifinfomsg *link;
 	int result;
 
+	if (!*name || strlen(name) >= IFNAMSIZ)
+		return mn_fail(err, ENODEV, "get", NULL, "not a link's name");
 	nlh->nlmsg_type = RTM_GETLINK;
 	nlh->nlmsg_flags = NLM_F_REQUEST;
 	nlh->nlmsg_seq = mn_nl_next_seq(nl);
-	link = mnl_nlmsg_put_extra_header(nlh, sizeof(*link));
-	link->ifi_index = index;
-	if (name)
-		mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
+	mnl_nlmsg_put_extra_header(nlh, sizeof(*link));
+	mnl_attr_put_strz(nlh, IFLA_IFNAME, name);
 	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	request.len = nlh->nlmsg_len;
 	result = mn_nl_exchange(nl, &request, nlh->nlmsg_seq, &nl->names, err);
 	if (result < 0)
 		return result;
-	*answer = mn_nl_next(nl, &nl->names, NULL, nlh->nlmsg_seq, nlh->nlmsg_seq);
-	if (*answer && mn_nl_errno(*answer))
-		return mn_fail(err, mn_nl_errno(*answer), "get", NULL, NULL);
-	if (!*answer || (*answer)->nlmsg_type != RTM_NEWLINK ||
-		mnl_nlmsg_get_payload_len(*answer) < sizeof(*link))
+	answer = mn_nl_next(nl, &nl->names, NULL, nlh->nlmsg_seq, nlh->nlmsg_seq);
+	if (answer && mn_nl_errno(answer))
+		return mn_fail(err, mn_nl_errno(answer), "get", NULL, NULL);
+	if (!answer || answer->nlmsg_type != RTM_NEWLINK ||
+		mnl_nlmsg_get_payload_len(answer) < sizeof(*link))
 		return mn_fail(err, ENODEV, "get", NULL, NULL);
+	link = mnl_nlmsg_get_payload(answer);
+	*index = link->ifi_index;
 	return 0;
 }
 
-int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_error *err)
-{
-	const struct nlmsghdr *answer;
-	int result;
-
-	if (!*name || strlen(name) >= 16)
-		return mn_fail(err, ENODEV, "get", NULL, "not a link's name");
-	result = ask_link(nl, name, 0, &answer, err);
-	if (result == 0)
-		*index = ((const struct ifinfomsg *)mnl_nlmsg_get_payload(answer))->ifi_index;
-	return result;
-}
-
+// By an ioctl(2) in the socket's namespace, for which the kernel takes no lock: the answer by netlink is all
+// that it knows of the link.
 int mn_nl_link_name(struct mn_nl *nl, int index, char *name, struct mn_error *err)
 {
-	const struct nlmsghdr *answer;
-	const struct nlattr *attr;
-	int result = ask_link(nl, NULL, index, &answer, err);
+	struct ifreq request = { .ifr_ifindex = index };
 
-	if (result < 0)
-		return result;
-	mnl_attr_for_each (attr, answer, sizeof(struct ifinfomsg)) {
-		if (mnl_attr_get_type(attr) == IFLA_IFNAME && mnl_attr_get_payload_len(attr) <= 16) {
-			memcpy(name, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
-			name[15] = '\0';
-			return 0;
-		}
-	}
-	return mn_fail(err, ENODEV, "get", NULL, NULL);
+	if (ioctl(mn_nl_fd(nl), SIOCGIFNAME, &request) < 0)
+		return mn_fail(err, errno, "get", NULL, NULL);
+	memcpy(name, request.ifr_name, IFNAMSIZ);
+	return 0;
 }
