@@ -109,14 +109,21 @@ static int keep_policy(lua_State *L)
 	return 0;
 }
 
+static int keep_module(lua_State *L)
+{
+	lua_getglobal(L, "require");
+	lua_pushstring(L, lua_touserdata(L, 1));
+	lua_call(L, 1, 0);
+	return 0;
+}
+
 static int load(struct mn_state *state, const char *name, struct mn_error *err)
 {
 	static const char prefix[] = "policy ";
-	char *policy = (char *)name + strlen(prefix);
+	bool policy = strncmp(name, prefix, strlen(prefix)) == 0;
 
-	return strncmp(name, prefix, strlen(prefix)) == 0
-		? mn_state_protect(state, keep_policy, policy, "snapshot", name, err)
-		: mn_require(state, name, err);
+	return mn_state_protect(state, policy ? keep_policy : keep_module,
+		(char *)name + (policy ? strlen(prefix) : 0), "snapshot", name, err);
 }
 
 static int fill(struct mn_state *state, struct head *head, const char *const *modules, struct mn_error *err)

@@ -6,6 +6,7 @@
 #include <cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <mncni.h>
@@ -32,8 +33,9 @@ static const char *const modules[] = { "mncni.cni", "mncni.netconf", "mncni.reco
 	"mncni.policy", "mncni.steps", "mncni", "mncni.options", "mncni.net", "mncni.pod", "mncni.route",
 	"mncni.lease", "mncni.ipam", "mncni.store", "mncni.bridge", "mncni.ruleset", "mncni.masquerade",
 	"mncni.guard", "mncni.localnet", "mncni.chain", "mncni.check", "mncni.forwarding", "mncni.hostport",
-	"mncni.hostport_rules", "mncni.shaping", "policy naivebridge", "policy bridge", "policy host-local",
-	"policy portmap", "policy bandwidth", "policy firewall", "policy loopback", NULL };
+	"mncni.hostport_rules", "mncni.shaping", "mncni.parallel", "mncni.net_nft", "mncni.ensure",
+	"policy naivebridge", "policy bridge", "policy host-local", "policy portmap", "policy bandwidth",
+	"policy firewall", "policy loopback", NULL };
 static char image[704 << 10] __attribute__((section(".mncni_image"), aligned(4096)));
 
 static int out = -1; // where the document goes; descriptor 1 itself is standard error
@@ -285,10 +287,12 @@ static char *make_request(const char *name, const char *input, size_t len, bool 
 {
 	cJSON *request = cJSON_CreateObject();
 	cJSON *env = cJSON_AddObjectToObject(request, "env");
-	char *text = NULL;
+	char *text = NULL, digits[24];
 
+	// As text: cJSON would print a number with sscanf and all that it needs.
+	snprintf(digits, sizeof(digits), "%" PRId64, started);
 	if (env && add_environment(env) && cJSON_AddStringToObject(request, "name", name) &&
-		cJSON_AddNumberToObject(request, "started", (double)started) &&
+		cJSON_AddRawToObject(request, "started", digits) &&
 		(truncated ? cJSON_AddTrueToObject(request, "stdin_truncated") != NULL
 			   : add_bytes(request, "stdin", input, len)))
 		text = cJSON_PrintUnformatted(request);
