@@ -387,14 +387,20 @@ static int perform(struct mn_http *http, struct mn_error *err)
 // Which descriptors can be read, or have come to an end or an error, which libcurl does not tell.
 static int look(struct curl_waitfd *fds, unsigned int count, struct mn_error *err)
 {
-	for (unsigned int i = 0; i < count; i++) {
-		struct pollfd one = { .fd = fds[i].fd, .events = POLLIN };
+	struct pollfd some[16];
+	unsigned int n;
 
-		if (poll(&one, 1, 0) < 0 && errno != EINTR)
+	for (unsigned int at = 0; at < count; at += n) {
+		for (n = 0; at + n < count && n < sizeof(some) / sizeof(some[0]); n++)
+			some[n] = (struct pollfd){ .fd = fds[at + n].fd, .events = POLLIN };
+		if (poll(some, n, 0) < 0 && errno != EINTR)
 			return mn_fail(err, errno, "poll", "HTTP", NULL);
-		if (one.revents & POLLNVAL)
-			return mn_fail(err, EBADF, "poll", "HTTP", "descriptor %d is not open", fds[i].fd);
-		fds[i].revents = one.revents;
+		for (unsigned int i = 0; i < n; i++) {
+			if (some[i].revents & POLLNVAL)
+				return mn_fail(
+					err, EBADF, "poll", "HTTP", "descriptor %d is not open", some[i].fd);
+			fds[at + i].revents = some[i].revents;
+		}
 	}
 	return 0;
 }
