@@ -22,6 +22,10 @@ local agent = {}
 -- The longest wait of a turn, milliseconds: a turn has a limited time.
 local LONGEST = 5000
 
+-- The shortest time between two turns while nodes are followed, milliseconds, unless the kernel has news: of heartbeats,
+-- which are nearly all that comes then, each would be a turn otherwise.
+local SHORTEST = 40
+
 -- How long --once and --dry-run wait for a list of nodes, milliseconds.
 local PATIENCE = 30000
 
@@ -199,16 +203,19 @@ local function new_agent(conf, handover)
   local lasts = not (conf.once or conf.dry_run)
   self.port = require("mncni.agent_port").open(lasts and conf.metrics or nil, handover.listens)
   self.files = agent_files.follow(conf.files)
+  self.turned = now()
   return self
 end
 
--- Takes in everything that has come.
-local function take_in(self)
-  for event in function() return self.monitor:next(0) end do
+-- Takes in everything that has come, beginning with an event of the kernel's that was read already, if one was.
+local function take_in(self, event)
+  event = event or self.monitor:next(0)
+  while event do
     if event.object ~= "fdb" and self.reach:event(event) then
       self.changed = true
     end
     self.dirty = self.reconciler:event(event) or self.dirty
+    event = self.monitor:next(0)
   end
   self.source_due = self.source:step(now())
   self.dirty = self.dirty or self.changed
@@ -328,9 +335,12 @@ function agent.turn(request)
   for _, list in ipairs { request.fds, self.source:fds(), self.port:fds() } do
     table.move(list, 1, #list, #fds + 1, fds)
   end
-  self.multi:poll(fds, wait_time(self))
+  local rest = self.source:follows() and self.turned + SHORTEST - now() or 0
+  local event = rest > 0 and self.monitor:next(rest) or nil
+  self.multi:poll(fds, event and 0 or wait_time(self))
+  self.turned = now()
   local began = core.record.clock()
-  take_in(self)
+  take_in(self, event)
   if self.files:changed() or self.policies and self.next_texts then
     return { reload = true }
   end

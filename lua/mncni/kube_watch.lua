@@ -231,18 +231,15 @@ function Watch:refused(now, status, status_object)
   })
 end
 
--- The hash of an object's text without its resourceVersion, and that version. In its place another text may be left out
--- that looks like it (a label of that name); then the version itself is in the hash, which no other text has again.
+-- The hash of an object's text without its resourceVersion, and that version. The text is that of an object of a list, or
+-- of an event that has one; nil for what is neither. In its place another text may be left out that looks like it (a label
+-- of that name); then the version itself is in the hash, which no other text has again.
 local function hash_of(text)
-  local first, last, version = text:find('"resourceVersion":"(%d+)"', 1)
+  local from, to = text:match '^{"type":"%u+","object":(){.*()}}$'
+  local first, last, version = text:find('"resourceVersion":"(%d+)"', from or 1)
   if first then
-    return core.journal.hash(text:sub(1, first - 1) .. text:sub(last + 1)), version
+    return core.journal.hash(text:sub(from or 1, first - 1)) .. core.journal.hash(text:sub(last + 1, to or -1)), version
   end
-end
-
--- The object's part of the text of an event, as a list has it.
-local function object_text(text)
-  return text:match '^{"type":"%u+","object":({.*})}$'
 end
 
 -- Notes what an object is like, to know it again.
@@ -265,9 +262,10 @@ end
 
 -- Whether an event says of an object what is known already, and is over and done with: most of those of Nodes do.
 function Watch:knows(text)
-  local object = self.ignore_version and self.state == "watch" and text:find '^{"type":"MODIFIED"'
-    and object_text(text)
-  local hash, version = hash_of(object or "")
+  if not self.ignore_version or self.state ~= "watch" or not text:find '^{"type":"MODIFIED"' then
+    return false
+  end
+  local hash, version = hash_of(text)
   if not hash or not self.uids[hash] then
     return false
   end
@@ -319,7 +317,7 @@ function Watch:event(now, value, text)
       if ok and kept ~= nil then
         ok = self:handle("changed", kept)
       end
-      self:remember(object, ok and object_text(text))
+      self:remember(object, ok and text)
     end
   end
   self.resource_version = version

@@ -75,6 +75,11 @@ function Source:fds()
   return { self.inotify:fd() }
 end
 
+-- As that of mncni.nodes_kube: a file is read when it has changed, and not often.
+function Source.follows()
+  return false
+end
+
 -- Reads the file if it has changed. Returns when to be called again even if nothing happens.
 function Source:step(now)
   local there = self.number

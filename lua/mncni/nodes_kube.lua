@@ -135,6 +135,11 @@ function Source.fds()
   return {}
 end
 
+-- Whether the nodes are all known, and only what changes of them is to come.
+function Source:follows()
+  return self.watch.state == "watch"
+end
+
 -- Says something about this node where `kubectl describe node` shows it.
 function Source:event(kind, reason, message)
   self.client:event {
