@@ -424,7 +424,8 @@ lint:
 	$(Q)shellcheck -x $(SHELL_SCRIPTS)
 .PHONY: lint
 
-# Which lines of core, lua and policies the rings of specs run; slow, and specs that measure time may fail in it.
+# Which lines of core, lua and policies the rings of specs run; slow. Specs fail in it that measure time, or that look at what
+# a build for use is like: its system calls, its snapshot, what links with it.
 coverage: deps-test
 	+$(Q)$(MAKE) --no-print-directory COVERAGE=1 BUILD=build/coverage coverage-run
 coverage-run: all
