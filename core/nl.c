@@ -451,8 +451,7 @@ int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_e
 	answer = mn_nl_next(nl, &nl->names, NULL, nlh->nlmsg_seq, nlh->nlmsg_seq);
 	if (answer && mn_nl_errno(answer))
 		return mn_fail(err, mn_nl_errno(answer), "get", NULL, NULL);
-	if (!answer || answer->nlmsg_type != RTM_NEWLINK ||
-		mnl_nlmsg_get_payload_len(answer) < sizeof(*link))
+	if (!answer || answer->nlmsg_type != RTM_NEWLINK || mnl_nlmsg_get_payload_len(answer) < sizeof(*link))
 		return mn_fail(err, ENODEV, "get", NULL, NULL);
 	link = mnl_nlmsg_get_payload(answer);
 	*index = link->ifi_index;
