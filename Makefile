@@ -273,7 +273,7 @@ deps-demo: deps-build
 	$(call need,$(DEMO_PACKAGES))
 
 RINGS := lint check-unit check-kernel check-vm check-fuzz-corpus check-faults-short \
-	$(if $(filter 1,$(SAN)),,check-valgrind) check-containerd $(if $(filter 1,$(SAN)),,check-kubernetes-short)
+	$(if $(filter 1,$(SAN)),,check-valgrind deb) check-containerd $(if $(filter 1,$(SAN)),,check-kubernetes-short)
 
 # Set-up comes first and by itself: what follows is decided by what is installed.
 test: deps-test
