@@ -6,7 +6,6 @@
 #include <cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <mncni.h>
@@ -287,12 +286,10 @@ static char *make_request(const char *name, const char *input, size_t len, bool 
 {
 	cJSON *request = cJSON_CreateObject();
 	cJSON *env = cJSON_AddObjectToObject(request, "env");
-	char *text = NULL, digits[24];
+	char *text = NULL;
 
-	// As text: cJSON would print a number with sscanf and all that it needs.
-	snprintf(digits, sizeof(digits), "%" PRId64, started);
 	if (env && add_environment(env) && cJSON_AddStringToObject(request, "name", name) &&
-		cJSON_AddRawToObject(request, "started", digits) &&
+		cJSON_AddNumberToObject(request, "started", (double)started) &&
 		(truncated ? cJSON_AddTrueToObject(request, "stdin_truncated") != NULL
 			   : add_bytes(request, "stdin", input, len)))
 		text = cJSON_PrintUnformatted(request);
