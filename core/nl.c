@@ -458,8 +458,8 @@ int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_e
 	return 0;
 }
 
-// By an ioctl(2) in the socket's namespace, for which the kernel takes no lock: the answer by netlink is all
-// that it knows of the link.
+// By an ioctl(2) in the socket's namespace, which does not wait for RTNL; an answer by netlink would be all
+// that the kernel knows of the link.
 int mn_nl_link_name(struct mn_nl *nl, int index, char *name, struct mn_error *err)
 {
 	struct ifreq request = { .ifr_ifindex = index };

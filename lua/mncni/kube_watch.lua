@@ -232,8 +232,8 @@ function Watch:refused(now, status, status_object)
 end
 
 -- The hash of an object's text without its resourceVersion, and that version. The text is that of an object of a list, or
--- of an event that has one; nil for what is neither. In its place another text may be left out that looks like it (a label
--- of that name); then the version itself is in the hash, which no other text has again.
+-- of an event with one in it. In its place another text may be left out that looks like it (a label of that name); then the
+-- version itself is in the hash, which no other text has again.
 local function hash_of(text)
   local from, to = text:match '^{"type":"%u+","object":(){.*()}}$'
   local first, last, version = text:find('"resourceVersion":"(%d+)"', from or 1)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- mncni-agent against a real API server. MNCNI_NODES=5000 for the size that figures are told of (500 when not given),
--- MNCNI_OUTAGE seconds for how long the server is away (10).
+-- MNCNI_OUTAGE seconds for how long the server is away (10), MNCNI_HEARTBEATS a second of all nodes together (100; 0: none).
 
 local core = require "mncni.core"
 local kubes = require "spec.support.kube"
@@ -10,6 +10,7 @@ local spaces = require "spec.support.netns"
 
 local COUNT = tonumber(os.getenv "MNCNI_NODES") or 500
 local OUTAGE = tonumber(os.getenv "MNCNI_OUTAGE") or 10
+local HEARTBEATS = tonumber(os.getenv "MNCNI_HEARTBEATS") or 100
 local AGENT = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni-agent"
 local NODES = "/api/v1/nodes/"
 local OWN = "aks-nodepool1-vmss000000"
@@ -121,11 +122,19 @@ describe("the agent on a Kubernetes cluster", function()
     }, FIELD_MANAGED)
   end
 
+  -- What is to be stopped, and then tells its rate.
+  local function heartbeats(most)
+    if HEARTBEATS == 0 then
+      return { stop = function() return { rate = 0 } end }
+    end
+    return kube:heartbeats { rate = HEARTBEATS, count = COUNT, seconds = most }
+  end
+
   it("has all routes in little more than the time that reading the list takes, under heartbeats", function()
     spaces.must "ip route flush proto 78"
     local config, identity = kubeconfig(), kube:identity("agent", {})
     local reads, takes = {}, {}
-    local beating = kube:heartbeats { rate = 100, count = COUNT, seconds = 300 }
+    local beating = heartbeats(300)
     for i = 1, 3 do
       local began = seconds()
       spaces.must("curl -sf --noproxy '*' --cacert %s --cert %s --key %s -A mncni-agent -o /dev/null %s", kube.ca,
@@ -147,7 +156,7 @@ describe("the agent on a Kubernetes cluster", function()
 
   it("brings one changed node to the kernel at once, while the others' heartbeats cost little", function()
     all_routes(60, start("--kubeconfig", kubeconfig(), "--metrics", "127.0.0.1:9178"))
-    local beating = kube:heartbeats { rate = 100, count = COUNT, seconds = 60 }
+    local beating = heartbeats(60)
     core.exec { argv = { "sleep", "3" } }
     local _, before = agent:usage()
     local began = seconds()
