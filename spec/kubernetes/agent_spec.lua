@@ -67,7 +67,7 @@ describe("the agent on a Kubernetes cluster", function()
       "env", "MNCNI_STATE_DIR=" .. scratch .. "/state", "MNCNI_POLICY_PATH=" .. scratch .. "/policies", AGENT,
       "--node", OWN, "--policy", "routes", "--set", "routes.mode=direct", ...
     }
-    agent = processes.start { argv = argv, log = scratch .. "/agent.log", mark = "mncni-agent" }
+    agent = processes.start { argv = argv, log = scratch .. "/agent.log" }
     return seconds()
   end
 
@@ -292,7 +292,7 @@ describe("the agent on a Kubernetes cluster", function()
     for _, one in ipairs(kube:must("GET", NODES .. name).status.conditions) do
       found = one.type == "NetworkUnavailable" and one.status or found
     end
-    assert.equal("False", found)
+    assert.equal("False", found, log())
     agent = nil
   end)
 

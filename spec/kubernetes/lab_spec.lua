@@ -123,8 +123,8 @@ describe("a lab-up that is killed", function()
     local lab = labs.new()
     local log = os.tmpname()
     local up = processes.start {
-      argv = { "env", "NODES=1", "MNCNI_LAB_DIR=" .. lab.directory, "sh", "deploy/lab/up" }, log = log,
-      mark = "deploy/lab/up",
+      argv = { "env", "NODES=1", "MNCNI_LAB_DIR=" .. lab.directory, "sh", "deploy/lab/up" },
+      log = log,
     }
     lab:wait(200, file, function() return spaces.sh("ls %s", lab:path(file)) == lab:path(file) end)
     assert.is_true(up:alive(), up:tail())

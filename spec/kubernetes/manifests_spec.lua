@@ -183,7 +183,7 @@ describe("the manifests", function()
         argv[#argv + 1] = "--set=cniconfig." .. setting
       end
       spaces.must(": >%s", log)
-      agent = processes.start { argv = argv, log = log, mark = "mncni-agent" }
+      agent = processes.start { argv = argv, log = log }
     end
 
     local function exists(name)
@@ -329,7 +329,7 @@ describe("the manifests", function()
       "env", "KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=" .. kube.port,
       table.unpack(argv),
     }
-    return processes.start { argv = words, log = log, mark = "nodeipam" }
+    return processes.start { argv = words, log = log }
   end
 
   describe("of mncni's nodeipam", function()

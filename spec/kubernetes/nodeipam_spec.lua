@@ -76,7 +76,7 @@ describe("the controller nodeipam on a Kubernetes cluster", function()
         "env", "POD_NAME=" .. name, AGENT, "--config", config, "--kubeconfig",
         user and kube:kubeconfig { user = user, groups = {} } or kube.admin, ...
       },
-      log = log, mark = config,
+      log = log,
     } }
     all[#all + 1] = one
     return one
@@ -254,7 +254,7 @@ describe("the controller nodeipam on a Kubernetes cluster", function()
     local manager
     local theirs = written(function()
       manager = { name = "kube-controller-manager", log = scratch .. "/manager.log" }
-      manager.process = processes.start { log = manager.log, mark = manager.log, argv = {
+      manager.process = processes.start { log = manager.log, argv = {
         MANAGER, "--kubeconfig", kube.admin, "--controllers=nodeipam", "--allocate-node-cidrs",
         "--cluster-cidr=" .. table.concat(DUAL, ","), "--service-cluster-ip-range=10.96.0.0/16",
         "--configure-cloud-routes=false", "--leader-elect=false", "--feature-gates=IPv6DualStack=true", "--port=0",

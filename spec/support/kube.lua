@@ -52,7 +52,7 @@ end
 
 -- Starts a program in the background, which cleanup ends.
 local function spawn(self, name, argv)
-  local started = self.run(processes.start, { argv = argv, log = self:path(name .. ".log"), mark = self.scratch })
+  local started = self.run(processes.start, { argv = argv, log = self:path(name .. ".log") })
   self.processes[started] = true
   return started
 end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Programs that run beside a spec: started here, and ended only when they are still those that were started.
 --
---   local server = processes.start { argv = { "httpd", "-f", scratch }, log = scratch .. "/httpd.log", mark = scratch }
+--   local server = processes.start { argv = { "httpd", "-f", scratch }, log = scratch .. "/httpd.log" }
 --   processes.wait(10, function() return server:tail():find "ready" end)
 --   server:stop()
 
@@ -27,25 +27,30 @@ function processes.wait(seconds, condition)
   until os.time() > deadline
 end
 
--- start{ argv =, log = the file that its output is added to, mark = a text in its arguments that no other process has }
+-- The state of a process, its number of threads and the time it was started at, or nil when there is no such process
+-- (proc_pid_stat(5)).
+local function stat_of(pid)
+  local ok, text = pcall(read, ("/proc/%d/stat"):format(pid))
+  local state, threads, since = (ok and text or ""):match("^.*%) (%S)" .. (" %S+"):rep(16) .. " (%d+) %S+ (%d+)")
+  return state, tonumber(threads), since
+end
+
+-- start{ argv =, log = the file that its output is added to }
 function processes.start(args)
   local words = {}
   for i, word in ipairs(args.argv) do words[i] = spaces.quote(word) end
   local command = ("%s </dev/null >>%s 2>&1 & echo $!"):format(table.concat(words, " "), spaces.quote(args.log))
-  return setmetatable({ pid = tonumber(spaces.must(command)), log = args.log, mark = args.mark }, process)
+  local pid = tonumber(spaces.must(command))
+  local _, _, since = stat_of(pid)
+  return setmetatable({ pid = pid, since = since, log = args.log }, process)
 end
 
--- Whether it runs: there is a process of its number, which has the mark and is no zombie. The first thread of a process
--- that was killed is one before the others are gone, and its ports are free with the last of them.
+-- Whether it runs: there is a process of its number, which was started when it was, and is no zombie. Its arguments would
+-- not tell: there are none in the middle of an exec. The first thread of a process that was killed is a zombie before the
+-- others are gone, and its ports are free with the last of them.
 function process:alive()
-  local ok, said = pcall(function()
-    local stat = read(("/proc/%d/stat"):format(self.pid)):match "^.*%) (.*)"
-    if stat:sub(1, 1) == "Z" then
-      return tonumber(stat:match(("%S+ "):rep(17) .. "(%d+)")) > 1
-    end
-    return read(("/proc/%d/cmdline"):format(self.pid)):find(self.mark, 1, true) ~= nil
-  end)
-  return ok and said
+  local state, threads, since = stat_of(self.pid)
+  return state ~= nil and since == self.since and (state ~= "Z" or threads > 1)
 end
 
 -- Ends it with a signal (TERM), and with KILL when it still runs after so many seconds (10). Returns whether it needed

@@ -25,7 +25,7 @@ function tracing.start(space, directory, ...)
   local process = processes.start {
     argv = { "nsenter", "--net=" .. space.path, BIN, "trace", "--state-dir", directory .. "/state", "--bin-dir",
       directory .. "/bin", ... },
-    log = out, mark = directory,
+    log = out,
   }
   local self = setmetatable({ process = process, out = out }, Trace)
   assert(processes.wait(20, function()
