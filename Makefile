@@ -222,10 +222,11 @@ else
 PLUGIN_OBJ := $(HOST_OBJ)
 PLUGIN_LIBS = $(DYNAMIC_LIBS)
 endif
-$(BUILD)/static/libmnl.s: STATIC_AT := 0x10000000
-$(BUILD)/static/libcjson.s: STATIC_AT := 0x10100000
+$(BUILD)/static/libmnl.s: STATIC_AT := 0x400000
+$(BUILD)/static/libcjson.s: STATIC_AT := 0x410000
 
-# Debian has them as shared libraries only.
+# Debian has them as shared libraries only. They lie right before the program, within reach of the same page tables.
+STATIC_PROGRAM := -no-pie -Wl,-Ttext-segment=0x420000
 $(BUILD)/static/%.s: plugin/static_library.lua
 	$(call say,STATIC,$@)
 	$(Q)mkdir -p $(@D)
@@ -237,7 +238,7 @@ $(BUILD)/static/%.o: $(BUILD)/static/%.s
 $(BUILD)/bin/mncni: $(PLUGIN_OBJ) $(LIB_STATIC) $(RAN_OBJ)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -no-pie -Wl,-z,relro,-z,now -Wl,--wrap=time $(RAN_WRAP) -o $@.bare $^ $(PLUGIN_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(STATIC_PROGRAM) -Wl,-z,relro,-z,now -Wl,--wrap=time $(RAN_WRAP) -o $@.bare $^ $(PLUGIN_LIBS)
 	$(call with_snapshot,$@.bare,$@)
 
 $(AGENT): $(BUILD)/obj/plugin/agent.o $(BUILD)/obj/embed-lines.o $(HTTP_OBJ) $(LIB_STATIC) $(RAN_OBJ)
@@ -466,7 +467,7 @@ $(BUILD)/bench/empty:
 $(BUILD)/bench/floor: spec/bench/floor.c $(BUILD)/static/libmnl.o
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(shell $(PKG_CONFIG) --cflags libmnl) -static -no-pie -o $@ $^ @$(BUILD)/static/libmnl.ld
+	$(Q)$(CC) $(CFLAGS) $(shell $(PKG_CONFIG) --cflags libmnl) -static $(STATIC_PROGRAM) -o $@ $^ @$(BUILD)/static/libmnl.ld
 
 include spec/fuzz/rules.mk
 

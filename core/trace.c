@@ -164,8 +164,7 @@ static void read_report(struct mn_trace *trace)
 		char space[CMSG_SPACE(sizeof(struct ucred))];
 		struct cmsghdr align;
 	} control;
-	static char text[256 << 10];
-	struct iovec iov = { .iov_base = text, .iov_len = sizeof(text) };
+	struct iovec iov = { .iov_base = trace->said, .iov_len = sizeof(trace->said) };
 	struct msghdr msg = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
 	};
@@ -179,7 +178,7 @@ static void read_report(struct mn_trace *trace)
 				head.pid = ((const struct ucred *)(const void *)CMSG_DATA(c))->pid;
 		}
 		read_all_netlink(trace); // it speaks of changes that the kernel has told of before
-		mn_trace_put(trace, &head, text, (size_t)got);
+		mn_trace_put(trace, &head, trace->said, (size_t)got);
 		msg.msg_controllen = sizeof(control);
 	}
 }

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define ENVIRON_MAX (128 << 10)
 #define PENDING_NS INT64_C(1000000000) // by then a process that opened a program has run it, or never will
 #define SCRIPT_NS \
 	INT64_C(50000000) // by then a script has its interpreter, which is not the file that was opened
@@ -323,9 +322,9 @@ static void watch_end(struct mn_trace *trace, struct mn_process *process)
 // Whether the environment says that it is a call, of this node; if so, tells of it.
 static bool is_call(struct mn_trace *trace, pid_t pid, int64_t time)
 {
-	static char environment[ENVIRON_MAX];
+	char *environment = trace->environment;
 	char plugin[4096];
-	ssize_t size = read_file(pid, "environ", environment, sizeof(environment));
+	ssize_t size = read_file(pid, "environ", environment, sizeof(trace->environment));
 	struct mn_process *process = mn_trace_process(trace, pid);
 	const char *command = size > 0 ? variable(environment, (size_t)size, "CNI_COMMAND") : NULL;
 

@@ -172,7 +172,7 @@ static int step(struct walk *walk, const char *name, bool directory, struct mn_e
 		return open_checked(walk, name, path, &st, directory, err);
 	close(walk->fd);
 	walk->fd = steal_fd(&fd);
-	memcpy(walk->at, path, sizeof(walk->at));
+	memcpy(walk->at, path, strlen(path) + 1);
 	return 0;
 }
 
@@ -219,9 +219,10 @@ static int walk_to_end(struct walk *walk, bool directory, struct mn_error *err)
 
 static int absolute(const char *path, char *to, size_t size, struct mn_error *err)
 {
-	char cwd[PATH_MAX] = "";
+	char cwd[PATH_MAX];
 	int written;
 
+	*cwd = '\0';
 	if (*path != '/' && !getcwd(cwd, sizeof(cwd)))
 		return refuse(err, errno, path, "the current directory is not known");
 	written = snprintf(to, size, "%s/%s", cwd, path);
@@ -233,9 +234,11 @@ static int absolute(const char *path, char *to, size_t size, struct mn_error *er
 int mn_trust_open(const char *path, bool directory, struct mn_error *err)
 {
 	for (int i = 0; i < MAX_CHANGES; i++) {
-		struct walk walk = { .fd = -1, .found = -1 };
+		struct walk walk; // large: what is not used of it is not touched
 		int ret = absolute(path, walk.rest, sizeof(walk.rest), err);
 
+		walk.fd = walk.found = -1;
+		walk.links = 0;
 		if (ret == 0)
 			ret = walk_to_end(&walk, directory, err);
 		if (walk.fd >= 0)
