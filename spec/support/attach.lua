@@ -7,6 +7,7 @@
 --   local result = node:add { pod = "web", conf = { ... } }
 --   node:close()
 
+local cni = require "spec.support.cni"
 local core = require "mncni.core"
 local mncni = require "mncni"
 local spaces = require "spec.support.netns"
@@ -27,9 +28,7 @@ function attach.node(args)
     plugins = args.plugins,
   }, Node)
   spaces.must("mkdir %s/bin %s/policies", node.scratch, node.scratch)
-  for _, name in ipairs { "mncni", "host-local", table.unpack(args.plugins or {}) } do
-    spaces.must("ln -s $(realpath %s) %s", bin, node.scratch .. "/bin/" .. name)
-  end
+  cni.link_plugins(bin, node.scratch .. "/bin", { "mncni", "host-local", table.unpack(args.plugins or {}) })
   node.host = mncni.open(node.space.ns)
   return node
 end

@@ -2,6 +2,7 @@
 -- Runs a CNI plugin as a container runtime does: environment, stdin, exit status, and what is on stdout.
 
 local core = require "mncni.core"
+local lfs = require "lfs"
 
 local cni = {}
 
@@ -75,6 +76,19 @@ function cni.runner(defaults)
     end
     return cni.exec(merged)
   end
+end
+
+-- The names that the plugin goes by: its own, and one for each policy.
+local names
+
+-- Puts links to the plugin into a directory, by the names given, or by all.
+function cni.link_plugins(plugin, directory, some)
+  if not names then
+    names = { "mncni" }
+    for file in lfs.dir "policies" do names[#names + 1] = file:match "^(.+)%.lua$" end
+  end
+  local from = plugin:find "^/" and plugin or lfs.currentdir() .. "/" .. plugin
+  for _, name in ipairs(some or names) do assert(lfs.link(from, directory .. "/" .. name, true)) end
 end
 
 return cni

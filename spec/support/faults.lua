@@ -6,6 +6,7 @@
 --   local outcome = world:call("ADD", { inject = { "--kill", "caller", "--at", 117 } })
 --   world:left()                                     -- what is there and should not be, or is missing: a list of lines
 
+local cni = require "spec.support.cni"
 local core = require "mncni.core"
 local mncni = require "mncni"
 local pretty = require "pl.pretty"
@@ -73,8 +74,7 @@ function faults.world(case)
   local world = setmetatable({ case = case, scratch = spaces.must "mktemp -d" }, World)
   world.state, world.networks, world.own = world.scratch .. "/state", world.scratch .. "/networks", world.scratch
   spaces.must("mkdir %s/bin %s/policies", world.scratch, world.scratch)
-  spaces.must("for name in mncni $(basename -s .lua policies/*.lua); do ln -s $(realpath %s) %s/bin/$name; done",
-    build .. "/bin/mncni", world.scratch)
+  cni.link_plugins(build .. "/bin/mncni", world.scratch .. "/bin")
   for _, name in ipairs { "bridge", "host-local" } do
     spaces.must("ln -s %s %s", faults.REFERENCE .. "/" .. name, world.scratch .. "/bin/reference-" .. name)
   end

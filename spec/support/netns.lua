@@ -76,7 +76,7 @@ function spaces.new(name)
   local space = setmetatable({ name = name, path = "/run/netns/" .. name }, meta)
   space.ns = core.netns.create(name)
   open[space] = true
-  space:must "ip link set lo up"
+  space:must "exec ip link set lo up"
   return space
 end
 
@@ -84,13 +84,6 @@ end
 function spaces.cleanup()
   for space in pairs(open) do space:close() end
   open = {}
-end
-
-local function lines(text)
-  local list = {}
-  for line in text:gmatch "[^\n]+" do list[#list + 1] = line end
-  table.sort(list)
-  return list
 end
 
 -- What our descriptors are, looked at without a child, which would have descriptors of ours in passing.
@@ -111,21 +104,52 @@ local function words(path)
   return list
 end
 
+-- What the kernel has in the namespace that we are in, by two processes: there is a snapshot before and after every spec.
+local function in_kernel()
+  local said = spaces.must [[
+    printf 'link show\naddr show\nroute show table all\n' | ip -o -batch - && exec nft list tables]]
+  local found = { links = {}, addresses = {}, routes = {}, tables = {} }
+  for line in said:gmatch "[^\n]+" do
+    local link, device, address = line:match "^%d+: ([^:@]+).*: <", line:match "^%d+: (%S+)%s+inet6? (%S+)"
+    if link then
+      table.insert(found.links, link)
+    elseif device then
+      table.insert(found.addresses, device .. " " .. address)
+    elseif line:find "^table " then
+      table.insert(found.tables, line)
+    else
+      table.insert(found.routes, (line:gsub(" pref .*", "")))
+    end
+  end
+  for _, list in pairs(found) do table.sort(list) end
+  return found
+end
+
+-- The paths of all that is below a directory.
+local function below(directory, list)
+  list = list or {}
+  for name in lfs.dir(directory) do
+    local path = directory .. "/" .. name
+    if name ~= "." and name ~= ".." then
+      list[#list + 1] = path
+      if lfs.symlinkattributes(path, "mode") == "directory" then below(path, list) end
+    end
+  end
+  table.sort(list)
+  return list
+end
+
 -- What a spec could leave behind, as sorted lists: links, addresses, routes and nft tables of the namespace we are
 -- in, names of namespaces, files of state, and our own descriptors and children.
 function spaces.snapshot()
   collectgarbage() -- handles that nobody closed
   collectgarbage()
-  return {
-    links = lines(spaces.must "ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/\\1/'"),
-    addresses = lines(spaces.must "ip -o addr show | awk '{ print $2, $4 }'"),
-    routes = lines(spaces.must "ip route show table all; ip -6 route show table all | sed 's/ pref .*//'"),
-    tables = lines(spaces.must "nft list tables"),
-    names = lines(spaces.must "ls -A /run/netns"),
-    state = lines(spaces.must "find ${MNCNI_STATE_DIR:?} -mindepth 1"),
-    descriptors = descriptors(),
-    children = words "/proc/thread-self/children",
-  }
+  local found = in_kernel()
+  found.names = below "/run/netns"
+  found.state = below(assert(os.getenv "MNCNI_STATE_DIR"))
+  found.descriptors = descriptors()
+  found.children = words "/proc/thread-self/children"
+  return found
 end
 
 -- What is there now and was not in the snapshot, as "kind: thing" lines.

@@ -6,6 +6,7 @@
 --   local result = node:add { pod = "web", conf = { ipMasq = false } }
 --   assert.is_nil(node:check({ pod = "web" }, result)); node:must("DEL", { pod = "web" }); node:cleanup()
 
+local cni = require "spec.support.cni"
 local core = require "mncni.core"
 local pod = require "mncni.pod"
 local spaces = require "spec.support.netns"
@@ -18,8 +19,13 @@ local BIN = os.getenv "MNCNI_PLUGIN" or (os.getenv "MNCNI_BUILD" or "build") .. 
 -- A namespace with an uplink that leads nowhere.
 local function alone()
   local space = spaces.new "node"
-  space:must "ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
-  space:must "ip addr add 192.0.2.10/24 dev up0 && ip route add default via 192.0.2.1"
+  space:must [[exec ip -batch - <<'.'
+link add up0 up type veth peer name up1
+link set up1 up
+address add 192.0.2.10/24 dev up0
+route add default via 192.0.2.1
+.
+]]
   return space
 end
 
@@ -28,14 +34,12 @@ end
 -- Its fields: space (the namespace), scratch (a directory), state and networks (in it), env, pods (by name).
 function node.new(args)
   args = args or {}
-  local scratch = spaces.must "mktemp -d"
+  local scratch = spaces.must "d=$(mktemp -d) && mkdir $d/bin $d/policies && echo $d"
   local self = setmetatable({
     scratch = scratch, state = scratch .. "/state", networks = scratch .. "/networks", pods = {},
   }, node)
   self:subnets(args.subnets or { "10.244.1.0/24" })
-  spaces.must("mkdir -p %s %s", scratch .. "/bin", scratch .. "/policies")
-  spaces.must("for name in mncni $(basename -s .lua policies/*.lua); do ln -s $(realpath %s) %s/bin/$name; done", BIN,
-    scratch)
+  cni.link_plugins(BIN, scratch .. "/bin")
   self.env = { MNCNI_STATE_DIR = self.state, MNCNI_POLICY_PATH = scratch .. "/policies", PATH = os.getenv "PATH" }
   self.space = args.space or alone()
   for _, name in ipairs(args.pods or {}) do
