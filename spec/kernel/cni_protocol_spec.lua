@@ -4,12 +4,15 @@
 
 local core = require "mncni.core"
 local cni = require "spec.support.cni"
+local spaces = require "spec.support.netns"
 
 local json = core.json
 
 local PLUGIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 local REFERENCE = "/usr/lib/cni"
 local VERSIONS = { "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" }
+
+local FILES = "find %s/state %s/ipam -type f ! -name calls.ring ! -name lock ! -name 'last_reserved*' 2>/dev/null | sort"
 
 local function exists(path)
   local file = io.open(path)
@@ -56,13 +59,10 @@ local function new_node()
 
   -- Everything that a call could leave behind, as text.
   function node.trace()
-    return sh(([[
-      ip -o link | sed 's/ *\\.*//' | cut -d: -f2-3 | cut -d' ' -f1-3
-      ip -o addr | sed 's, tentative,,'; ip route; ip -6 route; ip rule
-      nft list ruleset
-      nsenter --net=%s sh -c 'ip -o link | cut -d: -f2; ip -o addr | sed "s, tentative,,"; ip route'
-      find %s/state %s/ipam -type f ! -name calls.ring ! -name lock ! -name 'last_reserved*' 2>/dev/null | sort
-    ]]):format(node.netns, node.dir, node.dir))
+    return table.concat({
+      spaces.text(), sh "exec nft list ruleset", spaces.text(node.netns),
+      sh(FILES:format(node.dir, node.dir)),
+    }, "\n")
   end
 
   function node.remove()

@@ -5,6 +5,7 @@
 
 local core = require "mncni.core"
 local cni = require "spec.support.cni"
+local spaces = require "spec.support.netns"
 
 local PLUGIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 local HOSTILE = "spec/fixtures/hostile"
@@ -63,13 +64,11 @@ describe("a hostile policy", function()
   local dir, ns, run
 
   local function trace()
-    return sh(([[
-      ip -o link | sed 's/ *\\.*//' | cut -d: -f2-3 | cut -d' ' -f1-3
-      ip -o addr; ip route; ip -6 route
-      nsenter --net=/run/netns/hostile sh -c 'ip -o link | cut -d: -f2; ip -o addr; ip route'
-      find %s/state %s/ipam -type f ! -name calls.ring ! -name lock ! -name .mncni ! -name 'last_reserved*' \
-        2>/dev/null | sort
-    ]]):format(dir, dir))
+    return table.concat({
+      spaces.text(), spaces.text "/run/netns/hostile",
+      sh(("find %s/state %s/ipam -type f ! -name calls.ring ! -name lock ! -name .mncni ! -name 'last_reserved*' "
+        .. "2>/dev/null | sort"):format(dir, dir)),
+    }, "\n")
   end
 
   local function config(policy, limits)

@@ -86,6 +86,21 @@ function spaces.cleanup()
   open = {}
 end
 
+-- Links with their flags, addresses, routes and rules as text: of the namespace that we are in, or of the one at path. What
+-- comes and goes in the kernel's own time is not in it.
+function spaces.text(path)
+  local text = spaces.must("printf 'link\\naddr\\nroute show table all\\nrule\\n' | "
+    .. (path and "nsenter --net=" .. spaces.quote(path) or "exec") .. " ip -o -batch -")
+  local list = {}
+  for line in text:gmatch "[^\n]+" do
+    local link = line:match "^%d+: ([^:]+: <[^>]*>)"
+    if link or not line:find " table local " then
+      list[#list + 1] = link or line:gsub(" tentative", "")
+    end
+  end
+  return table.concat(list, "\n")
+end
+
 -- What our descriptors are, looked at without a child, which would have descriptors of ours in passing.
 local function descriptors()
   local list = {}
