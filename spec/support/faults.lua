@@ -272,17 +272,10 @@ function World:wait_for_links()
     local count, numbers = 0, 0
     for _, link in ipairs(self:links()) do count = count + ((link.group == 78 or link.group == 79) and 1 or 0) end
     for _ in self.host.nsid.list {} do numbers = numbers + 1 end
-    if count <= wanted and numbers <= tonumber(spaces.must "ls /run/netns | wc -l") then return end
+    if count <= wanted and numbers <= #spaces.below "/run/netns" then return end
     spaces.must "sleep 0.01"
   end
   error("links of namespaces that are gone are still there after 10 s", 0)
-end
-
-local function names(directory)
-  local text = spaces.sh("cd %s 2>/dev/null && find . -mindepth 1 -not -type d | cut -c3-", directory)
-  local list = {}
-  for name in text:gmatch "[^\n]+" do list[#list + 1] = name end
-  return list
 end
 
 -- One namespace's links, addresses, routes and rules as lines.
@@ -347,13 +340,13 @@ function World:snapshot()
       end
     end
   end
-  for _, name in ipairs(names(self.networks)) do
+  for _, name in ipairs(spaces.below(self.networks, true)) do
     -- The position of the last address is a hint: not part of what is held.
     if not name:find "/last_reserved_ip" then add("address file %s", name) end
   end
-  for _, name in ipairs(names(self.state)) do add("state %s", name) end
-  for _, name in ipairs(names "/run/netns") do add("namespace %s", name) end
-  for _, name in ipairs(names "/run/tmp") do
+  for _, name in ipairs(spaces.below(self.state, true)) do add("state %s", name) end
+  for _, name in ipairs(spaces.below("/run/netns", true)) do add("namespace %s", name) end
+  for _, name in ipairs(spaces.below("/run/tmp", true)) do
     if not name:find("^" .. self.scratch:match "[^/]*$":gsub("%.", "%%.")) then add("temporary %s", name) end
   end
   for line in io.lines "/proc/locks" do

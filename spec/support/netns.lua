@@ -140,16 +140,20 @@ local function in_kernel()
   return found
 end
 
--- The paths of all that is below a directory.
-local function below(directory, list)
-  list = list or {}
-  for name in lfs.dir(directory) do
-    local path = directory .. "/" .. name
-    if name ~= "." and name ~= ".." then
-      list[#list + 1] = path
-      if lfs.symlinkattributes(path, "mode") == "directory" then below(path, list) end
+-- The paths of what is below a directory, from there on, sorted; without directories where `files` says so. None where
+-- there is no directory.
+function spaces.below(directory, files)
+  local list = {}
+  local function look(at)
+    for name in lfs.dir(directory .. "/" .. at) do
+      local is_directory = lfs.symlinkattributes(("%s/%s%s"):format(directory, at, name), "mode") == "directory"
+      if name ~= "." and name ~= ".." then
+        list[#list + 1] = not (files and is_directory) and at .. name or nil
+        if is_directory then look(at .. name .. "/") end
+      end
     end
   end
+  if lfs.attributes(directory) then look "" end
   table.sort(list)
   return list
 end
@@ -160,8 +164,8 @@ function spaces.snapshot()
   collectgarbage() -- handles that nobody closed
   collectgarbage()
   local found = in_kernel()
-  found.names = below "/run/netns"
-  found.state = below(assert(os.getenv "MNCNI_STATE_DIR"))
+  found.names = spaces.below "/run/netns"
+  found.state = spaces.below(assert(os.getenv "MNCNI_STATE_DIR"))
   found.descriptors = descriptors()
   found.children = words "/proc/thread-self/children"
   return found
