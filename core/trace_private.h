@@ -60,7 +60,7 @@ struct mn_trace {
 	int64_t opened; // when the last of them opened its program
 	int scratch[2]; // the pipe that tee(2) copies into
 	char buffer[1 << 16];
-	char said[256 << 10]; // a report
+	char said[256 << 10];	     // a report
 	char environment[128 << 10]; // of a process
 };
 
