@@ -12,7 +12,7 @@ local PLUGIN = (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni"
 local REFERENCE = "/usr/lib/cni"
 local VERSIONS = { "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" }
 
-local FILES = "find %s/state %s/ipam -type f ! -name calls.ring ! -name lock ! -name 'last_reserved*' 2>/dev/null | sort"
+local FILES = "find %s/state %s/ipam -type f ! -name calls.ring ! -name lock ! -name 'last_reserved*' 2>/dev/null"
 
 local function exists(path)
   local file = io.open(path)
@@ -61,7 +61,7 @@ local function new_node()
   function node.trace()
     return table.concat({
       spaces.text(), sh "exec nft list ruleset", spaces.text(node.netns),
-      sh(FILES:format(node.dir, node.dir)),
+      sh(FILES:format(node.dir, node.dir) .. " | sort"),
     }, "\n")
   end
 
