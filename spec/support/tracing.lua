@@ -16,6 +16,9 @@ Trace.__index = Trace
 
 local BIN = spaces.must("realpath %s", (os.getenv "MNCNI_BUILD" or "build") .. "/bin/mncni")
 
+-- AddressSanitizer keeps what has been freed, 256 MB of it, and a trace is asked for its memory.
+local OPTIONS = "ASAN_OPTIONS=quarantine_size_mb=1:" .. (os.getenv "ASAN_OPTIONS" or "")
+
 local serial = 0
 
 -- Starts it in the space, with files in the directory, and waits until it watches.
@@ -23,8 +26,8 @@ function tracing.start(space, directory, ...)
   serial = serial + 1
   local out = ("%s/trace.%d"):format(directory, serial)
   local process = processes.start {
-    argv = { "nsenter", "--net=" .. space.path, BIN, "trace", "--state-dir", directory .. "/state", "--bin-dir",
-      directory .. "/bin", ... },
+    argv = { "env", OPTIONS, "nsenter", "--net=" .. space.path, BIN, "trace", "--state-dir",
+      directory .. "/state", "--bin-dir", directory .. "/bin", ... },
     log = out,
   }
   local self = setmetatable({ process = process, out = out }, Trace)
