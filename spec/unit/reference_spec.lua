@@ -5,7 +5,7 @@ local runner = require "spec.support.runner"
 describe("the reference", function()
   for path, argument in pairs { ["lua/reference.md"] = "", ["lua/mncni/help_functions.lua"] = "help" } do
     it("is not older than what it tells of: " .. path, function()
-      local made, err, status = runner.sh("lua5.4 lua/reference.lua " .. argument)
+      local made, err, status = runner.sh(os.getenv "RING_LUA" .. " lua/reference.lua " .. argument)
       assert.equal(0, status, err)
       local file <close> = assert(io.open(path))
       local line = 0
