@@ -111,7 +111,7 @@ function sections.single(out, options)
 end
 
 -- CHECK, STATUS, GC and VERSION, of a pod that is there. The reference, which has no STATUS and no GC, does not run between
--- them and the empty program: after it they would be slower by a millisecond that is its own.
+-- them and the empty program: they are slower after it, each by another amount.
 function sections.verbs(out, options)
   local world = warm_world { policy = "naivebridge", masquerade = false, contestants = { "plugin", "reference" } }
   local pod = world:pod()

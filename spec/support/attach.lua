@@ -25,7 +25,6 @@ Node.__index = Node
 function attach.node(args)
   local node = setmetatable({
     scratch = spaces.must "mktemp -d", space = spaces.new(args.name or "node"), pods = {},
-    plugins = args.plugins,
   }, Node)
   spaces.must("mkdir %s/bin %s/policies", node.scratch, node.scratch)
   cni.link_plugins(bin, node.scratch .. "/bin", { "mncni", "host-local", table.unpack(args.plugins or {}) })
