@@ -4,6 +4,7 @@
 #include "lua_core.h"
 
 #include "file.h"
+#include "huge.h"
 #include "trust.h"
 
 #include <errno.h>
@@ -117,6 +118,29 @@ static int file_read(lua_State *L)
 	return 1;
 }
 
+// file.huge(path): see mn_huge_read(); how many bytes of it are in huge pages. Raises what stands in the
+// way.
+static int file_huge(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	struct mn_error err = { 0 };
+	size_t size;
+
+	if (mn_huge_read(path, &size, &err) < 0)
+		mn_lua_raise(L, &err);
+	lua_pushinteger(L, (lua_Integer)size);
+	return 1;
+}
+
+// file.leave(): see mn_huge_leave(); raises what stands in the way.
+static int file_leave(lua_State *L)
+{
+	struct mn_error err = { 0 };
+
+	(void)mn_huge_leave(&err);
+	return mn_lua_raise(L, &err);
+}
+
 int mn_open_file(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
@@ -128,6 +152,8 @@ int mn_open_file(lua_State *L)
 		{ "is_terminal", file_is_terminal },
 		{ "trusted", file_trusted },
 		{ "read", file_read },
+		{ "huge", file_huge },
+		{ "leave", file_leave },
 		{ NULL, NULL },
 	};
 

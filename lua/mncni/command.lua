@@ -7,7 +7,7 @@ local words_of = require "mncni.words"
 local command = {}
 
 -- The subcommands in the order in which they are told.
-command.names = { "calls", "completion", "gc", "lint", "list", "new", "repl", "trace", "try" }
+command.names = { "calls", "completion", "gc", "lint", "list", "new", "repl", "trace", "try", "warm" }
 
 local function about()
   local lines = {

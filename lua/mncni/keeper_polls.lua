@@ -5,6 +5,8 @@ local core = require "mncni.core"
 
 local polls = {}
 
+local EXECUTABLE = tonumber("111", 8)
+
 -- What is no longer wanted stays as it is: nobody knows what it should be instead.
 -- A value, or { value, after = list of keys }: one that may only be set when those are as wanted.
 polls.sysctls = {
@@ -36,11 +38,14 @@ local function is_there(path)
   return core.file.mode(path) ~= nil or core.file.target(path) ~= nil or core.directory.list(path) ~= nil
 end
 
--- Adds to items the file at path, unless it has the source's content and that mode.
+-- Adds to items the file at path, unless it has the source's content and that mode. A program that has is kept in huge
+-- pages, where the kernel can.
 local function look_at_copy(items, path, source, mode)
   if core.file.mode(path) ~= mode or not core.file.same(path, source) then
     local content = read(source) or fail("read", source, "it cannot be read")
     items[#items + 1] = { path = path, content = content, mode = mode }
+  elseif mode & EXECUTABLE ~= 0 then
+    pcall(core.file.huge, path)
   end
 end
 
