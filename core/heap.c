@@ -7,7 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define CHUNK ((size_t)64 << 10)
+#define PAGE ((size_t)4 << 10)
+#define CHUNK ((size_t)16 << 10) // bytes; the smallest call needs one, an ADD some six
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -99,12 +100,23 @@ static bool is_malloced(const struct mn_heap *heap, const void *block)
 	return !heap->image || (uintptr_t)block - (uintptr_t)heap->image >= heap->image_size;
 }
 
+// Makes a block of some pages lie in as few as it can.
+static void align(struct mn_heap *heap)
+{
+	size_t skip = (PAGE - (uintptr_t)heap->at % PAGE) % PAGE;
+
+	if ((size_t)(heap->end - heap->at) >= skip)
+		heap->at += skip;
+}
+
 static void *take_large(struct mn_heap *heap, size_t size)
 {
 	char *block;
 
 	if (!heap->filling)
 		return malloc(size);
+	if (size >= 2 * PAGE)
+		align(heap);
 	block = bump(heap, (size + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP);
 	if (block && size > heap->largest_size) {
 		heap->largest = block;

@@ -36,6 +36,22 @@ static void keep_raw(struct mn_decoder *d, const struct nlattr *attr)
 	lua_settop(L, top);
 }
 
+// How many attributes there are, which is about how many fields a table of them gets.
+static int count_attrs(const char *data, size_t len)
+{
+	const struct nlattr *attr = (const struct nlattr *)data;
+	int n = 0;
+
+	for (size_t step; mn_attr_fits(attr, len); len -= step) {
+		n++;
+		step = MNL_ALIGN((size_t)attr->nla_len);
+		if (step >= len)
+			break;
+		attr = (const struct nlattr *)((const char *)attr + step);
+	}
+	return n;
+}
+
 // Pushes a new table for the nested table that starts at data.
 static bool decode_table(struct mn_decoder *d, const struct mn_table *table, const char *data, size_t len)
 {
@@ -44,12 +60,14 @@ static bool decode_table(struct mn_decoder *d, const struct mn_table *table, con
 
 	if (len < table->header || d->depth >= MN_CODEC_DEPTH - 1)
 		return false;
+	if (header > len)
+		header = len;
 	luaL_checkstack(d->L, 12, "nested too deeply");
-	lua_newtable(d->L);
+	lua_createtable(d->L, 0, count_attrs(data + header, len - header));
 	d->depth++;
 	d->top = lua_gettop(d->L);
 	d->path_len = 0;
-	decode_attrs(d, table, data, data + (header < len ? header : len), header < len ? len - header : 0);
+	decode_attrs(d, table, data, data + header, len - header);
 	d->depth = outer.depth;
 	d->top = outer.top;
 	d->path_len = outer.path_len;

@@ -15,8 +15,8 @@
 #include <time.h>
 
 #define LISTEN_BUFFER (8 << 20)
-#define DUMP_DATAGRAM 32768 // bytes, the most that the kernel puts into one (netlink_dump)
-#define FIRST_ROOM 4096	    // bytes of a buffer, which most requests fit into
+#define SHORT_DATAGRAM 2048 // bytes, which most answers fit into
+#define FIRST_ROOM 1024	    // bytes of a buffer, which most requests fit into
 #define MAX_ERRNO 4095	    // what the kernel calls an errno
 
 // Makes room for more bytes behind those that are there.
@@ -178,24 +178,29 @@ static int wait_readable(const struct mn_nl *nl, int timeout)
 	}
 }
 
-// Appends one datagram without waiting. Returns its length or -errno; *sender is the port it came from.
+// Appends one datagram without waiting. Returns its length or -errno; *sender is the port it came from. Few
+// are as large as they may be: what the buffer has no room for comes by way of the stack.
 static ssize_t receive_one(struct mn_nl *nl, struct mn_buffer *into, uint32_t *sender, int *nsid)
 {
+	char rest[MN_NL_BUFFER];
 	union {
 		char space[CMSG_SPACE(sizeof(int)) * 2];
 		struct cmsghdr align;
 	} control;
 	struct sockaddr_nl from = { 0 };
-	struct iovec iov;
+	struct iovec iov[2];
 	struct msghdr msg = {
-		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1
+		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = iov, .msg_iovlen = 2
 	};
+	size_t room;
 	ssize_t got;
 
-	// What follows the first datagram is more of a dump.
-	if (make_room(into, into->len > 0 ? DUMP_DATAGRAM : MN_NL_BUFFER) < 0)
+	if (make_room(into, SHORT_DATAGRAM) < 0)
 		return -ENOMEM;
-	iov = (struct iovec){ .iov_base = into->data + into->len, .iov_len = into->cap - into->len };
+	room = into->cap - into->len;
+	iov[0] = (struct iovec){ .iov_base = into->data + into->len, .iov_len = room };
+	iov[1] = (struct iovec){ .iov_base = rest, .iov_len = sizeof(rest) };
+
 	if (nsid) {
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
@@ -213,6 +218,11 @@ static ssize_t receive_one(struct mn_nl *nl, struct mn_buffer *into, uint32_t *s
 			if (c->cmsg_level == SOL_NETLINK && c->cmsg_type == NETLINK_LISTEN_ALL_NSID)
 				memcpy(nsid, CMSG_DATA(c), sizeof(*nsid));
 		}
+	}
+	if ((size_t)got > room) {
+		if (make_room(into, NLMSG_ALIGN((size_t)got)) < 0)
+			return -ENOMEM;
+		memcpy(into->data + into->len + room, rest, (size_t)got - room);
 	}
 	*sender = from.nl_pid;
 	into->len += NLMSG_ALIGN((size_t)got);

@@ -30,10 +30,12 @@ struct head {
 	size_t strings_size;
 };
 
+#define FIRST ((size_t)24 << 10) // bytes at the beginning, most of whose pages every call writes to
 #define HEAD_SIZE ((sizeof(struct head) + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
 
-// New strings are entered all over the table of strings: one system call instead of a page fault for every
-// page of it. An old kernel does not know it, and has the faults.
+// What every call writes: one system call instead of a page fault for every page. New strings are entered all
+// over the table of strings; the blocks that were made first are Lua's own and its libraries'. An old kernel
+// does not know it, and has the faults.
 static void populate(char *block, size_t size)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)block & ~(page - 1);
@@ -48,8 +50,9 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 	if (!head || options->image_size < HEAD_SIZE || options->prompt || strcmp(head->magic, MAGIC) != 0 ||
 		head->self != head || !mn_heap_fills() || head->used > state->cap)
 		return;
-	*head->magic = '\0';
+	populate((char *)head, FIRST);
 	populate(head->strings, head->strings_size);
+	*head->magic = '\0';
 	state->L = head->L;
 	state->used = head->used;
 	state->heap.image = options->image;

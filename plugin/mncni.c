@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define STDIN_MAX ((size_t)1 << 20)   // bytes of configuration; what is larger is refused by name
-#define STDIN_FIRST ((size_t)8 << 10) // what nearly all of them fit into
+#define STDIN_FIRST ((size_t)2 << 10) // what nearly all of them fit into
 #define WALL_MS 60000U		      // for the whole call: containerd gives a clean-up one minute
 #define CODE_IO 5
 #define CNI_VERSION "1.1.0" // of an error document that was made before the configuration's was known
@@ -208,12 +208,13 @@ static char *read_stdin(size_t *len, bool *truncated)
 		if (n > 0)
 			*len += (size_t)n;
 		if (*len == room && *len <= STDIN_MAX) {
-			char *more = realloc(buf, STDIN_MAX + 2);
+			char *more;
 
+			room = 2 * room < STDIN_MAX ? 2 * room : STDIN_MAX + 1;
+			more = realloc(buf, room + 1);
 			if (!more)
 				free(buf);
 			buf = more;
-			room = STDIN_MAX + 1;
 		}
 	}
 	if (!buf)
