@@ -29,6 +29,7 @@ struct mn_encoder {
 	int interval; // of a set's elements: 1, 0, -1 not known yet
 	// Private to the encoder.
 	size_t message;
+	uint64_t keys; // which keys the table may have that is being encoded, a bit for several of them
 	uint8_t family;
 	int depth;
 	const char *path[MN_CODEC_DEPTH];

@@ -75,6 +75,50 @@ void mn_encode_nest_end(struct mn_encoder *e, const struct mn_row *row, size_t n
 	((struct nlattr *)(e->out->data + nest))->nla_len = (uint16_t)len;
 }
 
+static uint64_t bit_of(const char *key)
+{
+	return UINT64_C(1) << ((*key ? (unsigned char)key[0] * 7u + (unsigned char)key[1] : 0) % 64);
+}
+
+// Pushes the value of a key. Of the many that a schema knows, a table has few: most of those that it lacks
+// are told without asking Lua, which would make a string of each. Returns its type.
+static int push_field(struct mn_encoder *e, int args, const char *key)
+{
+	if (e->keys & bit_of(key))
+		return lua_getfield(e->L, args, key);
+	lua_pushnil(e->L);
+	return LUA_TNIL;
+}
+
+// Whether it is there; key may be NULL, and is not then.
+static bool has_field(struct mn_encoder *e, int args, const char *key)
+{
+	bool found;
+
+	if (!key || !(e->keys & bit_of(key)))
+		return false;
+	found = lua_getfield(e->L, args, key) != LUA_TNIL;
+	lua_pop(e->L, 1);
+	return found;
+}
+
+// Learns which keys the table at args may have; one that inherits them may have any.
+static void learn_keys(struct mn_encoder *e, int args)
+{
+	lua_State *L = e->L;
+
+	e->keys = 0;
+	if (lua_getmetatable(L, args)) {
+		lua_pop(L, 1);
+		e->keys = UINT64_MAX;
+		return;
+	}
+	for (lua_pushnil(L); lua_next(L, args); lua_pop(L, 1)) {
+		if (lua_type(L, -2) == LUA_TSTRING)
+			e->keys |= bit_of(lua_tostring(L, -2));
+	}
+}
+
 static void encode_rows(
 	struct mn_encoder *e, const struct mn_table *table, int args, int raw, size_t base, size_t container);
 
@@ -124,7 +168,7 @@ static const char *kind_of(struct mn_encoder *e, int args)
 {
 	const char *kind = NULL;
 
-	if (lua_getfield(e->L, args, "kind") == LUA_TSTRING)
+	if (push_field(e, args, "kind") == LUA_TSTRING)
 		kind = lua_tostring(e->L, -1); // stays in the table
 	lua_pop(e->L, 1);
 	return kind;
@@ -156,17 +200,20 @@ static void encode_table(struct mn_encoder *e, const struct mn_row *row, const s
 	lua_State *L = e->L;
 	int args = lua_gettop(L), raw = 0;
 	size_t base = e->out->len;
+	uint64_t outer = e->keys;
 
 	if (!lua_istable(L, args))
 		mn_encode_refuse(e, row, "expected a table, got %s", luaL_typename(L, args));
+	learn_keys(e, args);
 	check_keys(e, table, args);
 	if (table->header)
 		base = put_header(e, table);
 	if (e->depth == 0 && e->object->prepare && e->verb != MN_DUMP && e->verb != MN_NEW)
 		e->object->prepare(e->out->data + base, e->verb);
-	if (lua_getfield(L, args, "raw") == LUA_TTABLE)
+	if (push_field(e, args, "raw") == LUA_TTABLE)
 		raw = lua_gettop(L);
 	encode_rows(e, table, args, raw, base, e->out->len);
+	e->keys = outer;
 	lua_settop(L, args);
 }
 
@@ -221,14 +268,13 @@ static void encode_variant(
 	for (const struct mn_variant *v = row->variants; v->kind; v++) {
 		if (!v->key)
 			continue;
-		if (lua_getfield(L, args, v->key) != LUA_TNIL) {
+		if (has_field(e, args, v->key)) {
 			if (given)
 				mn_encode_refuse(e, NULL, "%s and %s exclude each other", given->key, v->key);
 			given = v;
 		}
-		lua_pop(L, 1);
 	}
-	if (lua_getfield(L, args, kind_key) == LUA_TSTRING)
+	if (push_field(e, args, kind_key) == LUA_TSTRING)
 		kind = lua_tolstring(L, -1, &kind_len);
 	lua_pop(L, 1);
 	if (given && kind && strcmp(kind, given->kind) != 0)
@@ -240,12 +286,11 @@ static void encode_variant(
 
 		if (!key)
 			continue;
-		if (lua_getfield(L, args, key) != LUA_TNIL) {
+		if (has_field(e, args, key)) {
 			if (given)
 				mn_encode_refuse(e, NULL, "%s and %s exclude each other", given->key, key);
 			chosen = v;
 		}
-		lua_pop(L, 1);
 	}
 	if (!chosen) {
 		if (raw) // the raw attributes of a nest for which there is no table
@@ -314,13 +359,12 @@ static bool names_object(const struct mn_encoder *e, const struct mn_row *row)
 // Notes that a key has to wait for the second message, which a peer does not get.
 static void put_off(struct mn_encoder *e, const struct mn_row *row, int args, const char *key)
 {
-	if (lua_getfield(e->L, args, key) != LUA_TNIL) {
-		e->has_later = true;
-		if (e->depth)
-			mn_encode_refuse(e, row, "%s cannot be set while the %s is created", key,
-				e->path[e->depth - 1]);
-	}
-	lua_pop(e->L, 1);
+	if (!has_field(e, args, key))
+		return;
+	e->has_later = true;
+	if (e->depth)
+		mn_encode_refuse(
+			e, row, "%s cannot be set while the %s is created", key, e->path[e->depth - 1]);
 }
 
 // Whether the row takes part in the message being built.
@@ -352,25 +396,10 @@ static bool makes(const struct mn_encoder *e)
 		e->verb != MN_DEL && e->verb != MN_FLUSH;
 }
 
-static bool given(struct mn_encoder *e, const struct mn_row *row, int args)
-{
-	bool found = row->key && lua_getfield(e->L, args, row->key) != LUA_TNIL;
-
-	if (row->key)
-		lua_pop(e->L, 1);
-	return found;
-}
-
 // Whether a link's name needs no look-up because its index is given too.
 static bool index_given(struct mn_encoder *e, const struct mn_row *row, int args)
 {
-	bool found = false;
-
-	if (row->type == MN_DEV && row->flags & MN_ONLY_NAME) {
-		found = lua_getfield(e->L, args, "ifindex") != LUA_TNIL;
-		lua_pop(e->L, 1);
-	}
-	return found;
+	return row->type == MN_DEV && row->flags & MN_ONLY_NAME && has_field(e, args, "ifindex");
 }
 
 static void encode_rows(
@@ -379,7 +408,7 @@ static void encode_rows(
 	lua_State *L = e->L;
 
 	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
-		if (row->flags & MN_PRESET && makes(e) && !given(e, row, args)) {
+		if (row->flags & MN_PRESET && makes(e) && !has_field(e, args, row->key)) {
 			mn_encode_preset(e, row, base, container);
 			continue;
 		}
@@ -395,12 +424,11 @@ static void encode_rows(
 		}
 		if (!row->key)
 			continue; // it has a preset and no other value
-		if (row->flags & MN_REQUIRED && e->depth && makes(e) && !given(e, row, args))
+		if (row->flags & MN_REQUIRED && e->depth && makes(e) && !has_field(e, args, row->key))
 			mn_encode_refuse(e, row, "required, and not given");
-		if (lua_getfield(L, args, row->key) == LUA_TNIL || index_given(e, row, args)) {
-			lua_pop(L, 1);
+		if (!has_field(e, args, row->key) || index_given(e, row, args))
 			continue;
-		}
+		lua_getfield(L, args, row->key);
 		if (row->flags & MN_READ && e->verb != MN_NEW && e->verb != MN_DUMP)
 			mn_encode_refuse(e, row, "is told by the kernel and cannot be set");
 		switch (row->type) {
