@@ -29,7 +29,7 @@ struct mn_encoder {
 	int interval; // of a set's elements: 1, 0, -1 not known yet
 	// Private to the encoder.
 	size_t message;
-	uint64_t keys; // which keys the table may have that is being encoded, a bit for several of them
+	uint64_t keys; // which keys the table may have that is being encoded, by mn_key_bit()
 	uint8_t family;
 	int depth;
 	const char *path[MN_CODEC_DEPTH];
@@ -105,10 +105,18 @@ void mn_describe(lua_State *L, const struct mn_object *object, int args, char *t
 // without). Returns false when it is none.
 bool mn_address_at(lua_State *L, int index, int *family, uint8_t bytes[16], int *prefix);
 
+// A bit for a key, the same for some others: tells most that are not in a set without a look at it.
+static inline uint64_t mn_key_bit(const char *key)
+{
+	return UINT64_C(1) << ((*key ? (unsigned char)key[0] * 7u + (unsigned char)key[1] : 0) % 64);
+}
+
 struct mn_decoder {
 	lua_State *L;
 	struct mn_nl *nl; // tells the names of links; NULL: indexes are all there is
 	int names;	  // stack index of a table index -> name (false: there is none), 0 without nl
+	bool some;	  // of the object itself decode some keys only: those
+	uint64_t keys;	  // whose bits are set
 	// Private to the decoder.
 	uint8_t family;
 	int depth;

@@ -12,6 +12,12 @@
 static void decode_attrs(
 	struct mn_decoder *d, const struct mn_table *table, const char *base, const char *data, size_t len);
 
+// Whether a key of the table that is being filled is wanted; of nested tables all are.
+static bool is_wanted(const struct mn_decoder *d, const char *key)
+{
+	return !d->some || d->depth > 1 || d->keys & mn_key_bit(key);
+}
+
 // Keeps an attribute that no row describes: value.raw[number] = bytes, or value.raw.IFLA_LINKINFO[number] for
 // one in an inline nest. The number keeps the flag by which the kernel marks nests.
 static void keep_raw(struct mn_decoder *d, const struct nlattr *attr)
@@ -20,6 +26,8 @@ static void keep_raw(struct mn_decoder *d, const struct nlattr *attr)
 	int top = lua_gettop(L);
 	uint16_t number = attr->nla_type & (uint16_t)~NLA_F_NET_BYTEORDER;
 
+	if (!is_wanted(d, "raw"))
+		return;
 	lua_pushvalue(L, d->top);
 	for (int i = -1; i < d->path_len; i++) {
 		const char *key = i < 0 ? "raw" : d->path[i];
@@ -63,7 +71,7 @@ static bool decode_table(struct mn_decoder *d, const struct mn_table *table, con
 	if (header > len)
 		header = len;
 	luaL_checkstack(d->L, 12, "nested too deeply");
-	lua_createtable(d->L, 0, count_attrs(data + header, len - header));
+	lua_createtable(d->L, 0, d->some && d->depth == 0 ? 8 : count_attrs(data + header, len - header));
 	d->depth++;
 	d->top = lua_gettop(d->L);
 	d->path_len = 0;
@@ -97,6 +105,8 @@ static bool decode_variant(struct mn_decoder *d, const struct mn_row *row, const
 		return decode_inline(d, row, &mn_nothing_table, attr);
 	if (!variant->key)
 		return decode_inline(d, row, variant->table, attr);
+	if (!is_wanted(d, variant->key))
+		return true;
 	if (!decode_table(d, variant->table, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr)))
 		return false;
 	lua_setfield(d->L, d->top, variant->key);
@@ -221,6 +231,8 @@ static bool decode_row(struct mn_decoder *d, const struct mn_row *row, const str
 
 	if (row->flags & MN_STRUCT && !row->key)
 		return true;
+	if (row->key && !is_wanted(d, row->key))
+		return true;
 	if (row->flags & MN_LOW) { // the full one may stand before it
 		bool there = lua_getfield(d->L, d->top, row->key) != LUA_TNIL;
 
@@ -266,7 +278,7 @@ static void decode_header(struct mn_decoder *d, const struct mn_table *table, co
 	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
 		int top = lua_gettop(d->L);
 
-		if (row->flags & MN_HEADER &&
+		if (row->flags & MN_HEADER && is_wanted(d, row->key) &&
 			mn_decode_value(d, row, base + row->at, row->size, base, NULL, 0) &&
 			lua_gettop(d->L) > top)
 			lua_setfield(d->L, d->top, row->key);

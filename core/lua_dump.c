@@ -211,7 +211,7 @@ static void find_set(lua_State *L, struct mn_socket *sock, struct mn_encoder *e)
 			mn_encode_refuse(e, NULL, "a list of elements needs family, table and name");
 		lua_setfield(L, -2, keys[i]);
 	}
-	mn_socket_get(L, sock, &mn_nft_set_object, lua_gettop(L));
+	mn_socket_get(L, sock, &mn_nft_set_object, lua_gettop(L), 0);
 	e->out->len = 0;
 }
 

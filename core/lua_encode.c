@@ -75,16 +75,11 @@ void mn_encode_nest_end(struct mn_encoder *e, const struct mn_row *row, size_t n
 	((struct nlattr *)(e->out->data + nest))->nla_len = (uint16_t)len;
 }
 
-static uint64_t bit_of(const char *key)
-{
-	return UINT64_C(1) << ((*key ? (unsigned char)key[0] * 7u + (unsigned char)key[1] : 0) % 64);
-}
-
 // Pushes the value of a key. Of the many that a schema knows, a table has few: most of those that it lacks
 // are told without asking Lua, which would make a string of each. Returns its type.
 static int push_field(struct mn_encoder *e, int args, const char *key)
 {
-	if (e->keys & bit_of(key))
+	if (e->keys & mn_key_bit(key))
 		return lua_getfield(e->L, args, key);
 	lua_pushnil(e->L);
 	return LUA_TNIL;
@@ -95,7 +90,7 @@ static bool has_field(struct mn_encoder *e, int args, const char *key)
 {
 	bool found;
 
-	if (!key || !(e->keys & bit_of(key)))
+	if (!key || !(e->keys & mn_key_bit(key)))
 		return false;
 	found = lua_getfield(e->L, args, key) != LUA_TNIL;
 	lua_pop(e->L, 1);
@@ -115,7 +110,7 @@ static void learn_keys(struct mn_encoder *e, int args)
 	}
 	for (lua_pushnil(L); lua_next(L, args); lua_pop(L, 1)) {
 		if (lua_type(L, -2) == LUA_TSTRING)
-			e->keys |= bit_of(lua_tostring(L, -2));
+			e->keys |= mn_key_bit(lua_tostring(L, -2));
 	}
 }
 

@@ -30,9 +30,19 @@ struct encoder {
 	unsigned int values;
 };
 
+#define FEW 16
+
 struct name {
 	const char *text; // borrowed from the table's key
 	size_t len;
+	int value; // where that is on the stack, 0 when it is to be looked up
+};
+
+// What a table has: names, whose values are on the stack when they are few, and numbers.
+struct members {
+	size_t named;
+	lua_Integer numbered, lowest, highest;
+	struct name few[FEW];
 };
 
 // Writes the path of the member that is being encoded, such as ips[1].address.
@@ -180,17 +190,37 @@ static void encode_float(struct encoder *encoder, const struct frame *frame, dou
 	put(encoder, text, strlen(text));
 }
 
-// Raises unless the text can stand in JSON; what is "string" or "key".
-static void check_text(
+// How many bytes from the beginning on stand in JSON as they are.
+static size_t plain_span(const char *text, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && (signed char)text[at] >= ' ' && text[at] != '"' && text[at] != '\\')
+		at++;
+	return at;
+}
+
+// A text in quotes. Raises unless it can stand in JSON; what is "string" or "key".
+static void put_text(
 	struct encoder *encoder, const struct frame *frame, const char *what, const char *text, size_t len)
 {
-	size_t valid = mn_utf8_span(text, len);
+	size_t valid;
+	char *to;
 
+	if (plain_span(text, len) == len) {
+		to = reserve(encoder, len + 2);
+		to[0] = to[len + 1] = '"';
+		memcpy(to + 1, text, len);
+		encoder->used += len + 2;
+		return;
+	}
+	valid = mn_utf8_span(text, len);
 	if (valid < len)
 		refuse(encoder, frame, "the %s is not UTF-8 (byte 0x%02x at its offset %zu)", what,
 			(unsigned int)(unsigned char)text[valid], valid);
 	if (memchr(text, '\0', len))
 		refuse(encoder, frame, "the %s has a zero byte in it", what);
+	put_quoted(encoder, text, len);
 }
 
 static void encode_string(struct encoder *encoder, const struct frame *frame, int idx)
@@ -198,8 +228,7 @@ static void encode_string(struct encoder *encoder, const struct frame *frame, in
 	size_t len;
 	const char *text = lua_tolstring(encoder->L, idx, &len);
 
-	check_text(encoder, frame, "string", text, len);
-	put_quoted(encoder, text, len);
+	put_text(encoder, frame, "string", text, len);
 }
 
 // Values of the core that print themselves, such as a cidr, are their text.
@@ -241,41 +270,62 @@ static int by_text(const void *a, const void *b)
 	return order ? order : (x->len > y->len) - (x->len < y->len);
 }
 
-static void encode_object(struct encoder *encoder, struct frame *frame, int idx, size_t count)
+static void sort(struct name *names, size_t count)
+{
+	if (count > FEW) {
+		qsort(names, count, sizeof(*names), by_text);
+		return;
+	}
+	for (size_t i = 1; i < count; i++) {
+		struct name name = names[i];
+		size_t at = i;
+
+		for (; at > 0 && by_text(&names[at - 1], &name) > 0; at--)
+			names[at] = names[at - 1];
+		names[at] = name;
+	}
+}
+
+static void encode_object(
+	struct encoder *encoder, struct frame *frame, int idx, struct name *names, size_t count)
 {
 	lua_State *L = encoder->L;
-	struct name few[16], *names = few;
-	size_t n = 0;
 
-	if (count > sizeof(few) / sizeof(few[0]))
-		names = lua_newuserdatauv(L, count * sizeof(*names), 0);
-	else
-		lua_pushnil(L); // in its place
-	lua_pushnil(L);
-	while (lua_next(L, idx)) {
-		lua_pop(L, 1);
-		names[n].text = lua_tolstring(L, -1, &names[n].len);
-		n++;
-	}
-	if (count > 1)
-		qsort(names, count, sizeof(*names), by_text);
+	sort(names, count);
 	put_char(encoder, '{');
 	for (size_t i = 0; i < count; i++) {
+		int top = lua_gettop(L), value = names[i].value;
+
 		frame->key = names[i].text;
-		check_text(encoder, frame, "key", names[i].text, names[i].len);
 		if (i > 0)
 			put_char(encoder, ',');
 		put_line(encoder, frame->depth);
-		put_quoted(encoder, names[i].text, names[i].len);
+		put_text(encoder, frame, "key", names[i].text, names[i].len);
 		put(encoder, ":\t", encoder->pretty ? 2 : 1);
-		lua_pushlstring(L, names[i].text, names[i].len);
-		lua_rawget(L, idx);
-		encode_value(encoder, frame, lua_gettop(L));
-		lua_pop(L, 1);
+		if (value == 0) {
+			lua_pushlstring(L, names[i].text, names[i].len);
+			lua_rawget(L, idx);
+			value = top + 1;
+		}
+		encode_value(encoder, frame, value);
+		lua_settop(L, top);
 	}
 	put_line(encoder, frame->depth - 1);
 	put_char(encoder, '}');
-	lua_pop(L, 1);
+}
+
+// Pushes room for the names of a table and returns them.
+static struct name *list_names(lua_State *L, int idx, size_t count)
+{
+	struct name *names = lua_newuserdatauv(L, count * sizeof(*names), 0);
+	size_t n = 0;
+
+	for (lua_pushnil(L); lua_next(L, idx); n++) {
+		lua_pop(L, 1);
+		names[n] = (struct name){ 0 };
+		names[n].text = lua_tolstring(L, -1, &names[n].len);
+	}
+	return names;
 }
 
 static bool is_marked(lua_State *L, int idx)
@@ -290,48 +340,70 @@ static bool is_marked(lua_State *L, int idx)
 	return marked;
 }
 
+// Goes through a table. The values of the first names stay on the stack.
+static void look_through(struct encoder *encoder, const struct frame *up, int idx, struct members *members)
+{
+	lua_State *L = encoder->L;
+
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		bool named = lua_type(L, -2) == LUA_TSTRING;
+
+		if (named && members->named < FEW) {
+			struct name *name = &members->few[members->named];
+
+			lua_insert(L, -2);
+			name->text = lua_tolstring(L, -1, &name->len);
+			name->value = lua_gettop(L) - 1;
+		} else {
+			lua_pop(L, 1);
+		}
+		if (named) {
+			members->named++;
+		} else if (lua_isinteger(L, -1)) {
+			lua_Integer index = lua_tointeger(L, -1);
+
+			members->numbered++;
+			members->lowest = index < members->lowest ? index : members->lowest;
+			members->highest = index > members->highest ? index : members->highest;
+		} else {
+			refuse(encoder, up, "a key of type %s has no JSON form", luaL_typename(L, -1));
+		}
+	}
+}
+
 // Which of the two a table is: marked or with elements 1..n an array, otherwise with names only an object.
 static void encode_table(struct encoder *encoder, const struct frame *up, int idx)
 {
 	lua_State *L = encoder->L;
 	struct frame frame = { .up = up, .table = lua_topointer(L, idx), .depth = up ? up->depth + 1 : 1 };
-	lua_Integer numbered = 0, lowest = LUA_MAXINTEGER, highest = 0;
-	size_t named = 0;
-	bool array;
+	struct members members = { .lowest = LUA_MAXINTEGER };
+	int top = lua_gettop(L);
 
 	for (const struct frame *outer = up; outer; outer = outer->up)
 		if (outer->table == frame.table)
 			refuse(encoder, up, "the table contains itself");
 	if (frame.depth > MN_JSON_DEPTH)
 		refuse(encoder, up, "nesting deeper than %d levels", MN_JSON_DEPTH);
-	luaL_checkstack(L, 8, "encode");
-	lua_pushnil(L);
-	while (lua_next(L, idx)) {
-		lua_pop(L, 1);
-		if (lua_type(L, -1) == LUA_TSTRING) {
-			named++;
-		} else if (lua_isinteger(L, -1)) {
-			lua_Integer index = lua_tointeger(L, -1);
-
-			numbered++;
-			lowest = index < lowest ? index : lowest;
-			highest = index > highest ? index : highest;
-		} else {
-			refuse(encoder, up, "a key of type %s has no JSON form", luaL_typename(L, -1));
-		}
+	luaL_checkstack(L, FEW + 8, "encode");
+	look_through(encoder, up, idx, &members);
+	if (members.numbered > 0 || is_marked(L, idx)) {
+		if (members.named > 0)
+			refuse(encoder, up,
+				"a table with names among its elements is neither array nor object");
+		if (members.numbered > 0 && (members.lowest < 1 || members.highest != members.numbered))
+			refuse(encoder, up,
+				"an array of " LUA_INTEGER_FMT
+				" elements whose indexes are not 1 to " LUA_INTEGER_FMT,
+				members.numbered, members.numbered);
+		encode_array(encoder, &frame, idx, members.numbered);
+	} else if (members.named > FEW) {
+		lua_settop(L, top);
+		encode_object(encoder, &frame, idx, list_names(L, idx, members.named), members.named);
+	} else {
+		encode_object(encoder, &frame, idx, members.few, members.named);
 	}
-	array = is_marked(L, idx) || numbered > 0;
-	if (array && named > 0)
-		refuse(encoder, up, "a table with names among its elements is neither array nor object");
-	if (numbered > 0 && (lowest < 1 || highest != numbered))
-		refuse(encoder, up,
-			"an array of " LUA_INTEGER_FMT
-			" elements whose indexes are not 1 to " LUA_INTEGER_FMT,
-			numbered, numbered);
-	if (array)
-		encode_array(encoder, &frame, idx, numbered);
-	else
-		encode_object(encoder, &frame, idx, named);
+	lua_settop(L, top);
 }
 
 static void encode_value(struct encoder *encoder, const struct frame *frame, int idx)

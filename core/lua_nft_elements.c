@@ -224,7 +224,7 @@ int mn_nft_get_element(lua_State *L, struct mn_socket *sock, int args)
 		lua_getfield(L, args, *key);
 		lua_setfield(L, -2, *key);
 	}
-	mn_socket_get(L, sock, &mn_nft_set_object, lua_gettop(L));
+	mn_socket_get(L, sock, &mn_nft_set_object, lua_gettop(L), 0);
 	set = lua_gettop(L);
 	if (lua_isnil(L, set))
 		return 1;

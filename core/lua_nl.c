@@ -114,8 +114,22 @@ static bool is_rule_without_handle(lua_State *L, const struct mn_object *object,
 	return !given;
 }
 
-// Asks for one object; pushes it, or nil when there is none.
-int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args)
+// The bits of the keys in the list at that index.
+static uint64_t bits_of(lua_State *L, int list)
+{
+	uint64_t bits = 0;
+
+	for (lua_Integer i = 1; lua_rawgeti(L, list, i) == LUA_TSTRING; i++) {
+		bits |= mn_key_bit(lua_tostring(L, -1));
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+	return bits;
+}
+
+// Asks for one object; pushes it, or nil when there is none. With `keys` (an index, or 0) what the list there
+// names is in it, and may be all.
+int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args, int keys)
 {
 	struct mn_encoder e = { .L = L,
 		.nl = &sock->nl,
@@ -125,7 +139,7 @@ int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *
 		.netns = sock->netns,
 		.args = args,
 		.may_miss = true };
-	struct mn_decoder d = { .L = L, .nl = &sock->nl };
+	struct mn_decoder d = { .L = L, .nl = &sock->nl, .some = keys != 0 };
 	const struct mn_object *what;
 	const struct nlmsghdr *answer;
 	struct nlmsghdr *request;
@@ -164,6 +178,8 @@ int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *
 		mn_socket_raise(L, sock, object, MN_GET, args, 0, &err);
 	}
 	what = mn_object_of(sock->nl.protocol, answer, &gone);
+	if (keys)
+		d.keys = bits_of(L, keys);
 	lua_newtable(L);
 	d.names = lua_gettop(L);
 	mn_decode(&d, what ? what : object, answer);
@@ -176,21 +192,23 @@ int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *
 }
 
 // sock:request(verb, object, args) changes or gets one object. "get" returns it, or nil when there is none;
-// the others return true. What the kernel refuses is raised.
+// the others return true. What the kernel refuses is raised. sock:request("get", object, args, keys) decodes
+// what that list of keys names, for who needs no more.
 static int socket_request(lua_State *L)
 {
 	struct mn_socket *sock = mn_lua_check_socket(L, 1);
 	enum mn_verb verb = check_verb(L, 2);
 	const struct mn_object *object = mn_lua_check_object(L, 3, sock->nl.protocol);
 
-	lua_settop(L, 4);
+	lua_settop(L, 5);
 	if (lua_isnil(L, 4)) {
 		lua_newtable(L);
 		lua_replace(L, 4);
 	}
 	luaL_checktype(L, 4, LUA_TTABLE);
 	if (verb == MN_GET)
-		return mn_socket_get(L, sock, object, 4);
+		return mn_socket_get(L, sock, object, 4, lua_istable(L, 5) ? 5 : 0);
+	lua_settop(L, 4);
 	return mn_socket_change(L, sock, verb, object, 4);
 }
 

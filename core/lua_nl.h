@@ -41,7 +41,7 @@ int mn_socket_dump(lua_State *L);
 int mn_socket_first(lua_State *L, int socket, const struct mn_object *object, int args);
 
 // Pushes one object or nil. The socket is at stack index 1.
-int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args);
+int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args, int keys);
 
 // Pushes a list of { family, table, name, elem, ... } for the elements in all messages of reply whose number
 // is seq; where the set (a table at index `set`) has intervals, their ends are joined.

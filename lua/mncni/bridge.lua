@@ -127,7 +127,8 @@ end
 
 local function prepare(context, args)
   local host = context.nets.host
-  local link = host.link.get { ifname = args.ifname }
+  local link = host.link.get({ ifname = args.ifname },
+    { "ifindex", "kind", "address", "mtu", "up", "promisc", args.vlan_filtering and "bridge" })
   local list = {}
   if link and link.kind ~= "bridge" then
     stands_in_the_way(args.ifname, "it is %s, not a bridge; choose another name for the bridge, or remove it",
@@ -238,7 +239,7 @@ end
 function bridge.status(args)
   arguments.check("bridge.status", args, { "ifname", "call_iptables" })
   local host <close> = require("mncni.net").open()
-  local link = host.link.get { ifname = args.ifname }
+  local link = host.link.get({ ifname = args.ifname }, { "kind" })
   if link and link.kind ~= "bridge" then
     error(core.error {
       code = 51, object = ("link %q"):format(args.ifname),

@@ -95,7 +95,7 @@ end
 function Pod:lease(ipam, options)
   arguments.check("pod:lease", options or {}, { "gateway" })
   -- An interface in the way would waste the address: look first.
-  if not self.prev_result and self._context.nets.pod.link.get { ifname = self.ifname } then
+  if not self.prev_result and self._context.nets.pod.link.get({ ifname = self.ifname }, {}) then
     error(core.error {
       op = "add", object = ("link %q"):format(self.ifname), netns = self.netns, errno = 17, code = 103,
       message = "the container has an interface of this name already; it was left as it is and no address was used",
@@ -230,7 +230,7 @@ function Pod:veth(args)
       },
     },
     created = function(current)
-      local link = current.nets.pod.link.get { ifname = self.ifname }
+      local link = current.nets.pod.link.get({ ifname = self.ifname }, { "ifindex", "address", "mtu" })
       eth.mac, eth.mtu = link.address, link.mtu
       current.index.pod[self.ifname] = link.ifindex
     end,

@@ -172,7 +172,7 @@ function Context:encode(net, verb, object, args)
   for _, key in ipairs { "dev", "ifname" } do
     local name = resolved[key]
     if type(name) == "string" then
-      local link = self.nets[net].link.get { ifname = name }
+      local link = self.nets[net].link.get({ ifname = name }, { "ifindex" })
       if not link then
         error(core.error {
           op = verb, object = ("%s on %q"):format(object, name), code = 103, errno = 19,
@@ -206,7 +206,7 @@ local function blame(step, fn, ...)
 end
 
 local function refuse_existing(context, net, ifname)
-  if context.nets[net].link.get { ifname = ifname } then
+  if context.nets[net].link.get({ ifname = ifname }, {}) then
     error(core.error {
       op = "add", object = ("link %q"):format(ifname), netns = net == "pod" and context.netns.path or nil,
       errno = 17, code = 103,
