@@ -214,7 +214,7 @@ endif
 HOST_OBJ := $(BUILD)/obj/plugin/mncni.o $(BUILD)/obj/plugin/lua_line.o $(TRACE_OBJ)
 DYNAMIC_LIBS = -l:liblua5.4.a -ledit $(MODULE_LIBS) -lm -ldl
 comma := ,
-WRAPPED := dlopen dlerror setpwent endpwent getpwent getpwuid getpwnam_r getpwuid_r
+WRAPPED := _dl_get_origin dlopen dlerror setpwent endpwent getpwent getpwuid getpwnam_r getpwuid_r
 ifeq ($(SANFLAGS),)
 PLUGIN_OBJ := $(HOST_OBJ) $(BUILD)/obj/plugin/no_loader.o $(BUILD)/static/libmnl.o $(BUILD)/static/libcjson.o
 PLUGIN_LIBS = -static $(addprefix -Wl$(comma)--wrap=,$(WRAPPED)) -l:liblua5.4.a -ledit -ltinfo -lbsd -lmd -lm $(addprefix @,$(patsubst %.o,%.ld,$(filter $(BUILD)/static/%,$(PLUGIN_OBJ))))

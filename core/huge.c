@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 // Linux 6.1
@@ -22,6 +23,8 @@
 
 #define PROGRAM "/proc/self/exe"
 #define ARGUMENTS_MAX (1 << 20) // bytes
+#define TRIES 5
+#define PAUSE_NS 20000000
 #define SIZE_FILE "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
 
 // The size of a huge page, 0 where there are none.
@@ -117,11 +120,17 @@ static int read_huge(int fd, size_t *found)
 		return result;
 	if (is_this_program(&st))
 		return -ETXTBSY;
-	// What is cached in small pages has to go, for which it has to be on the disk.
+	// What is cached in small pages has to go, for which it has to be on the disk. The kernel leaves
+	// there what it is about to move to another list.
 	if (fdatasync(fd) < 0)
 		return -errno;
-	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	return map_and_count(fd, size, huge, true, found);
+	for (int i = 0; i < TRIES && result == 0 && *found < size; i++) {
+		if (i > 0)
+			nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+		result = map_and_count(fd, size, huge, true, found);
+	}
+	return result;
 }
 
 int mn_huge_read(const char *path, size_t *size, struct mn_error *err)

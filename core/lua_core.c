@@ -19,6 +19,7 @@ static const struct {
 	{ "schema", mn_open_schema },
 	{ "monitor", mn_open_monitor },
 	{ "nearest", mn_open_nearest },
+	{ "keys", mn_open_keys },
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },
 	{ "conntrack", mn_open_conntrack },

@@ -50,6 +50,7 @@ int mn_lua_keep_policy(lua_State *L);
 int mn_open_place(lua_State *L);
 int mn_open_regex(lua_State *L);
 int mn_open_boot(lua_State *L);
+int mn_open_keys(lua_State *L);
 int mn_open_directory(lua_State *L);
 int mn_open_file(lua_State *L);
 int mn_open_inotify(lua_State *L);

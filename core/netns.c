@@ -91,10 +91,10 @@ static int check_nsfs(int fd, const char *object, struct mn_error *err)
 	do
 		ret = fstatfs(fd, &fs);
 	while (ret < 0 && errno == EINTR);
+	if (ret == 0 && fs.f_type == NSFS_MAGIC)
+		return 0;
 	if (ret < 0 || fstat(fd, &st) < 0)
 		return netns_code(mn_fail(err, errno, "open", object, "cannot tell what it is"), err);
-	if (fs.f_type == NSFS_MAGIC)
-		return 0;
 	if (S_ISREG(st.st_mode) && !st.st_size)
 		return netns_code(mn_fail(err, EINVAL, "open", object,
 					  "an empty file, not a network namespace: nothing is mounted on it "

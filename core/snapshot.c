@@ -30,7 +30,7 @@ struct head {
 	size_t strings_size;
 };
 
-#define FIRST ((size_t)24 << 10) // bytes at the beginning, most of whose pages every call writes to
+#define FIRST ((size_t)8 << 10) // bytes at the beginning that every call writes to
 #define HEAD_SIZE ((sizeof(struct head) + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
 
 // What every call writes: one system call instead of a page fault for every page. New strings are entered all

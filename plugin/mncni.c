@@ -33,8 +33,8 @@ static const char *const modules[] = { "mncni.cni", "mncni.netconf", "mncni.reco
 	"mncni.lease", "mncni.ipam", "mncni.store", "mncni.bridge", "mncni.ruleset", "mncni.masquerade",
 	"mncni.guard", "mncni.localnet", "mncni.chain", "mncni.check", "mncni.forwarding", "mncni.hostport",
 	"mncni.hostport_rules", "mncni.shaping", "mncni.parallel", "mncni.net_nft", "mncni.ensure",
-	"policy naivebridge", "policy bridge", "policy host-local", "policy portmap", "policy bandwidth",
-	"policy firewall", "policy loopback", NULL };
+	"mncni.ready", "policy naivebridge", "policy bridge", "policy host-local", "policy portmap",
+	"policy bandwidth", "policy firewall", "policy loopback", NULL };
 static char image[704 << 10] __attribute__((section(".mncni_image"), aligned(4096)));
 
 static int out = -1; // where the document goes; descriptor 1 itself is standard error

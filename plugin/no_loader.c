@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <stddef.h>
 
+const char *__wrap__dl_get_origin(void);
 void *__wrap_dlopen(const char *file, int mode);
 char *__wrap_dlerror(void);
 void __wrap_setpwent(void);
@@ -15,6 +16,13 @@ struct passwd *__wrap_getpwent(void);
 struct passwd *__wrap_getpwuid(uid_t uid);
 int __wrap_getpwnam_r(const char *name, struct passwd *into, char *buf, size_t size, struct passwd **found);
 int __wrap_getpwuid_r(uid_t uid, struct passwd *into, char *buf, size_t size, struct passwd **found);
+
+// Where the program lies, for libraries beside it, which it has none of: unknown. libc asks for it at every start,
+// and reads it below /proc, where the kernel first makes what is there of the process.
+const char *__wrap__dl_get_origin(void)
+{
+	return (const char *)-1;
+}
 
 void *__wrap_dlopen(const char *file, int mode)
 {

@@ -234,12 +234,13 @@ function Check:fields(given, declared, path)
 end
 
 local declared_well = setmetatable({}, { __mode = "k" })
+local accepted = { __name = "mncni.declaration" } -- the metatable of those that are taken as good
 
 -- Raises (code 100) unless the options are declared as they should be, naming what is wrong: unknown types and keys,
 -- defaults that the declaration itself would refuse. `what` names the policy in messages. Returns declared. A table
 -- that was found good, or is accepted as such, is not looked at again.
 function options.declare(declared, what)
-  if declared_well[declared or options] then
+  if declared_well[declared or options] or getmetatable(declared) == accepted then
     return declared
   end
   if type(declared) ~= "table" then
@@ -274,7 +275,7 @@ end
 
 -- Takes a declaration as good without a look: those of the policies that are built in are looked at by the specs.
 function options.accept(declared)
-  declared_well[declared] = true
+  setmetatable(declared, accepted)
 end
 
 -- Checks given values against what is declared. Returns the complete configuration and the list of the keys ignored.
