@@ -259,8 +259,14 @@ static int policy_builtin(lua_State *L)
 		push_chunk(L, entry);
 	}
 	seal(L);
-	lua_pushvalue(L, 2);
-	lua_setupvalue(L, -2, 1);
+	if (lua_getupvalue(L, -1, 1)) {
+		bool same = lua_rawequal(L, -1, 2); // a snapshot's has the globals already
+
+		lua_pop(L, 1);
+		lua_pushvalue(L, 2);
+		if (same || !lua_setupvalue(L, -2, 1))
+			lua_pop(L, 1);
+	}
 	return 1;
 }
 

@@ -60,14 +60,15 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 	lua_setallocf(state->L, mn_state_allocate, state);
 }
 
-// Lua's standard streams hold libc's, which lie somewhere else in each process.
+// Lua's standard streams hold libc's, which lie somewhere else in each process unless libc is a part of the
+// program.
 static void adopt_stream(lua_State *L, const char *name, FILE *stream)
 {
 	luaL_Stream *file;
 
 	lua_getfield(L, -1, name);
 	file = luaL_testudata(L, -1, LUA_FILEHANDLE);
-	if (file)
+	if (file && file->f != stream)
 		file->f = stream;
 	lua_pop(L, 1);
 }

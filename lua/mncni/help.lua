@@ -242,9 +242,9 @@ function help.text(topic)
   if topic == nil then
     return table.concat(topics(), "\n")
   end
-  local verb = net.verbs[topic]
-  if verb then
-    topic = verb[1]
+  local object = net.object_of(topic)
+  if object then
+    topic = object
   elseif type(topic) ~= "string" then
     return "help knows topics by name, and the verbs of a net; it was given a " .. type(topic)
   end

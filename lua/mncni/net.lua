@@ -23,9 +23,6 @@ local function info_of(object)
   return require("mncni.objects").info[object]
 end
 
--- Verb function -> { object, verb }, so that help(host.link.add) knows what it is asked about.
-net.verbs = setmetatable({}, { __mode = "k" })
-
 local rtnetlink = {
   link = { "add", "replace", "set", "del", "get", "list", "ensure", "absent" },
   addr = { "add", "replace", "del", "get", "list", "ensure", "absent" },
@@ -202,7 +199,6 @@ local function family(self, object, protocol, list)
         unknown(protocol == "netfilter" and "nft." .. object or object, name, list, 2)
       end
       local verb = makers[name](self, object, wire)
-      net.verbs[verb] = { wire.object, name }
       rawset(verbs, name, verb)
       return verb
     end,
@@ -334,6 +330,28 @@ end
 
 function meta.__tostring(self)
   return ("net(%s)"):format(self.name or "own namespace")
+end
+
+-- The object that a verb of a net is about ("link" of host.link.add), nil for anything else: a verb holds its net, which
+-- has it among those of one object.
+function net.object_of(verb)
+  local self
+  for i = 1, type(verb) == "function" and debug.getinfo(verb, "u").nups or 0 do
+    local _, value = debug.getupvalue(verb, i)
+    self = getmetatable(value) == meta and value or self
+  end
+  if not self then
+    return nil
+  end
+  for prefix, objects in pairs { [""] = self, nft_ = rawget(self, "nft") } do
+    for object in pairs(prefix == "" and rtnetlink or nftables) do
+      for _, known in next, rawget(objects, object) or {} do
+        if known == verb then
+          return prefix .. object
+        end
+      end
+    end
+  end
 end
 
 -- net.over(backend, netns, opened) makes a net; `opened` is a handle that the net closes with itself.

@@ -72,8 +72,8 @@ end
 local function keys_of(line)
   local path = line:match "([%a_][%w_.]*)%s*%(?%s*{[^{}]*$"
   local value = path and value_of(path)
-  local verb = type(value) == "function" and net.verbs[value]
-  return verb and core.schema()[verb[1]]
+  local object = net.object_of(value)
+  return object and core.schema()[object]
 end
 
 local function topics()
