@@ -69,4 +69,10 @@ void mn_journal_set_active(const struct mn_journal *journal);
 // try. A line that the end of the file cuts short was never followed by its change: it is passed over.
 int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error *err);
 
+// Reads everything into *text (malloc'ed) and looks at all lines: *first and *last of those that are whole
+// lie in it, terminated, NULL where there is none. -EINVAL, and nothing to be freed, when one of them is no
+// JSON object.
+int mn_undo_look(const struct mn_journal *journal, char **text, const char **first, const char **last,
+	struct mn_error *err);
+
 #endif

@@ -137,6 +137,19 @@ int mn_json_parse(const char *text, size_t len, cJSON **out, struct mn_error *er
 	return mn_json_parse_at(text, len, MN_JSON_DEPTH, out, NULL, err);
 }
 
+int mn_json_check_object(const char *text, size_t len, struct mn_error *err)
+{
+	struct mn_json_scan scan = { .text = text, .len = len, .max_depth = MN_JSON_DEPTH, .err = err };
+	int ret = mn_json_scan(&scan);
+
+	free(scan.marks);
+	if (ret < 0)
+		return ret;
+	return text[strspn(text, " \t\r\n")] == '{'
+		? 0
+		: mn_fail(err, EINVAL, "decode", "JSON", "expected an object");
+}
+
 bool mn_json_integer(const cJSON *item, int64_t *value)
 {
 	if (!cJSON_IsNumber(item) || !(item->type & WRITTEN_AS_INTEGER))

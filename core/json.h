@@ -28,6 +28,10 @@ int mn_json_parse(const char *text, size_t len, cJSON **out, struct mn_error *er
 int mn_json_parse_at(const char *text, size_t len, unsigned int max_depth, cJSON **out,
 	struct mn_json_place *place, struct mn_error *err);
 
+// Looks at a text without making anything of it: 0 where it is one object, or -errno, as mn_json_parse would
+// refuse it but for duplicate keys. The text is terminated.
+int mn_json_check_object(const char *text, size_t len, struct mn_error *err);
+
 // Tells whether a parsed item was written as an integer, and gives its exact value.
 bool mn_json_integer(const cJSON *item, int64_t *value);
 
@@ -36,6 +40,9 @@ const char *mn_json_get_string(const cJSON *object, const char *key);
 
 // Tells whether an object has an integer member of that name, and gives its exact value.
 bool mn_json_get_integer(const cJSON *object, const char *key, int64_t *value);
+
+// Returns how many bytes at the start of s are ASCII that stands in a JSON string as it is.
+size_t mn_json_plain_span(const char *s, size_t len);
 
 // Returns how many bytes at the start of s are valid UTF-8 (RFC 3629: nothing overlong, no surrogates): len
 // when all.

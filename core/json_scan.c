@@ -76,6 +76,15 @@ static size_t utf8_sequence(const unsigned char *s, size_t len)
 	return more + 1;
 }
 
+size_t mn_json_plain_span(const char *s, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && (signed char)s[at] >= ' ' && s[at] != '"' && s[at] != '\\')
+		at++;
+	return at;
+}
+
 size_t mn_utf8_span(const char *s, size_t len)
 {
 	size_t at = 0, step;
@@ -192,8 +201,13 @@ static int scan_string(struct mn_json_scan *scan)
 	size_t start = scan->at++;
 	int c;
 
-	while ((c = peek(scan)) != '"') {
+	for (;;) {
 		size_t step;
+
+		scan->at += mn_json_plain_span(scan->text + scan->at, scan->len - scan->at);
+		c = peek(scan);
+		if (c == '"')
+			break;
 
 		if (c < 0)
 			return mn_json_fault(scan, start, "string without an end");

@@ -138,6 +138,34 @@ static int journal_peek(lua_State *L)
 	return 1;
 }
 
+static int push_ends(lua_State *L)
+{
+	const char *const *ends = lua_touserdata(L, 1);
+
+	lua_pushstring(L, ends[0]); // NULL: nil
+	lua_pushstring(L, ends[1]);
+	return 2;
+}
+
+// journal:ends() returns its first and its last line, nil where there is none; raises that a line, which of
+// them, is no JSON object.
+static int journal_ends(lua_State *L)
+{
+	struct mn_journal *journal = check_journal(L);
+	struct mn_error err = { 0 };
+	const char *ends[2];
+	char *text;
+	int status;
+
+	if (mn_undo_look(journal, &text, &ends[0], &ends[1], &err) < 0)
+		return mn_lua_raise(L, &err);
+	lua_pushcfunction(L, push_ends);
+	lua_pushlightuserdata(L, ends);
+	status = lua_pcall(L, 1, 2, 0);
+	free(text);
+	return status == LUA_OK ? 2 : lua_error(L);
+}
+
 // journal:undo("del" | "rollback") undoes what it lists and removes it; raises the first failure after trying
 // all.
 static int journal_undo(lua_State *L)
@@ -265,6 +293,7 @@ int mn_open_journal(lua_State *L)
 	static const luaL_Reg methods[] = {
 		{ "append", journal_append },
 		{ "read", journal_read },
+		{ "ends", journal_ends },
 		{ "undo", journal_undo },
 		{ "activate", journal_activate },
 		{ "remove", journal_remove },

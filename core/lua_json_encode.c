@@ -190,16 +190,6 @@ static void encode_float(struct encoder *encoder, const struct frame *frame, dou
 	put(encoder, text, strlen(text));
 }
 
-// How many bytes from the beginning on stand in JSON as they are.
-static size_t plain_span(const char *text, size_t len)
-{
-	size_t at = 0;
-
-	while (at < len && (signed char)text[at] >= ' ' && text[at] != '"' && text[at] != '\\')
-		at++;
-	return at;
-}
-
 // A text in quotes. Raises unless it can stand in JSON; what is "string" or "key".
 static void put_text(
 	struct encoder *encoder, const struct frame *frame, const char *what, const char *text, size_t len)
@@ -207,7 +197,7 @@ static void put_text(
 	size_t valid;
 	char *to;
 
-	if (plain_span(text, len) == len) {
+	if (mn_json_plain_span(text, len) == len) {
 		to = reserve(encoder, len + 2);
 		to[0] = to[len + 1] = '"';
 		memcpy(to + 1, text, len);

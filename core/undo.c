@@ -288,14 +288,68 @@ static size_t split_lines(char *text, char ***lines)
 {
 	size_t count = 0, n = 0;
 
-	for (const char *c = text; *c; c++)
-		count += *c == '\n';
+	for (const char *c = text; (c = strchr(c, '\n')); c++)
+		count++;
 	*lines = calloc(count + 1, sizeof(**lines));
 	for (char *end; *lines && (end = strchr(text, '\n')); text = end + 1) {
 		*end = '\0';
 		(*lines)[n++] = text;
 	}
 	return n;
+}
+
+// Parses one line; *line is NULL where it says nothing of what undoes it, which is looked at only.
+static int parse_line(
+	const struct mn_journal *journal, const char *text, size_t number, cJSON **line, struct mn_error *err)
+{
+	size_t len = strlen(text);
+	int ret;
+
+	*line = NULL;
+	if (strstr(text, "\"undo\"")) {
+		ret = mn_json_parse(text, len, line, err);
+		if (ret == 0 && !cJSON_IsObject(*line)) {
+			cJSON_Delete(*line);
+			ret = -EINVAL;
+		}
+	} else {
+		ret = mn_json_check_object(text, len, err);
+	}
+	if (ret == 0)
+		return 0;
+	mn_fail(err, EINVAL, "undo", journal->path, "line %zu of the journal is no JSON object", number);
+	if (err)
+		err->code = 5;
+	*line = NULL;
+	return -EINVAL;
+}
+
+int mn_undo_look(const struct mn_journal *journal, char **text, const char **first, const char **last,
+	struct mn_error *err)
+{
+	auto_free char **lines = NULL;
+	int ret = mn_journal_read(journal, text, err);
+	size_t n = 0;
+
+	if (ret < 0)
+		return ret;
+	n = split_lines(*text, &lines);
+	if (!lines)
+		ret = mn_fail(err, ENOMEM, "read", journal->path, "no memory");
+	for (size_t i = 0; i < n && ret == 0; i++) {
+		cJSON *line;
+
+		ret = parse_line(journal, lines[i], i + 1, &line, err);
+		cJSON_Delete(line);
+	}
+	if (ret < 0) {
+		free(*text);
+		*text = NULL;
+		return ret;
+	}
+	*first = n ? lines[0] : NULL;
+	*last = n ? lines[n - 1] : NULL;
+	return 0;
 }
 
 static void note_failure(const struct mn_error *err)
@@ -325,14 +379,10 @@ int mn_undo(struct mn_journal *journal, enum mn_undo_mode mode, struct mn_error 
 	mn_record_note(mode == MN_UNDO_ROLLBACK ? "rollback" : "del", journal->path, strlen(journal->path));
 	while (n-- > 0) {
 		struct mn_error one = { 0 };
-		cJSON *line = NULL;
+		cJSON *line;
 
-		if (mn_json_parse(lines[n], strlen(lines[n]), &line, &one) < 0 || !cJSON_IsObject(line)) {
-			mn_fail(&one, EINVAL, "undo", journal->path,
-				"line %zu of the journal is no JSON object", n + 1);
-			one.code = 5;
-			ret = -EINVAL;
-		} else {
+		ret = parse_line(journal, lines[n], n + 1, &line, &one);
+		if (ret == 0 && line) {
 			const cJSON *undo = cJSON_GetObjectItemCaseSensitive(line, "undo");
 
 			ret = undo_line(undo, mode, earlier, &one);

@@ -56,6 +56,24 @@ describe("a journal", function()
     assert.are.same({ journal:path() }, core.journal.list { state_dir = dir, network = "net" })
   end)
 
+  it("tells its first line and its last that is whole, and which is no JSON object", function()
+    local journal <close> = open { create = true }
+    assert.same({}, { journal:ends() })
+    write(journal:path(), '{"format":1}')
+    assert.same({}, { journal:ends() }) -- torn: it was never followed by its change
+    write(journal:path(), "\n")
+    assert.same({ '{"format":1}', '{"format":1}' }, { journal:ends() })
+    write(journal:path(), '{"undo":[]}\n {"result":"\\"undo\\""}\n{"st')
+    assert.same({ '{"format":1}', ' {"result":"\\"undo\\""}' }, { journal:ends() })
+    for _, line in ipairs { "", "[1]", '{"a":}', '{"undo":1,"undo":2}', "[\"undo\"]" } do
+      local damaged <close> = open { create = true, container = "db" }
+      write(damaged:path(), '{"format":1}\n' .. line .. "\n{}\n")
+      local ok, err = pcall(damaged.ends, damaged)
+      assert.same({ false, 5, "line 2 of the journal is no JSON object" }, { ok, err.code, err.message }, line)
+      damaged:remove()
+    end
+  end)
+
   it("can be looked at while a call holds it", function()
     local journal <close> = open { create = true }
     journal:append '{"format":1}'
@@ -230,7 +248,7 @@ describe("a journal", function()
 
     it("goes on after a line that is none, says which, and is kept", function()
       for _, line in ipairs { "rubbish", "[1]", "1", "null", '"undo"', "", "{", "{}{}", "{} {}", '{"undo":{"op":"le',
-        '{"a":1,"a":2}', '{"a":"\xff"}', ("["):rep(2000) } do
+        '{"undo":1,"undo":2}', '{"a":"\xff"}', ("["):rep(2000) } do
         assert.are.same({ { 5, "EINVAL", "line 3 of the journal is no JSON object" }, {} },
           { undo_around(line .. "\n") }, line)
       end

@@ -11,16 +11,12 @@ local del = {}
 -- "part": it does not begin as one, or does not end with a result. Then an ADD did not come to its end, or somebody cut
 -- it off, and what it does not tell may be there all the same.
 local function condition(journal)
-  local ok, text = pcall(journal.read, journal)
-  local first, last
-  for line in (ok and text or ""):gmatch("([^\n]*)\n") do
-    local decoded, entry = pcall(core.json.decode, line)
-    if not decoded or type(entry) ~= "table" or core.json.is_array(entry) then
-      return "damaged"
-    end
-    first, last = first or entry, entry
+  local ok, first, last = pcall(journal.ends, journal)
+  if not ok then
+    return "damaged"
   end
-  return not ok and "damaged" or first and first.format and last.result and "whole" or "part"
+  local whole = first and core.json.decode(first).format and core.json.decode(last).result
+  return whole and "whole" or "part"
 end
 
 -- Deletes the link that pod:node_link has made for this attachment, if it is there.
