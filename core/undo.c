@@ -333,23 +333,23 @@ int mn_undo_look(const struct mn_journal *journal, char **text, const char **fir
 
 	if (ret < 0)
 		return ret;
+	*first = *last = NULL;
 	n = split_lines(*text, &lines);
 	if (!lines)
 		ret = mn_fail(err, ENOMEM, "read", journal->path, "no memory");
-	for (size_t i = 0; i < n && ret == 0; i++) {
+	for (size_t i = 0; lines && i < n && ret == 0; i++) {
 		cJSON *line;
 
 		ret = parse_line(journal, lines[i], i + 1, &line, err);
 		cJSON_Delete(line);
+		*first = lines[0];
+		*last = lines[i];
 	}
 	if (ret < 0) {
 		free(*text);
 		*text = NULL;
-		return ret;
 	}
-	*first = n ? lines[0] : NULL;
-	*last = n ? lines[n - 1] : NULL;
-	return 0;
+	return ret;
 }
 
 static void note_failure(const struct mn_error *err)

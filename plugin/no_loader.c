@@ -17,8 +17,8 @@ struct passwd *__wrap_getpwuid(uid_t uid);
 int __wrap_getpwnam_r(const char *name, struct passwd *into, char *buf, size_t size, struct passwd **found);
 int __wrap_getpwuid_r(uid_t uid, struct passwd *into, char *buf, size_t size, struct passwd **found);
 
-// Where the program lies, for libraries beside it, which it has none of: unknown. libc asks for it at every start,
-// and reads it below /proc, where the kernel first makes what is there of the process.
+// Where the program lies, for libraries beside it, which it has none of: unknown. libc asks for it at every
+// start, and reads it below /proc, where the kernel first makes what is there of the process.
 const char *__wrap__dl_get_origin(void)
 {
 	return (const char *)-1;
