@@ -151,7 +151,8 @@ function makers.get(self, object, wire)
   return function(args, keys)
     check_args(object, "get", args)
     if kernel_gets then
-      local value = self:socket(wire.protocol):request("get", wire.object, prepare(args), object == "link" and keys or nil)
+      local value = self:socket(wire.protocol):request("get", wire.object, prepare(args),
+        object == "link" and keys or nil)
       if object == "nsid" and value and value.nsid == -1 then
         return nil -- the kernel's word for none given out yet
       end

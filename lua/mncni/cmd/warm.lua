@@ -8,10 +8,10 @@ local warm = {}
 warm.summary = "has the kernel keep the plugin in huge pages: shorter calls"
 warm.arguments = "FILE..."
 warm.about = [[
-Of each file, a program such as /opt/cni/bin/mncni, as much as fills huge pages is read into those of the page cache, so
-that a call has one page fault for all of its code. It lasts until the next boot, or until the kernel needs the memory:
-have it done when the node starts. The file system needs large folios (XFS since Linux 5.18, ext4 since 6.16), or it is
-a tmpfs, or the kernel has CONFIG_READ_ONLY_THP_FOR_FS (since 6.1). A line for each file tells how much of it is there.]]
+Of each file, a program such as /opt/cni/bin/mncni, as much as fills huge pages is read into those of the page cache:
+then a call has one page fault for all of its code. It lasts until the next boot, or until the kernel needs the memory,
+so have it done when the node starts. The file system needs large folios (XFS since Linux 5.18, ext4 since 6.16), or it
+is a tmpfs, or the kernel has CONFIG_READ_ONLY_THP_FOR_FS (since 6.1). A line for each file tells how much is there.]]
 warm.exit = "0 when all are in huge pages, 1 when one is not, 2 for a mistake in the words."
 
 -- How much of a file is in huge pages, or nil and why it is not.
