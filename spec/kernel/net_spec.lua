@@ -43,6 +43,31 @@ describe("a net over the kernel", function()
     pod:close()
   end)
 
+  it("looks up of a link what is asked for, where that is told", function()
+    host.link.add {
+      ifname = "cbr0", kind = "bridge", address = "0a:58:0a:f4:01:01", mtu = 1400, bridge = { stp_state = 0 },
+    }
+    local whole = host.link.get { ifname = "cbr0" }
+    local keys = { "ifindex", "kind", "address", "mtu", "up", "bridge" }
+    local some = host.link.get({ ifname = "cbr0" }, keys)
+    for _, key in ipairs(keys) do
+      assert.same(whole[key], some[key], key)
+    end
+    assert.equal("bridge", some.kind)
+    local few, fields, all = host.link.get({ ifname = "cbr0" }, { "mtu" }), 0, 0
+    for key, value in pairs(few) do
+      assert.same(whole[key], value, key)
+      fields = fields + 1
+    end
+    for _ in pairs(whole) do all = all + 1 end
+    assert.equal(1400, few.mtu)
+    assert.is_nil(few.bridge)
+    assert.is_true(fields < all / 4, ("%d of %d"):format(fields, all))
+    assert.truthy(host.link.get({ ifname = "cbr0" }, {}))
+    assert.is_nil(host.link.get({ ifname = "none" }, {}))
+    assert.matches('ifnam', refusal(host.link.get, { ifnam = "cbr0" }, {}).message)
+  end)
+
   it("makes a veth with its peer in another namespace, and addresses that reach each other", function()
     host.link.ensure { ifname = "cbr0", kind = "bridge", up = true }
     host.addr.ensure { dev = "cbr0", address = "10.244.1.1/24", flags = { "nodad" } }
