@@ -453,8 +453,9 @@ reference: $(LUA_MODULE)
 # Side by side with Debian's reference plugins and the bare requests, in one run; `make bench ARGS=--help` tells what can be
 # chosen.
 bench: deps-bench all $(BUILD)/bench/spawn $(BUILD)/bench/empty $(BUILD)/bench/floor
-	$(Q)rm -rf $(BUILD)/bench/cni $(BUILD)/bench/portable
+	$(Q)rm -rf $(BUILD)/bench/cni $(BUILD)/bench/small $(BUILD)/bench/portable
 	$(Q)$(MAKE) --no-print-directory cni-bin DIR=$(BUILD)/bench/cni
+	$(Q)cp -a $(BUILD)/bench/cni $(BUILD)/bench/small # into small pages, as a boot leaves it
 	$(Q)$(MAKE) --no-print-directory portable DIR=$(BUILD)/bench/portable
 	$(Q)$(SPEC_ENV) spec/support/ring bench $(ARGS)
 .PHONY: bench

@@ -85,7 +85,10 @@ local PAIR = { "ADD", "DEL" }
 -- One after the other: ADD and DEL of what users configure.
 function sections.single(out, options)
   for _, case in ipairs {
-    { name = "naivebridge", policy = "naivebridge", contestants = { "plugin", "portable", "reference", "floor" } },
+    {
+      name = "naivebridge", policy = "naivebridge",
+      contestants = { "plugin", "small", "portable", "reference", "floor" },
+    },
     {
       name = "naivebridge, ipMasq", policy = "naivebridge", masquerade = true, contestants = { "plugin", "reference" },
     },
@@ -94,7 +97,7 @@ function sections.single(out, options)
   } do
     case.masquerade, case.guard = case.masquerade or false, options.guard
     local results = add_and_del(warm_world(case), options)
-    rows_of(out, case.name, results, { "plugin", "portable", "reference", "floor", "exec" },
+    rows_of(out, case.name, results, { "plugin", "small", "portable", "reference", "floor", "exec" },
       { "ADD", "DEL", "start" })
     local goals = { ["naivebridge"] = 1 / 6, ["chain"] = 1 / 6 }
     for _, verb in ipairs(PAIR) do
@@ -102,6 +105,8 @@ function sections.single(out, options)
         verb == "ADD" and goals[case.name] or nil)
       ratio(out, ("%s %s / reference, processor time"):format(case.name, verb), results, "plugin " .. verb,
         "reference " .. verb, nil, "cpu")
+      ratio(out, ("%s %s / reference, in small pages"):format(case.name, verb), results, "small " .. verb,
+        "reference " .. verb)
       ratio(out, ("%s %s / floor"):format(case.name, verb), results, "plugin " .. verb, "floor " .. verb,
         verb == "ADD" and 1.5 or 1.1)
       ratio(out, ("%s %s / floor, processor time"):format(case.name, verb), results, "plugin " .. verb,

@@ -28,6 +28,7 @@ end
 -- What can be compared: `dir` has its plugins, `reference` is Debian's containernetworking-plugins.
 world.programs = {
   plugin = { dir = build .. "/bench/cni" },
+  small = { dir = build .. "/bench/small" }, -- the same as plugin, in small pages
   portable = { dir = build .. "/bench/portable" },
   reference = { dir = "/usr/lib/cni", reference = true },
   floor = { dir = build .. "/bench", floor = true },

@@ -2,6 +2,7 @@
 -- A trace that runs on while pods come and go needs no more memory and no more descriptors: in the second half of the time
 -- than in the first, by whose end, when that is long, its heap is as large as it gets. MNCNI_CHURN_SECONDS sets how long (20).
 
+local clock = require "spec.support.clock"
 local nodes = require "spec.support.node"
 local spaces = require "spec.support.netns"
 local tracing = require "spec.support.tracing"
@@ -19,10 +20,19 @@ after_each(function()
   spaces.assert_nothing_left(before)
 end)
 
--- Resident memory that belongs to it alone, in KiB, and how many descriptors it has open.
+-- Resident memory that belongs to it alone, in KiB, and how many descriptors it has open, when it has come to rest: it
+-- learns of the last namespace a little later.
 local function usage(pid)
+  local descriptors, since = nil, 0
+  clock.wait(function()
+    local now = tonumber(spaces.must("ls /proc/%s/fd | wc -l", pid))
+    if now ~= descriptors then
+      descriptors, since = now, clock.now()
+    end
+    return clock.now() - since > 1000
+  end, 10000)
   local private = spaces.must("awk '/^Private_/ { sum += $2 } END { print sum }' /proc/%s/smaps_rollup", pid)
-  return tonumber(private), tonumber(spaces.must("ls /proc/%s/fd | wc -l", pid))
+  return tonumber(private), descriptors
 end
 
 -- Pods come and go until the time is over. A namespace is made anew, and so gets a number anew, from time to time.
