@@ -42,7 +42,7 @@ static size_t huge_size(void)
 }
 
 // Whether a line of smaps begins a mapping, which *start is the address of.
-static int begins(const char *line, uintptr_t *start)
+static bool begins(const char *line, uintptr_t *start)
 {
 	uintptr_t end;
 

@@ -35,6 +35,19 @@ world.programs = {
   lazy = { dir = build .. "/bench", floor = true, lazy = true }, -- its DEL does not delete the link
 }
 
+-- Has the plugin, and the portable one, in huge pages; prints what stands in the way once.
+local told = false
+function world.keep_huge()
+  local pipe = assert(io.popen(("%s/bin/mncni warm %s/mncni %s/mncni 2>&1 >/dev/null"):format(build,
+    world.programs.plugin.dir, world.programs.portable.dir)))
+  local wrong = pipe:read "a"
+  pipe:close()
+  if wrong ~= "" and not told then
+    io.stderr:write(wrong)
+    told = true
+  end
+end
+
 -- What follows the first plugin in a chain: with host ports and rates of the pod's own.
 local chained = {
   { type = "portmap", capabilities = { portMappings = true }, snat = true, runtimeConfig = {
