@@ -61,11 +61,26 @@ static void set_numbers(char *data, size_t size)
 	}
 }
 
+// Puts a datagram where the message has room; returns how much of it.
+static size_t scatter(const struct msghdr *msg, const char *data, size_t size)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < msg->msg_iovlen && done < size; i++) {
+		size_t part = size - done < msg->msg_iov[i].iov_len ? size - done : msg->msg_iov[i].iov_len;
+
+		memcpy(msg->msg_iov[i].iov_base, data + done, part);
+		done += part;
+	}
+	return done;
+}
+
 // Takes the next datagram of the input: two bytes of length, the highest bits of which choose a fault.
 ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	static const int faults[] = { EINTR, ENOBUFS, EAGAIN, ENOMEM };
-	size_t room = msg->msg_iov->iov_len, size;
+	static _Alignas(struct nlmsghdr) char datagram[0x4000];
+	size_t size;
 	uint16_t length;
 
 	(void)fd;
@@ -73,7 +88,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 	msg->msg_flags = 0;
 	msg->msg_controllen = 0;
 	if (left_size < sizeof(length) && owed)
-		return answer_absent(msg->msg_iov->iov_base, room);
+		return answer_absent(msg->msg_iov->iov_base, msg->msg_iov->iov_len);
 	if (left_size < sizeof(length)) {
 		errno = EAGAIN;
 		return -1;
@@ -87,13 +102,12 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 	}
 	size = length & 0x3fff;
 	size = size < left_size ? size : left_size;
-	size = size < room ? size : room;
-	memcpy(msg->msg_iov->iov_base, left, size);
+	memcpy(datagram, left, size);
 	left += size;
 	left_size -= size;
 	msg->msg_flags = (length & 0x8000) ? MSG_TRUNC : 0;
-	set_numbers(msg->msg_iov->iov_base, size);
-	return (ssize_t)size;
+	set_numbers(datagram, size);
+	return (ssize_t)scatter(msg, datagram, size);
 }
 
 // Readable as long as there is something to receive.
