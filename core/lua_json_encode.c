@@ -10,6 +10,7 @@
 
 #include "lua_args.h"
 #include "lua_json.h"
+#include "names.h"
 
 #define VALUES_MAX 1000000 // a table that refers to another twice, and so on, doubles at every level
 
@@ -30,19 +31,11 @@ struct encoder {
 	unsigned int values;
 };
 
-#define FEW 16
-
-struct name {
-	const char *text; // borrowed from the table's key
-	size_t len;
-	int value; // where that is on the stack, 0 when it is to be looked up
-};
-
 // What a table has: names, whose values are on the stack when they are few, and numbers.
 struct members {
 	size_t named;
 	lua_Integer numbered, lowest, highest;
-	struct name few[FEW];
+	struct mn_name few[MN_NAMES_FEW];
 };
 
 // Writes the path of the member that is being encoded, such as ips[1].address.
@@ -252,39 +245,15 @@ static void encode_array(struct encoder *encoder, struct frame *frame, int idx, 
 	put_char(encoder, ']');
 }
 
-static int by_text(const void *a, const void *b)
-{
-	const struct name *x = a, *y = b;
-	int order = memcmp(x->text, y->text, x->len < y->len ? x->len : y->len);
-
-	return order ? order : (x->len > y->len) - (x->len < y->len);
-}
-
-static void sort(struct name *names, size_t count)
-{
-	if (count > FEW) {
-		qsort(names, count, sizeof(*names), by_text);
-		return;
-	}
-	for (size_t i = 1; i < count; i++) {
-		struct name name = names[i];
-		size_t at = i;
-
-		for (; at > 0 && by_text(&names[at - 1], &name) > 0; at--)
-			names[at] = names[at - 1];
-		names[at] = name;
-	}
-}
-
 static void encode_object(
-	struct encoder *encoder, struct frame *frame, int idx, struct name *names, size_t count)
+	struct encoder *encoder, struct frame *frame, int idx, struct mn_name *names, size_t count)
 {
 	lua_State *L = encoder->L;
 
-	sort(names, count);
+	mn_names_sort(names, count);
 	put_char(encoder, '{');
 	for (size_t i = 0; i < count; i++) {
-		int top = lua_gettop(L), value = names[i].value;
+		int top = lua_gettop(L), value = names[i].at;
 
 		frame->key = names[i].text;
 		if (i > 0)
@@ -305,14 +274,14 @@ static void encode_object(
 }
 
 // Pushes room for the names of a table and returns them.
-static struct name *list_names(lua_State *L, int idx, size_t count)
+static struct mn_name *list_names(lua_State *L, int idx, size_t count)
 {
-	struct name *names = lua_newuserdatauv(L, count * sizeof(*names), 0);
+	struct mn_name *names = lua_newuserdatauv(L, count * sizeof(*names), 0);
 	size_t n = 0;
 
 	for (lua_pushnil(L); lua_next(L, idx); n++) {
 		lua_pop(L, 1);
-		names[n] = (struct name){ 0 };
+		names[n] = (struct mn_name){ 0 };
 		names[n].text = lua_tolstring(L, -1, &names[n].len);
 	}
 	return names;
@@ -339,12 +308,12 @@ static void look_through(struct encoder *encoder, const struct frame *up, int id
 	while (lua_next(L, idx)) {
 		bool named = lua_type(L, -2) == LUA_TSTRING;
 
-		if (named && members->named < FEW) {
-			struct name *name = &members->few[members->named];
+		if (named && members->named < MN_NAMES_FEW) {
+			struct mn_name *name = &members->few[members->named];
 
 			lua_insert(L, -2);
 			name->text = lua_tolstring(L, -1, &name->len);
-			name->value = lua_gettop(L) - 1;
+			name->at = lua_gettop(L) - 1;
 		} else {
 			lua_pop(L, 1);
 		}
@@ -375,7 +344,7 @@ static void encode_table(struct encoder *encoder, const struct frame *up, int id
 			refuse(encoder, up, "the table contains itself");
 	if (frame.depth > MN_JSON_DEPTH)
 		refuse(encoder, up, "nesting deeper than %d levels", MN_JSON_DEPTH);
-	luaL_checkstack(L, FEW + 8, "encode");
+	luaL_checkstack(L, MN_NAMES_FEW + 8, "encode");
 	look_through(encoder, up, idx, &members);
 	if (members.numbered > 0 || is_marked(L, idx)) {
 		if (members.named > 0)
@@ -387,7 +356,7 @@ static void encode_table(struct encoder *encoder, const struct frame *up, int id
 				" elements whose indexes are not 1 to " LUA_INTEGER_FMT,
 				members.numbered, members.numbered);
 		encode_array(encoder, &frame, idx, members.numbered);
-	} else if (members.named > FEW) {
+	} else if (members.named > MN_NAMES_FEW) {
 		lua_settop(L, top);
 		encode_object(encoder, &frame, idx, list_names(L, idx, members.named), members.named);
 	} else {
