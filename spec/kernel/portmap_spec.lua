@@ -338,12 +338,15 @@ describe("portmap", function()
       assert.are.same({}, world:elements())
     end)
 
-    it("with a journal that somebody damaged", function()
-      world:attach("web", { mappings = { PORT } })
-      spaces.must("echo nonsense >%s/attachments/testnet/web@portmap@eth0", node.state)
-      assert.are.equal(0, world:portmap("DEL", "web").status)
-      assert.are.same({}, world:elements())
-    end)
+    for _, line in ipairs { "nonsense", '{"format":1,"format":1}', '{"format":1}\\n{"result":{},"result":{}}' } do
+      it("with a journal that somebody damaged: " .. line, function()
+        world:attach("web", { mappings = { PORT } })
+        spaces.must("printf '%%b\\n' %s >%s/attachments/testnet/web@portmap@eth0", line, node.state)
+        assert.are.equal(0, world:portmap("DEL", "web").status)
+        assert.are.same({}, world:elements())
+        assert.are.same({ "testnet/web@naivebridge@eth0" }, node:journals())
+      end)
+    end
   end)
 
   describe("collects", function()

@@ -11,12 +11,11 @@ local del = {}
 -- "part": it does not begin as one, or does not end with a result. Then an ADD did not come to its end, or somebody cut
 -- it off, and what it does not tell may be there all the same.
 local function condition(journal)
-  local ok, first, last = pcall(journal.ends, journal)
-  if not ok then
-    return "damaged"
-  end
-  local whole = first and core.json.decode(first).format and core.json.decode(last).result
-  return whole and "whole" or "part"
+  local ok, whole = pcall(function()
+    local first, last = journal:ends()
+    return first and core.json.decode(first).format and core.json.decode(last).result
+  end)
+  return not ok and "damaged" or whole and "whole" or "part"
 end
 
 -- Deletes the link that pod:node_link has made for this attachment, if it is there.
