@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 
 #define PAGE ((size_t)4 << 10)
-#define CHUNK ((size_t)16 << 10) // bytes; the smallest call needs one, an ADD some six
+#define CHUNK ((size_t)16 << 10) // bytes; the smallest call needs one, an ADD five
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)

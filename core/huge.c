@@ -102,7 +102,7 @@ static bool is_this_program(const struct stat *st)
 	return stat(PROGRAM, &self) == 0 && self.st_dev == st->st_dev && self.st_ino == st->st_ino;
 }
 
-static int read_huge(int fd, size_t *found)
+static int read_huge(int fd, size_t *found, size_t *whole)
 {
 	size_t huge = huge_size(), size;
 	struct stat st;
@@ -112,7 +112,7 @@ static int read_huge(int fd, size_t *found)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EINVAL;
-	size = huge > 0 ? (size_t)st.st_size / huge * huge : 0;
+	*whole = size = huge > 0 ? (size_t)st.st_size / huge * huge : 0;
 	if (size == 0)
 		return 0;
 	result = map_and_count(fd, size, huge, false, found);
@@ -133,13 +133,13 @@ static int read_huge(int fd, size_t *found)
 	return result;
 }
 
-int mn_huge_read(const char *path, size_t *size, struct mn_error *err)
+int mn_huge_read(const char *path, size_t *size, size_t *whole, struct mn_error *err)
 {
 	auto_close int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
 	int result;
 
-	*size = 0;
-	result = fd < 0 ? -errno : read_huge(fd, size);
+	*size = *whole = 0;
+	result = fd < 0 ? -errno : read_huge(fd, size, whole);
 	if (result < 0)
 		mn_fail(err, -result, "read", path, "%s",
 			result == -EINVAL	     ? "name a regular file"

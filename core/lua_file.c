@@ -118,18 +118,19 @@ static int file_read(lua_State *L)
 	return 1;
 }
 
-// file.huge(path): see mn_huge_read(); how many bytes of it are in huge pages. Raises what stands in the
-// way.
+// file.huge(path): see mn_huge_read(); how many bytes of it are in huge pages, and how many could be. Raises
+// what stands in the way.
 static int file_huge(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
 	struct mn_error err = { 0 };
-	size_t size;
+	size_t size, whole;
 
-	if (mn_huge_read(path, &size, &err) < 0)
+	if (mn_huge_read(path, &size, &whole, &err) < 0)
 		mn_lua_raise(L, &err);
 	lua_pushinteger(L, (lua_Integer)size);
-	return 1;
+	lua_pushinteger(L, (lua_Integer)whole);
+	return 2;
 }
 
 // file.leave(): see mn_huge_leave(); raises what stands in the way.

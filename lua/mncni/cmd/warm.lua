@@ -16,13 +16,15 @@ warm.exit = "0 when all are in huge pages, 1 when one is not, 2 for a mistake in
 
 -- How much of a file is in huge pages, or nil and why it is not.
 local function read(path)
-  local ok, size = pcall(core.file.huge, path)
+  local ok, size, whole = pcall(core.file.huge, path)
   if not ok and size.name == "ETXTBSY" then
     core.file.leave()
   elseif not ok then
     return nil, tostring(size)
   elseif size == 0 then
     return nil, path .. ": it is smaller than one, a process runs it, or the kernel cannot"
+  elseif size < whole then
+    return nil, ("%s: %d of %d kB in huge pages; try again"):format(path, size // 1024, whole // 1024)
   end
   return size
 end
