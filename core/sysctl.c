@@ -96,6 +96,46 @@ static int failed_at(int errnum, const char *op, const char *path, const char *v
 	return mn_fail(err, errnum, op, object, "%s", why);
 }
 
+// The directory that several settings of a list have in common, open. A path to a setting passes over an entry
+// of that name for each namespace of the machine that has been asked for one; from here it does not.
+struct directory {
+	int fd;		 // below 0: none
+	const char *key; // of a setting in it
+};
+
+// How much of a key is that of a directory, 0 where its separators are dots.
+static size_t directory_length(const char *key)
+{
+	const char *slash = strrchr(key, '/');
+
+	return slash && !memchr(key, '.', strcspn(key, "/")) ? (size_t)(slash - key) : 0;
+}
+
+static bool are_together(const char *a, const char *b)
+{
+	size_t length = directory_length(a);
+
+	return length > 0 && length == directory_length(b) && !memcmp(a, b, length);
+}
+
+// Goes to the directory of a setting where the next one is in it too, and away from any other. The path is
+// that of the setting.
+static void go_to(struct directory *directory, const char *key, const char *next, char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (directory->fd >= 0 && are_together(directory->key, key))
+		return;
+	if (directory->fd >= 0)
+		close(steal_fd(&directory->fd));
+	if (!next || !are_together(key, next))
+		return;
+	*slash = '\0';
+	directory->fd = mn_openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	*slash = '/';
+	directory->key = key;
+}
+
 static int read_all(int fd, char **value)
 {
 	char first[CHUNK];
@@ -127,13 +167,15 @@ static int read_all(int fd, char **value)
 	return *value ? 0 : -ENOMEM;
 }
 
-// Opens a setting. A container sees /proc/sys read-only; MNCNI_PROC_SYS then names a directory where it, or
-// net/ of it, is mounted for writing. What is below net/ there is that of the caller's namespace, as in
-// /proc/sys itself.
-static int open_setting(const char *path, int flags)
+// Opens a setting, from its directory where that is open. A container sees /proc/sys read-only; MNCNI_PROC_SYS
+// then names a directory where it, or net/ of it, is mounted for writing. What is below net/ there is that of
+// the caller's namespace, as in /proc/sys itself.
+static int open_setting(const struct directory *directory, const char *path, int flags)
 {
 	const char *other = getenv("MNCNI_PROC_SYS");
-	int fd = mn_openat(AT_FDCWD, path, flags | O_CLOEXEC, 0);
+	bool near = directory && directory->fd >= 0;
+	int fd = mn_openat(near ? directory->fd : AT_FDCWD, near ? strrchr(path, '/') + 1 : path,
+		flags | O_CLOEXEC, 0);
 	char there[PATH_MAX];
 
 	if (fd >= 0 || errno != EROFS || !other || !*other)
@@ -150,20 +192,20 @@ static int open_setting(const char *path, int flags)
 
 static int read_path(const char *path, char **value)
 {
-	auto_close int fd = open_setting(path, O_RDONLY);
+	auto_close int fd = open_setting(NULL, path, O_RDONLY);
 
 	return fd < 0 ? -errno : read_all(fd, value);
 }
 
 // Opens a setting for both ways, or for the one that there is.
-static int open_both(const char *path, int *access)
+static int open_both(const struct directory *directory, const char *path, int *access)
 {
 	static const int ways[] = { O_RDWR, O_RDONLY, O_WRONLY };
 	int fd = -1;
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]) && fd < 0; i++) {
 		*access = ways[i];
-		fd = open_setting(path, ways[i]);
+		fd = open_setting(directory, path, ways[i]);
 		if (fd < 0 && errno != EACCES && errno != EPERM && errno != EROFS)
 			break;
 	}
@@ -185,7 +227,7 @@ static int write_all(int fd, const char *value)
 
 static int write_path(const char *path, const char *value)
 {
-	auto_close int fd = open_setting(path, O_WRONLY);
+	auto_close int fd = open_setting(NULL, path, O_WRONLY);
 
 	return fd < 0 ? -errno : write_all(fd, value);
 }
@@ -229,8 +271,10 @@ int mn_sysctl_get(int netns, const char *key, char **value, struct mn_error *err
 	return ret;
 }
 
-// Writes only what is different, so that a setting which is right already may be read-only.
-static int set_one(struct mn_sysctl *setting, struct mn_error *err)
+// Writes only what is different, so that a setting which is right already may be read-only. next is the one
+// that follows, or NULL.
+static int set_one(struct directory *directory, struct mn_sysctl *setting, const struct mn_sysctl *next,
+	struct mn_error *err)
 {
 	char path[PATH_MAX];
 	auto_close int fd = -1;
@@ -238,7 +282,8 @@ static int set_one(struct mn_sysctl *setting, struct mn_error *err)
 
 	if (ret < 0)
 		return ret;
-	fd = open_both(path, &access);
+	go_to(directory, setting->key, next ? next->key : NULL, path);
+	fd = open_both(directory, path, &access);
 	if (fd < 0)
 		return failed_at(errno, "set", path, setting->value, err);
 	if (access != O_WRONLY)
@@ -264,6 +309,7 @@ static void put_back(const struct mn_sysctl *setting)
 
 int mn_sysctl_set(int netns, struct mn_sysctl *list, size_t count, size_t *failed, struct mn_error *err)
 {
+	struct directory directory = { .fd = -1 };
 	int home, ret;
 
 	for (size_t i = 0; i < count; i++) {
@@ -274,7 +320,7 @@ int mn_sysctl_set(int netns, struct mn_sysctl *list, size_t count, size_t *faile
 	if (ret < 0)
 		return ret;
 	for (size_t i = 0; i < count && !ret; i++) {
-		ret = set_one(&list[i], err);
+		ret = set_one(&directory, &list[i], i + 1 < count ? &list[i + 1] : NULL, err);
 		if (ret == -ENOENT && list[i].optional)
 			ret = 0;
 		if (ret < 0) {
@@ -285,6 +331,8 @@ int mn_sysctl_set(int netns, struct mn_sysctl *list, size_t count, size_t *faile
 			break;
 		}
 	}
+	if (directory.fd >= 0)
+		close(directory.fd);
 	mn_netns_leave(&home);
 	return ret;
 }
