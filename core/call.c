@@ -247,6 +247,10 @@ struct request {
 	bool has;
 	char label[160];
 	char **result;
+	const struct mn_text *texts; // instead of JSON, both ways
+	size_t count;
+	struct mn_text *results;
+	size_t wanted;
 };
 
 // Keeps the table on top as a new handle.
@@ -380,6 +384,55 @@ static int push_arguments(lua_State *L, const struct request *request)
 	return count;
 }
 
+// Puts the text on top into the table below it, which it pops, unless there is one of that name.
+static void add_text(lua_State *L, const char *name)
+{
+	if (lua_getfield(L, -2, name) == LUA_TNIL) {
+		lua_pushvalue(L, -2);
+		lua_setfield(L, -4, name);
+	}
+	lua_pop(L, 2);
+}
+
+static int push_texts(lua_State *L, const struct request *request)
+{
+	lua_createtable(L, 0, (int)request->count);
+	for (size_t i = 0; i < request->count; i++) {
+		const struct mn_text *text = &request->texts[i];
+		const char *dot = strchr(text->name, '.');
+
+		if (!text->bytes)
+			continue;
+		if (dot) {
+			lua_pushlstring(L, text->name, (size_t)(dot - text->name));
+			luaL_getsubtable(L, -2, lua_tostring(L, -1));
+			lua_remove(L, -2);
+		} else {
+			lua_pushvalue(L, -1);
+		}
+		lua_pushlstring(L, text->bytes, text->size);
+		add_text(L, dot ? dot + 1 : text->name);
+		lua_pop(L, 1);
+	}
+	return 1;
+}
+
+// Gives the texts of the table on top to the caller, and keeps them for it.
+static void take_texts(lua_State *L, const struct request *request)
+{
+	if (!lua_istable(L, -1))
+		luaL_error(L, "it returned a %s and not a table", luaL_typename(L, -1));
+	lua_createtable(L, (int)request->wanted, 0);
+	for (size_t i = 0; i < request->wanted; i++) {
+		struct mn_text *text = &request->results[i];
+
+		lua_getfield(L, -2, text->name);
+		text->bytes = lua_tolstring(L, -1, &text->size);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, LUA_REGISTRYINDEX, MN_RESULTS_KEY);
+}
+
 // Encodes the value on top; what JSON cannot hold is the fault of the function that returned it.
 static void encode_result(lua_State *L, const struct request *request)
 {
@@ -409,8 +462,10 @@ static int call(lua_State *L)
 	push_handle(L, request->handle, 1);
 	if (lua_getfield(L, -1, request->name) != LUA_TFUNCTION)
 		return luaL_error(L, "there is no function of that name");
-	count = push_arguments(L, request);
+	count = request->texts ? push_texts(L, request) : push_arguments(L, request);
 	lua_call(L, count, 1);
+	if (request->results)
+		take_texts(L, request);
 	if (!request->result)
 		return 0;
 	encode_result(L, request);
@@ -451,4 +506,23 @@ int mn_apply(struct mn_state *state, int handle, const char *function, const cha
 	};
 
 	return do_call(state, &request, err);
+}
+
+int mn_call_texts(struct mn_state *state, int handle, const char *function, const struct mn_text *texts,
+	size_t count, struct mn_text *results, size_t wanted, struct mn_error *err)
+{
+	struct request request = { .name = function,
+		.handle = handle,
+		.texts = texts,
+		.count = count,
+		.results = results,
+		.wanted = wanted };
+	int ret;
+
+	for (size_t i = 0; i < wanted; i++)
+		results[i].bytes = NULL;
+	ret = do_call(state, &request, err);
+	for (size_t i = 0; ret < 0 && i < wanted; i++)
+		results[i].bytes = NULL;
+	return ret;
 }

@@ -33,8 +33,11 @@ static int keys(lua_State *L)
 	for (lua_pushnil(L); lua_next(L, 1); n++) {
 		lua_pop(L, 1);
 		list[n].at = lua_gettop(L);
-		list[n].text = luaL_tolstring(L, -1, &list[n].len);
-		lua_pushvalue(L, -2);
+		if (lua_type(L, -1) == LUA_TSTRING)
+			list[n].text = lua_tolstring(L, -1, &list[n].len);
+		else
+			list[n].text = luaL_tolstring(L, -1, &list[n].len);
+		lua_pushvalue(L, list[n].at); // which lua_next takes away
 	}
 	mn_names_sort(list, (size_t)count);
 	for (n = 0; n < count; n++) {

@@ -177,6 +177,20 @@ int mn_call(struct mn_state *state, int handle, const char *function, const char
 int mn_apply(struct mn_state *state, int handle, const char *function, const char *json_array, char **result,
 	struct mn_error *err);
 
+// Bytes under a name.
+struct mn_text {
+	const char *name;
+	const char *bytes; // NULL: there are none
+	size_t size;
+};
+
+// Calls a function with one argument, a table that has these texts under their names, as they are: JSON cannot
+// hold every byte. "env.PATH" is PATH in a table env; of several under one name the first counts. What the
+// table that it returns has under the names of results, strings or numbers, is theirs afterwards: terminated,
+// and the state's until its next call.
+int mn_call_texts(struct mn_state *state, int handle, const char *function, const struct mn_text *texts,
+	size_t count, struct mn_text *results, size_t wanted, struct mn_error *err);
+
 // Returns an error as a JSON object, to be freed by the caller: code, msg (one line), details (the kernel's
 // words, the Lua file and line, the call stack), and the parts: op, object, netns, errno, name, message,
 // extack, attribute, file, line, traceback. state is the one whose function filled err last, and may be NULL:

@@ -224,97 +224,84 @@ static char *read_stdin(size_t *len, bool *truncated)
 	return buf;
 }
 
-static bool is_plain(const char *bytes, size_t len)
+// Whether a variable of the environment means something to a CNI plugin.
+static bool is_passed(const char *entry)
 {
-	bool plain = true;
+	static const char *const passed[] = { "CNI_", "MNCNI_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=" };
+	bool found = false;
 
-	for (size_t i = 0; i < len && plain; i++)
-		plain = (signed char)bytes[i] > 0;
-	return plain;
+	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]) && !found; i++)
+		found = strncmp(entry, passed[i], strlen(passed[i])) == 0;
+	return found && strchr(entry, '=');
 }
 
-// Adds bytes to an object: as a string where they are plain ASCII, else as {"hex": "..."} for the protocol
-// code to judge, because JSON cannot hold everything that a hostile caller may send.
-static bool add_bytes(cJSON *object, const char *key, const char *bytes, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-	bool added;
-	char *hex;
+// What mncni.cni is given besides the environment.
+struct request {
+	struct mn_text *texts; // malloced, with room for the names of the variables behind
+	size_t count;
+};
 
-	if (is_plain(bytes, len))
-		return cJSON_AddStringToObject(object, key, bytes) != NULL;
-	hex = malloc(2 * len + 1);
-	if (!hex)
-		return false;
-	for (size_t i = 0; i < len; i++) {
-		hex[2 * i] = digits[(unsigned char)bytes[i] >> 4];
-		hex[2 * i + 1] = digits[(unsigned char)bytes[i] & 15];
-	}
-	hex[2 * len] = '\0';
-	added = cJSON_AddStringToObject(cJSON_AddObjectToObject(object, key), "hex", hex) != NULL;
-	free(hex);
-	return added;
+static void add(struct request *request, const char *name, const char *bytes, size_t size)
+{
+	request->texts[request->count++] = (struct mn_text){ name, bytes, size };
 }
 
 // Adds the variables that mean something to a CNI plugin, and records them.
-static bool add_environment(cJSON *env)
+static bool make_request(struct request *request, size_t others)
 {
-	static const char *const passed[] = { "CNI_", "MNCNI_", "TRACEPARENT=", "TRACESTATE=", "BAGGAGE=" };
+	static const char prefix[] = "env.";
+	size_t count = others, room = 0;
+	char *name;
 
+	for (char **entry = environ; *entry; entry++)
+		if (is_passed(*entry)) {
+			count++;
+			room += sizeof(prefix) + (size_t)(strchr(*entry, '=') - *entry);
+		}
+	request->texts = malloc(count * sizeof(*request->texts) + room);
+	if (!request->texts)
+		return false;
+	name = (char *)(request->texts + count);
 	for (char **entry = environ; *entry; entry++) {
 		const char *equals = strchr(*entry, '=');
-		char key[64];
-		bool wanted = false;
 
-		for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
-			wanted = wanted || strncmp(*entry, passed[i], strlen(passed[i])) == 0;
-		if (wanted)
-			mn_record_note("env", *entry, strlen(*entry));
-		// A name that JSON cannot hold is none of ours.
-		if (!wanted || !equals || equals - *entry >= (ptrdiff_t)sizeof(key) ||
-			!is_plain(*entry, (size_t)(equals - *entry)))
+		if (!is_passed(*entry))
 			continue;
-		memcpy(key, *entry, (size_t)(equals - *entry));
-		key[equals - *entry] = '\0';
-		if (!cJSON_HasObjectItem(env, key) && !add_bytes(env, key, equals + 1, strlen(equals + 1)))
-			return false;
+		mn_record_note("env", *entry, strlen(*entry));
+		add(request, name, equals + 1, strlen(equals + 1));
+		name = mempcpy(stpcpy(name, prefix), *entry, (size_t)(equals - *entry));
+		*name++ = '\0';
 	}
 	return true;
 }
 
-// The request for mncni.cni: { name, env, stdin, stdin_truncated, started }. NULL when memory is short.
-static char *make_request(const char *name, const char *input, size_t len, bool truncated)
-{
-	cJSON *request = cJSON_CreateObject();
-	cJSON *env = cJSON_AddObjectToObject(request, "env");
-	char *text = NULL;
-
-	if (env && add_environment(env) && cJSON_AddStringToObject(request, "name", name) &&
-		cJSON_AddNumberToObject(request, "started", (double)started) &&
-		(truncated ? cJSON_AddTrueToObject(request, "stdin_truncated") != NULL
-			   : add_bytes(request, "stdin", input, len)))
-		text = cJSON_PrintUnformatted(request);
-	cJSON_Delete(request);
-	return text;
-}
-
 // Prints what the Lua side decided and returns the exit status.
-static int print_reply(const char *json)
+static int print_texts(const char *status, const char *document, const char *message)
 {
-	cJSON *reply = cJSON_Parse(json);
-	const char *document = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(reply, "stdout"));
-	const char *message = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(reply, "stderr"));
-	const cJSON *number = cJSON_GetObjectItemCaseSensitive(reply, "status");
-	int status = cJSON_IsNumber(number) ? number->valueint : 1;
+	int result = status ? (int)strtol(status, NULL, 10) : 1;
 
-	if (!reply)
-		return print_error(CODE_IO, "no memory for the answer", NULL);
 	if (message)
 		fprintf(stderr, "%s\n", message);
 	if (document && (write_out(document) < 0 || write_out("\n") < 0))
-		status = 1;
+		result = 1;
+	return result;
+}
+
+// The same for what it gave back as JSON.
+static int print_reply(const char *json)
+{
+	cJSON *reply = cJSON_Parse(json);
+	const cJSON *number = cJSON_GetObjectItemCaseSensitive(reply, "status");
+	char status[16];
+	int result;
+
+	if (!reply)
+		return print_error(CODE_IO, "no memory for the answer", NULL);
+	snprintf(status, sizeof(status), "%d", cJSON_IsNumber(number) ? number->valueint : 1);
+	result = print_texts(status, cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(reply, "stdout")),
+		cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(reply, "stderr")));
 	cJSON_Delete(reply);
-	return status;
+	return result;
 }
 
 // Undoes what the call has done, unless Lua has seen to it.
@@ -327,19 +314,44 @@ static void undo_rest(void)
 		fprintf(stderr, "mncni: rollback: %s\n", err.message);
 }
 
-static int cni_main(const char *program, const char *name)
+// Has Lua serve the call, prints what it says, and returns the exit status.
+static int serve(const struct request *request, const sigset_t *all)
 {
-	struct sigaction action = { .sa_handler = stopped };
+	static struct mn_state *state; // never freed, and for LeakSanitizer never lost
 	struct mn_options options = { .limits.wall_ms = wall_ms(),
 		.alarm_signal = SIGALRM,
 		.image = image,
 		.image_size = sizeof(image) };
-	static struct mn_state *state; // never freed, and for LeakSanitizer never lost
+	struct mn_text reply[] = { { .name = "status" }, { .name = "stdout" }, { .name = "stderr" } };
 	struct mn_error err = { 0 };
-	char *input, *request, *reply = NULL;
+	int module, status;
+
+	if (mn_state_new(&state, &options, &err) < 0)
+		return print_state_error(NULL, &err);
+	module = mn_require(state, "mncni.cni", &err);
+	if (module > 0 && mn_call_texts(state, module, "run", request->texts, request->count, reply,
+				  sizeof(reply) / sizeof(reply[0]), &err) == 0) {
+		// What the runtime is told holds: too late to stop. What it could not be told must not stay.
+		sigprocmask(SIG_BLOCK, all, NULL);
+		status = print_texts(reply[0].bytes, reply[1].bytes, reply[2].bytes);
+		if (status != 0)
+			undo_rest();
+	} else { // Lua could not even report (memory, budget)
+		undo_rest();
+		status = print_state_error(state, &err);
+	}
+	// The process ends here: the kernel takes everything back faster than Lua does, a piece at a time.
+	return status;
+}
+
+static int cni_main(const char *program, const char *name)
+{
+	struct sigaction action = { .sa_handler = stopped };
+	struct request request = { 0 };
 	bool truncated = false;
 	size_t len = 0;
-	int module, status;
+	char *input;
+	int status;
 
 	// Grown at once and never shrunk: a call is short.
 	mallopt(M_TOP_PAD, 512 << 10);
@@ -356,28 +368,17 @@ static int cni_main(const char *program, const char *name)
 	mn_record_begin(started);
 	mn_record_note("program", program, strlen(program));
 	mn_record_note("stdin", input, len);
-	request = make_request(name, input, len, truncated);
+	if (make_request(&request, 4)) {
+		add(&request, "name", name, strlen(name));
+		add(&request, "started", started_text, strlen(started_text));
+		add(&request, "stdin", truncated ? NULL : input, len);
+		add(&request, "stdin_truncated", truncated ? "1" : NULL, 1);
+		status = serve(&request, &action.sa_mask);
+	} else {
+		status = print_error(CODE_IO, "no memory for the request", NULL);
+	}
+	free(request.texts);
 	free(input);
-	if (!request)
-		return print_error(CODE_IO, "no memory for the request", NULL);
-	if (mn_state_new(&state, &options, &err) < 0) {
-		free(request);
-		return print_state_error(NULL, &err);
-	}
-	module = mn_require(state, "mncni.cni", &err);
-	if (module > 0 && mn_call(state, module, "run", request, &reply, &err) == 0) {
-		// What the runtime is told holds: too late to stop. What it could not be told must not stay.
-		sigprocmask(SIG_BLOCK, &action.sa_mask, NULL);
-		status = print_reply(reply);
-		if (status != 0)
-			undo_rest();
-	} else { // Lua could not even report (memory, budget)
-		undo_rest();
-		status = print_state_error(state, &err);
-	}
-	free(request);
-	free(reply);
-	// The process ends here: the kernel takes everything back faster than Lua does, a piece at a time.
 	return status;
 }
 

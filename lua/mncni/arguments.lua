@@ -6,23 +6,31 @@ local core = require "mncni.core"
 
 local arguments = {}
 
+local function refuse(what, args, known)
+  for _, key in ipairs(require("mncni.keys")(args)) do
+    if not require("mncni.contains")(known, key) then
+      local name = tostring(key)
+      error(core.error {
+        op = what,
+        message = ("unknown key \"%s\"%s"):format(name, require("mncni.declaration").suggestion(name, known)),
+      }, 0)
+    end
+  end
+end
+
 function arguments.check(what, args, known)
   if type(args) ~= "table" then
     error(core.error {
       op = what, message = ("expected a table of named arguments, got %s"):format(type(args)),
     }, 0)
   end
-  local names = {}
-  for _, name in ipairs(known) do
-    names[name] = true
-  end
-  for _, key in ipairs(require("mncni.keys")(args)) do
-    if not names[key] then
-      local name = tostring(key)
-      error(core.error {
-        op = what,
-        message = ("unknown key \"%s\"%s"):format(name, require("mncni.declaration").suggestion(name, known)),
-      }, 0)
+  for key in next, args do
+    local i = 1
+    while known[i] and known[i] ~= key do
+      i = i + 1
+    end
+    if not known[i] then
+      refuse(what, args, known)
     end
   end
 end

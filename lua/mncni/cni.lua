@@ -227,17 +227,9 @@ local function apply_limits(call, config)
   end
 end
 
--- What is not ASCII comes from the host as { hex = "c3a9" }, because JSON cannot hold every byte.
-local function bytes(value)
-  if type(value) == "table" then
-    return (value.hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end))
-  end
-  return value
-end
-
 -- Reads the network configuration into call: decoding, then name, then version, then the rest.
 local function read_configuration(call, request)
-  local text = bytes(request.stdin)
+  local text = request.stdin
   if request.stdin_truncated or #(text or "") > cni.MAX_STDIN then
     fail(6, ("the network configuration on stdin is larger than %d bytes"):format(cni.MAX_STDIN))
   end
@@ -308,17 +300,13 @@ local function write_record(call, err, started, document)
   })
 end
 
--- Serves one call. request: env (a table of the environment: CNI_*, MNCNI_*, TRACEPARENT), stdin (text; here and in env
--- what is not ASCII may be { hex = }), stdin_truncated (true when there was more than MAX_STDIN), name (what the binary
--- was called by), started (of record.clock(), when the process began).
+-- Serves one call. request: env (a table of the environment: CNI_*, MNCNI_*, TRACEPARENT), stdin (any bytes),
+-- stdin_truncated (there was more than MAX_STDIN), name (what the binary was called by), started (of record.clock(), when
+-- the process began).
 -- Returns { status = exit code, stdout = text or nil, stderr = text or nil, code = CNI error code or 0 }; stdout is
 -- one JSON document. Never raises: every failure is an error document.
 function cni.run(request)
-  local env = {}
-  for name, value in pairs(request.env) do
-    env[name] = bytes(value)
-  end
-  local started = request.started or record.clock()
+  local env, started = request.env or {}, tonumber(request.started) or record.clock()
   if (env.CNI_COMMAND or "") == "" then
     return {
       status = 0, code = 0,

@@ -15,6 +15,7 @@
 -- JSON's null counts as not given. A policy sees cidr values, marked arrays, integers.
 
 local core = require "mncni.core"
+local contains = require "mncni.contains"
 local sorted_keys = require "mncni.keys"
 local json, cidr = core.json, core.cidr
 
@@ -205,28 +206,32 @@ end
 
 -- Checks the members of one table and completes them.
 function Check:fields(given, declared, path)
-  local conf, computed = {}, {}
+  local conf, computed, missing = {}, {}, {}
   for _, key in ipairs(sorted_keys(given)) do
     if not declared[key] then
-      if path ~= "" or not self.also[key] then
+      if path ~= "" or not contains(self.also, key) then
         self:unknown(key, declared, path)
       end
     elseif given[key] ~= json.null then
       conf[key] = self:value(given[key], declared[key], join(path, key))
     end
   end
-  for _, key in ipairs(sorted_keys(declared)) do
-    local option = declared[key]
+  for key, option in next, declared do
     if conf[key] == nil then
       if option.required then
-        self:fail(join(path, key), "missing; expected %s", expectation(option))
+        missing[#missing + 1] = key
       elseif option.auto then
         computed[#computed + 1] = key
-      else
+      elseif option.default ~= nil then
         self:complete(conf, key, option, join(path, key))
       end
     end
   end
+  if missing[1] then
+    table.sort(missing)
+    self:fail(join(path, missing[1]), "missing; expected %s", expectation(declared[missing[1]]))
+  end
+  table.sort(computed)
   for _, key in ipairs(computed) do
     self:complete(conf, key, declared[key], join(path, key))
   end
@@ -297,10 +302,9 @@ function options.check(declared, given, opts)
     end
   end
   options.declare(declared, opts.what)
-  local check = new_check { what = opts.what, unknown_keys = opts.unknown, skip_auto = opts.auto == false, also = {} }
-  for _, key in ipairs(opts.also or {}) do
-    check.also[key] = true
-  end
+  local check = new_check {
+    what = opts.what, unknown_keys = opts.unknown, skip_auto = opts.auto == false, also = opts.also,
+  }
   given = given == nil and {} or given
   if type(given) ~= "table" or json.is_array(given) then
     check:fail("", "expected an object, got %s", describe_value(given))

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && (line = fuzz_part(&data, &size, '\n'));
 		i++) {
 		if (!cJSON_HasObjectItem(env, keys[i]))
-			fuzz_cni_set(env, keys[i], line, strlen(line));
+			cJSON_AddStringToObject(env, keys[i], line);
 		free(line);
 	}
 	fuzz_cni_call(env, "mncni", config, sizeof(config) - 1);

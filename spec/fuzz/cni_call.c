@@ -128,42 +128,20 @@ void fuzz_cni_open(void)
 	new_state();
 }
 
-void fuzz_cni_set(cJSON *object, const char *key, const char *bytes, size_t size)
-{
-	bool plain = true;
-	char *hex;
-
-	for (size_t i = 0; i < size; i++)
-		plain = plain && (signed char)bytes[i] > 0;
-	if (plain) {
-		cJSON_AddStringToObject(object, key, bytes);
-		return;
-	}
-	hex = malloc(2 * size + 1);
-	fuzz_require(hex != NULL, "no memory");
-	for (size_t i = 0; i < size; i++)
-		snprintf(hex + 2 * i, 3, "%02x", (unsigned int)(unsigned char)bytes[i]);
-	cJSON_AddStringToObject(cJSON_AddObjectToObject(object, key), "hex", hex);
-	free(hex);
-}
-
 // What a runtime would see; returns whether the call succeeded.
-static bool check_reply(const char *verb, const char *reply)
+static bool check_reply(const char *verb, const char *status, const struct mn_text *out)
 {
-	cJSON *object = NULL, *document = NULL;
+	cJSON *document = NULL;
 	struct mn_error err = { 0 };
-	int64_t status = -1, code = 0;
-	const char *text;
+	const char *text = out->bytes;
+	int64_t code = 0;
 
-	fuzz_require(mn_json_parse(reply, strlen(reply), &object, &err) == 0, "the reply: %s", err.message);
-	fuzz_require(mn_json_get_integer(object, "status", &status) && (status == 0 || status == 1),
-		"status: %s", reply);
-	text = mn_json_get_string(object, "stdout");
+	fuzz_require(status && (strcmp(status, "0") == 0 || strcmp(status, "1") == 0), "status: %s",
+		status ? status : "none");
 	if (text)
-		fuzz_require(
-			mn_json_parse(text, strlen(text), &document, &err) == 0 && cJSON_IsObject(document),
+		fuzz_require(mn_json_parse(text, out->size, &document, &err) == 0 && cJSON_IsObject(document),
 			"not one JSON document: %s\n%s", err.message, text);
-	if (status == 1) {
+	if (*status == '1') {
 		fuzz_require(document && mn_json_get_integer(document, "code", &code) && code > 0,
 			"no code: %s", text);
 		fuzz_require(mn_json_get_string(document, "msg") && *mn_json_get_string(document, "msg"),
@@ -174,28 +152,38 @@ static bool check_reply(const char *verb, const char *reply)
 	if (document)
 		fuzz_require(mn_json_get_string(document, "cniVersion") != NULL, "no cniVersion: %s", text);
 	cJSON_Delete(document);
-	cJSON_Delete(object);
-	return status == 0;
+	return *status == '0';
 }
 
-static bool run(const char *verb, const cJSON *request)
+#define VARIABLES 16
+
+// texts: room for the variables behind what is there.
+static bool run(const char *verb, const cJSON *env, struct mn_text *texts, size_t count)
 {
-	char *text = cJSON_PrintUnformatted(request), *reply = NULL;
+	struct mn_text reply[] = { { .name = "status" }, { .name = "stdout" } };
+	char names[VARIABLES][80];
 	struct mn_error err = { 0 };
-	bool good = false;
+	const cJSON *variable;
+	size_t i = 0;
 	int ret;
 
-	fuzz_require(text != NULL, "no memory");
+	cJSON_ArrayForEach(variable, env)
+	{
+		if (i == VARIABLES)
+			break;
+		snprintf(names[i], sizeof(names[i]), "env.%s", variable->string);
+		texts[count + i] =
+			(struct mn_text){ names[i], variable->valuestring, strlen(variable->valuestring) };
+		i++;
+	}
 	renew();
 	fuzz_kernel(NULL, 0, true);
-	ret = mn_call(state, module, "run", text, &reply, &err);
+	ret = mn_call_texts(state, module, "run", texts, count + i, reply, 2, &err);
 	if (ret == 0)
-		good = check_reply(verb, reply);
-	else // memory or time is up: the host prints that
-		fuzz_require(err.code == MN_CODE_BUDGET, "the protocol code raised: %s", err.message);
-	free(reply);
-	free(text);
-	return good;
+		return check_reply(verb, reply[0].bytes, &reply[1]);
+	// Memory or time is up: the host prints that.
+	fuzz_require(err.code == MN_CODE_BUDGET, "the protocol code raised: %s", err.message);
+	return false;
 }
 
 static void check_empty(void)
@@ -216,22 +204,17 @@ static const char *verb_of(const cJSON *env)
 
 void fuzz_cni_call(cJSON *env, const char *name, const char *input, size_t size)
 {
-	cJSON *request = cJSON_CreateObject();
 	const char *netns = mn_json_get_string(env, "CNI_NETNS"), *verb;
+	struct mn_text texts[4 + VARIABLES] = { { "env.MNCNI_STATE_DIR", state_dir, strlen(state_dir) },
+		{ "name", name, strlen(name) }, { "started", "1", 1 }, { "stdin", input, size } };
 
 	if (netns && strcmp(netns, "@pod") == 0)
 		cJSON_ReplaceItemInObjectCaseSensitive(env, "CNI_NETNS", cJSON_CreateString(POD));
-	cJSON_DeleteItemFromObjectCaseSensitive(env, "MNCNI_STATE_DIR");
-	cJSON_AddStringToObject(env, "MNCNI_STATE_DIR", state_dir);
-	cJSON_AddItemToObject(request, "env", env);
-	cJSON_AddStringToObject(request, "name", name);
-	cJSON_AddNumberToObject(request, "started", 1);
-	fuzz_cni_set(request, "stdin", input, size);
 	verb = verb_of(env);
-	if (run(verb, request) && strcmp(verb, "ADD") == 0) {
+	if (run(verb, env, texts, 4) && strcmp(verb, "ADD") == 0) {
 		cJSON_ReplaceItemInObjectCaseSensitive(env, "CNI_COMMAND", cJSON_CreateString("DEL"));
-		fuzz_require(run("DEL", request), "what was added cannot be deleted");
+		fuzz_require(run("DEL", env, texts, 4), "what was added cannot be deleted");
 	}
-	cJSON_Delete(request);
+	cJSON_Delete(env);
 	check_empty();
 }

@@ -12,10 +12,7 @@ void fuzz_cni_open(void);
 
 // Runs one call and checks what comes back: never a failure of the protocol code, exactly one JSON document,
 // and an error with a code. An ADD that succeeds is undone by DEL and leaves nothing. env: an object of
-// strings, which is taken over; stdin: terminated, size bytes.
+// strings, whatever their bytes, which is taken over; stdin: size bytes.
 void fuzz_cni_call(cJSON *env, const char *name, const char *input, size_t size);
-
-// Adds a variable as the plugin does: what is not ASCII as { hex }.
-void fuzz_cni_set(cJSON *object, const char *key, const char *bytes, size_t size);
 
 #endif

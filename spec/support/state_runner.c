@@ -20,7 +20,7 @@ struct job {
 	const char *policy, *module, *hook;
 	unsigned int stop_ms;
 	int times;
-	bool spread, keep_going;
+	bool spread, keep_going, texts;
 };
 
 static struct mn_state *running;
@@ -69,7 +69,28 @@ static char *read_stdin(void)
 	return text;
 }
 
-static int run(struct mn_state *state, const struct job *job, const char *json)
+#define TEXTS 16
+
+// Calls with the lines NAME=BYTES of the input as texts, and prints those that come back as a, b and c.
+static int run_texts(struct mn_state *state, int handle, const char *hook, char *input)
+{
+	struct mn_text texts[TEXTS], back[] = { { .name = "a" }, { .name = "b" }, { .name = "c" } };
+	struct mn_error err;
+	size_t count = 0;
+
+	for (char *line; count < TEXTS && (line = strsep(&input, "\n")) && *line; count++) {
+		texts[count].name = strsep(&line, "=");
+		texts[count].bytes = line; // NULL where there is no "="
+		texts[count].size = line ? strlen(line) : 0;
+	}
+	if (mn_call_texts(state, handle, hook, texts, count, back, 3, &err) < 0)
+		return fail(state, &err);
+	for (size_t i = 0; i < 3; i++)
+		printf("%s %zu %s\n", back[i].name, back[i].size, back[i].bytes ? back[i].bytes : "-");
+	return 0;
+}
+
+static int run(struct mn_state *state, const struct job *job, char *json)
 {
 	struct mn_error err;
 	char *result = NULL;
@@ -78,6 +99,8 @@ static int run(struct mn_state *state, const struct job *job, const char *json)
 
 	if (handle < 0)
 		return fail(state, &err);
+	if (job->texts)
+		return run_texts(state, handle, job->hook, json);
 	for (int i = 0; i < job->times; i++) {
 		free(result);
 		if ((job->spread ? mn_apply : mn_call)(state, handle, job->hook, json, &result, &err) < 0) {
@@ -98,7 +121,7 @@ static int parse(int argc, char **argv, struct job *job)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "m:i:w:g:s:n:p:r:P:ak")) != -1) {
+	while ((option = getopt(argc, argv, "m:i:w:g:s:n:p:r:P:akt")) != -1) {
 		switch (option) {
 		case 'm':
 			job->options.limits.memory = strtoull(optarg, NULL, 10);
@@ -132,6 +155,9 @@ static int parse(int argc, char **argv, struct job *job)
 			break;
 		case 'k':
 			job->keep_going = true;
+			break;
+		case 't':
+			job->texts = true;
 			break;
 		default:
 			return -1;

@@ -192,6 +192,47 @@ describe("a bounded state", function()
   end)
 end)
 
+describe("a call with texts", function()
+  local path
+
+  setup(function()
+    path = runner.directory()
+    runner.write(path .. "/back.lua", [[
+      local policy = {}
+      function policy.add(t) return { a = t.a, b = #(t.b or ""), c = t.env and t.env["x.y"], d = {} } end
+      function policy.del(t) return t.a end
+      function policy.check() return setmetatable({}, { __index = function() error "no" end }) end
+      return policy
+    ]])
+  end)
+
+  teardown(function()
+    runner.sh("rm -r " .. path)
+  end)
+
+  local function back(text, hook)
+    return runner.call { policy = "back", path = path, json = text, hook = hook or "add", flags = "-t" }
+  end
+
+  it("gives bytes as they are, in a table of the table where a name has a dot", function()
+    assert.equal("a 3 \xff\"\\\nb 1 4\nc 1 z\n", back('a=\xff"\\\nb=1234\nenv.x.y=z\n').text)
+  end)
+
+  it("takes the first of several under one name, and leaves out what has no bytes", function()
+    assert.equal("a 1 1\nb 1 0\nc 1 3\n", back("a=1\na=2\nb\nenv.x.y=3\nenv.x.y=4\n").text)
+  end)
+
+  it("has nothing for what is not there", function()
+    assert.equal("a 0 -\nb 1 0\nc 0 -\n", back("").text)
+  end)
+
+  it("tells what returns no table, and what raises", function()
+    assert.equal('del policy "back": it returned a string and not a table', back("a=1", "del").value.msg)
+    assert.truthy(back("a=1", "check").value.msg:find("back.lua:4", 1, true))
+    assert.equal('gc policy "back": there is no function of that name', back("a=1", "gc").value.msg)
+  end)
+end)
+
 describe("a call with JSON", function()
   local path
 
