@@ -27,6 +27,9 @@ void mn_lua_push_json(lua_State *L, const cJSON *item);
 // encode(value [, {pretty = true}]) -> text
 int mn_lua_json_encode(lua_State *L);
 
+// lines(list) -> the text of each element, a line each, the last without its end
+int mn_lua_json_lines(lua_State *L);
+
 int mn_open_json(lua_State *L);
 
 #endif

@@ -421,3 +421,24 @@ int mn_lua_json_encode(lua_State *L)
 	mn_lua_json_release(encoder.held);
 	return 1;
 }
+
+int mn_lua_json_lines(lua_State *L)
+{
+	struct encoder encoder = { .L = L };
+	lua_Integer count;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	count = (lua_Integer)lua_rawlen(L, 1);
+	encoder.held = mn_lua_json_hold(L);
+	for (lua_Integer i = 1; i <= count; i++) {
+		if (i > 1)
+			put_char(&encoder, '\n');
+		lua_rawgeti(L, 1, i);
+		encode_value(&encoder, NULL, lua_gettop(L));
+		lua_pop(L, 1);
+	}
+	lua_pushlstring(L, encoder.held->text, encoder.used);
+	mn_lua_json_release(encoder.held);
+	return 1;
+}

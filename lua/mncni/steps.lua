@@ -229,13 +229,28 @@ local function refuse_qdisc(context, step)
   end
 end
 
-local function prepare_one(context, step)
-  if step.prepare then
-    local plain = step.prepare(context)
-    for _, request in ipairs(plain) do
-      request.where, request.shared = step.where, step.shared
+-- Notes what a plain step makes, so that later steps need no undo of their own.
+local function note_made(context, step)
+  if step.verb == "move" then
+    context.own.pod[step.args.to] = true
+  elseif step.verb == "add" and (step.object == "link" or step.object == "tun") and not step.shared then
+    local peer = step.args.peer
+    context.own[step.net][step.args.ifname] = true
+    if peer then
+      context.own[peer.netns and "pod" or step.net][peer.ifname] = true
     end
-    return plain
+  end
+end
+
+-- Adds the plain steps that a recorded one comes to.
+local function prepare(context, step, plain_steps)
+  if step.prepare then
+    for _, request in ipairs(step.prepare(context)) do
+      request.where, request.shared = step.where, step.shared
+      plain_steps[#plain_steps + 1] = request
+      note_made(context, request)
+    end
+    return
   end
   if step.verb == "move" then
     refuse_existing(context, "pod", step.args.to)
@@ -245,7 +260,8 @@ local function prepare_one(context, step)
   elseif step.object == "qdisc" and step.verb == "add" then
     refuse_qdisc(context, step)
   end
-  return { step }
+  plain_steps[#plain_steps + 1] = step
+  note_made(context, step)
 end
 
 -- What the journal keeps of a step: enough for CHECK and for people to read. Handles stand as their path, and bytes as
@@ -263,22 +279,31 @@ local function plain(value)
   return core.json.is_array(value) and core.json.array(copy) or copy
 end
 
-local function journal_line(context, step)
-  local entry = {
+local function journal_entry(context, step)
+  local args = step.told or step.args
+  if step.object == "nft" and not step.told then
+    args = plain(args) -- bytes that are no text
+  end
+  return {
     step = {
-      net = step.net, verb = step.verb, object = step.object, args = step.told or step.args, where = step.where,
-      shared = step.shared,
+      net = step.net, verb = step.verb, object = step.object, args = args, where = step.where, shared = step.shared,
     },
     undo = inverse(context, step),
   }
-  if step.object ~= "nft" or step.told then
-    local ok, line = pcall(core.json.encode, entry)
-    if ok then
-      return line
+end
+
+-- The lines of a journal for entries; what JSON cannot hold stands in it as digits.
+local function journal_text(entries)
+  local ok, text = pcall(core.json.lines, entries)
+  if ok then
+    return text
+  end
+  for _, entry in ipairs(entries) do
+    if not pcall(core.json.encode, entry) then
+      entry.step.args = plain(entry.step.args)
     end
   end
-  entry.step.args = plain(step.args) -- bytes that are no text
-  return core.json.encode(entry)
+  return core.json.lines(entries)
 end
 
 local Sender = {}
@@ -379,35 +404,35 @@ local function send(context, plain_steps)
   sender:flush()
 end
 
+-- Calls fn(context, step, result) with each step of a list from `first` on; an error object that comes out of it learns
+-- which line of the policy asked for the step. Returns result, a list that fn adds to.
+local function each(context, list, first, fn)
+  local result, step = {}, nil
+  local ok, err = pcall(function()
+    for i = first, #list do
+      step = list[i]
+      fn(context, step, result)
+    end
+  end)
+  if not ok then
+    error(locate(err, step), 0)
+  end
+  return result
+end
+
+local function add_entry(context, step, entries)
+  entries[#entries + 1] = journal_entry(context, step)
+end
+
 -- Prepares, journals and sends every step recorded since the last commit.
 function Context:commit()
-  local plain_steps, lines = {}, {}
-  for i = self.done + 1, #self.list do
-    local step = self.list[i]
-    for _, request in ipairs(blame(step, prepare_one, self, step)) do
-      plain_steps[#plain_steps + 1] = request
-      if request.verb == "move" then
-        self.own.pod[request.args.to] = true
-      end
-      local makes = request.verb == "add" and (request.object == "link" or request.object == "tun")
-      if makes and not request.shared then
-        self.own[request.net][request.args.ifname] = true
-        local peer = request.args.peer
-        if peer then
-          self.own[peer.netns and "pod" or request.net][peer.ifname] = true
-        end
-      end
-    end
-  end
+  local plain_steps = each(self, self.list, self.done + 1, prepare)
   self.done = #self.list
   if #plain_steps == 0 then
     return
   end
   if self.journal then
-    for i, step in ipairs(plain_steps) do
-      lines[i] = blame(step, journal_line, self, step)
-    end
-    self.journal:append(table.concat(lines, "\n"))
+    self.journal:append(journal_text(each(self, plain_steps, 1, add_entry)))
   end
   send(self, plain_steps)
 end
