@@ -189,6 +189,7 @@ static int create_locked(const char *path)
 static int open_locked(struct mn_journal *journal, unsigned int wait_ms, bool *created, struct mn_error *err)
 {
 	int64_t deadline = now_ms() + wait_ms;
+	bool has_parents = false;
 
 	for (;;) {
 		auto_close int fd = mn_openat(AT_FDCWD, journal->path, OPEN_FLAGS, 0);
@@ -197,6 +198,13 @@ static int open_locked(struct mn_journal *journal, unsigned int wait_ms, bool *c
 
 		if (fd < 0 && errno == ENOENT && created) {
 			ret = create_locked(journal->path);
+			if (ret == -ENOENT && !has_parents) {
+				has_parents = true;
+				ret = make_parents(journal->path, err);
+				if (ret < 0)
+					return ret;
+				continue;
+			}
 			if (ret >= 0) {
 				journal->fd = ret;
 				*created = true;
@@ -230,11 +238,7 @@ int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key
 
 	journal->fd = -1;
 	ret = key_path(journal->path, key, err);
-	if (ret == 0 && create)
-		ret = make_parents(journal->path, err);
-	if (ret < 0)
-		return ret;
-	return open_locked(journal, wait_ms, create ? created : NULL, err);
+	return ret < 0 ? ret : open_locked(journal, wait_ms, create ? created : NULL, err);
 }
 
 int mn_journal_open_path(

@@ -24,7 +24,6 @@
 #define CODE_NETNS 8 // what a CNI plugin reports for a namespace that is not usable
 #define HOME_TRIES 1000
 #define HOME_PAUSE_NS 1000000
-#define SELF "/proc/thread-self/ns/net"
 
 // The descriptor that leads home from the outermost mn_netns_enter() of this thread, for mn_netns_go_home().
 static _Thread_local volatile int way_home __attribute__((tls_model("initial-exec"))) = -1;
@@ -220,11 +219,21 @@ int mn_netns_open_fd(int from, int *fd, struct mn_error *err)
 	return 0;
 }
 
+const char *mn_netns_self(bool pid)
+{
+	// The first thread has a shorter way, with fewer entries for the kernel to make and to take away.
+	if (gettid() == getpid())
+		return pid ? "/proc/self/ns/pid" : "/proc/self/ns/net";
+	return pid ? "/proc/thread-self/ns/pid" : "/proc/thread-self/ns/net";
+}
+
 int mn_netns_current(int *fd, struct mn_error *err)
 {
-	*fd = mn_openat(AT_FDCWD, SELF, O_RDONLY | O_CLOEXEC, 0);
+	const char *path = mn_netns_self(false);
+
+	*fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	if (*fd < 0)
-		return netns_code(mn_fail(err, errno, "open", SELF, "is /proc mounted?"), err);
+		return netns_code(mn_fail(err, errno, "open", path, "is /proc mounted?"), err);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 
 #include "error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,6 +25,9 @@ int mn_netns_open_pid(pid_t pid, int *fd, struct mn_error *err);
 
 // Duplicates a descriptor after checking that it is a network namespace.
 int mn_netns_open_fd(int from, int *fd, struct mn_error *err);
+
+// The path below /proc of the calling thread's network namespace or, with pid, of its process namespace.
+const char *mn_netns_self(bool pid);
 
 // Opens the network namespace of the calling thread.
 int mn_netns_current(int *fd, struct mn_error *err);

@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 
 #include "cleanup.h"
+#include "netns.h"
 
 #define THREAD_MAX 64 // bytes of "/proc/PID/task/TID"
 #define FILE_MAX (THREAD_MAX + 16)
@@ -188,7 +189,7 @@ void mn_survey_free(struct mn_survey *survey)
 
 int mn_survey_view(uint64_t *dev, uint64_t *ino, struct mn_error *err)
 {
-	const char *path = "/proc/thread-self/ns/pid";
+	const char *path = mn_netns_self(true);
 	struct stat st;
 
 	if (stat(path, &st) < 0)

@@ -251,7 +251,7 @@ static void enter(int ns)
 static void add(void)
 {
 	int pod = open(variable("CNI_NETNS"), O_RDONLY | O_CLOEXEC);
-	int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	const char *ifname = variable("CNI_IFNAME");
 	struct mnl_socket *host = open_socket(), *inside;
 	unsigned int bridge = index_of(host, variable("BENCH_BRIDGE")), index;
