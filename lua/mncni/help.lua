@@ -85,7 +85,7 @@ local longer = {
     "Methods: contains overlaps nth hosts size next last is_host with_prefix",
     "cidr.parse(text) returns nil and why instead of a raise; cidr.is(value)",
   },
-  json = { "decode(text)  encode(value, {pretty=true})  null  array(t)  is_array(value)" },
+  json = { "decode(text)  encode(value, {pretty=true})  lines(list)", "null  array(t)  is_array(value)" },
   try = {
     "try(f, ...) returns what f returns, or nil and the error object when the kernel",
     "refused. Programming mistakes are raised all the same.",
