@@ -23,7 +23,7 @@ int mn_lua_raise(lua_State *L, const struct mn_error *err) __attribute__((noretu
 #define MN_GUARD_KEY "mncni.guard" // a function to call once, before the first of it that is read from a file
 #define MN_EMBEDDED_KEY "mncni.embedded"
 #define MN_HANDLES_KEY "mncni.handles"	 // a list of {table, label}
-#define MN_RESULTS_KEY "mncni.results" // a list of texts that mn_call_texts() has given to its caller
+#define MN_RESULTS_KEY "mncni.results"	 // a list of texts that mn_call_texts() has given to its caller
 #define MN_REFUSALS_KEY "mncni.refusals" // a list of error objects, while a trace listens
 
 // Finds the Lua line being executed, from a level on: the nearest one outside of mncni's own modules and

@@ -184,10 +184,10 @@ struct mn_text {
 	size_t size;
 };
 
-// Calls a function with one argument, a table that has these texts under their names, as they are: JSON cannot
-// hold every byte. "env.PATH" is PATH in a table env; of several under one name the first counts. What the
-// table that it returns has under the names of results, strings or numbers, is theirs afterwards: terminated,
-// and the state's until its next call.
+// Calls a function with one argument, a table that has these texts under their names, as they are: JSON
+// cannot hold every byte. "env.PATH" is PATH in a table env; of several under one name the first counts. What
+// the table that it returns has under the names of results, strings or numbers, is theirs afterwards:
+// terminated, and the state's until its next call.
 int mn_call_texts(struct mn_state *state, int handle, const char *function, const struct mn_text *texts,
 	size_t count, struct mn_text *results, size_t wanted, struct mn_error *err);
 

@@ -96,8 +96,8 @@ static int failed_at(int errnum, const char *op, const char *path, const char *v
 	return mn_fail(err, errnum, op, object, "%s", why);
 }
 
-// The directory that several settings of a list have in common, open. A path to a setting passes over an entry
-// of that name for each namespace of the machine that has been asked for one; from here it does not.
+// The directory that several settings of a list have in common, open. A path to a setting passes over an
+// entry of that name for each namespace of the machine that has been asked for one; from here it does not.
 struct directory {
 	int fd;		 // below 0: none
 	const char *key; // of a setting in it
@@ -167,15 +167,15 @@ static int read_all(int fd, char **value)
 	return *value ? 0 : -ENOMEM;
 }
 
-// Opens a setting, from its directory where that is open. A container sees /proc/sys read-only; MNCNI_PROC_SYS
-// then names a directory where it, or net/ of it, is mounted for writing. What is below net/ there is that of
-// the caller's namespace, as in /proc/sys itself.
+// Opens a setting, from its directory where that is open. A container sees /proc/sys read-only;
+// MNCNI_PROC_SYS then names a directory where it, or net/ of it, is mounted for writing. What is below net/
+// there is that of the caller's namespace, as in /proc/sys itself.
 static int open_setting(const struct directory *directory, const char *path, int flags)
 {
 	const char *other = getenv("MNCNI_PROC_SYS");
 	bool near = directory && directory->fd >= 0;
-	int fd = mn_openat(near ? directory->fd : AT_FDCWD, near ? strrchr(path, '/') + 1 : path,
-		flags | O_CLOEXEC, 0);
+	int fd = mn_openat(
+		near ? directory->fd : AT_FDCWD, near ? strrchr(path, '/') + 1 : path, flags | O_CLOEXEC, 0);
 	char there[PATH_MAX];
 
 	if (fd >= 0 || errno != EROFS || !other || !*other)

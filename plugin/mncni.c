@@ -329,8 +329,9 @@ static int serve(const struct request *request, const sigset_t *all)
 	if (mn_state_new(&state, &options, &err) < 0)
 		return print_state_error(NULL, &err);
 	module = mn_require(state, "mncni.cni", &err);
-	if (module > 0 && mn_call_texts(state, module, "run", request->texts, request->count, reply,
-				  sizeof(reply) / sizeof(reply[0]), &err) == 0) {
+	if (module > 0 &&
+		mn_call_texts(state, module, "run", request->texts, request->count, reply,
+			sizeof(reply) / sizeof(reply[0]), &err) == 0) {
 		// What the runtime is told holds: too late to stop. What it could not be told must not stay.
 		sigprocmask(SIG_BLOCK, all, NULL);
 		status = print_texts(reply[0].bytes, reply[1].bytes, reply[2].bytes);

@@ -167,8 +167,7 @@ static bool run(const char *verb, const cJSON *env, struct mn_text *texts, size_
 	size_t i = 0;
 	int ret;
 
-	cJSON_ArrayForEach(variable, env)
-	{
+	cJSON_ArrayForEach (variable, env) {
 		if (i == VARIABLES)
 			break;
 		snprintf(names[i], sizeof(names[i]), "env.%s", variable->string);
