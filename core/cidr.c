@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "cidr.h"
 
+#include "digits.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -85,20 +87,37 @@ int mn_cidr_parse(const char *text, struct mn_cidr *cidr, struct mn_error *err)
 	return 0;
 }
 
+char *mn_put_address(char to[INET6_ADDRSTRLEN], int family, const void *address)
+{
+	const uint8_t *bytes = address;
+
+	if (family != AF_INET) {
+		*to = '\0';
+		inet_ntop(family, bytes, to, INET6_ADDRSTRLEN);
+		return to + strlen(to);
+	}
+	// inet_ntop would have printf write it.
+	for (size_t i = 0; i < 4; i++) {
+		to = mn_put_decimal(to, bytes[i]);
+		*to++ = '.';
+	}
+	*--to = '\0';
+	return to;
+}
+
 const char *mn_cidr_address(const struct mn_cidr *cidr, char buf[MN_CIDR_TEXT])
 {
-	buf[0] = '\0';
-	inet_ntop(cidr->family, cidr->bytes, buf, MN_CIDR_TEXT);
+	mn_put_address(buf, cidr->family, cidr->bytes);
 	return buf;
 }
 
 const char *mn_cidr_format(const struct mn_cidr *cidr, char buf[MN_CIDR_TEXT])
 {
-	mn_cidr_address(cidr, buf);
-	if (cidr->has_prefix) {
-		size_t len = strlen(buf);
+	char *end = mn_put_address(buf, cidr->family, cidr->bytes);
 
-		snprintf(buf + len, MN_CIDR_TEXT - len, "/%u", cidr->prefix);
+	if (cidr->has_prefix) {
+		*end++ = '/';
+		*mn_put_decimal(end, cidr->prefix) = '\0';
 	}
 	return buf;
 }

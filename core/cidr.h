@@ -3,6 +3,7 @@
 #ifndef MNCNI_CIDR_H
 #define MNCNI_CIDR_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +27,9 @@ const char *mn_cidr_format(const struct mn_cidr *cidr, char buf[MN_CIDR_TEXT]);
 
 // Writes the address alone. Returns buf.
 const char *mn_cidr_address(const struct mn_cidr *cidr, char buf[MN_CIDR_TEXT]);
+
+// Writes the address of one family; returns where its terminator is. Another family's is "".
+char *mn_put_address(char to[INET6_ADDRSTRLEN], int family, const void *address);
 
 // Returns the length of the family's addresses: 32 or 128 bits.
 unsigned int mn_cidr_bits(const struct mn_cidr *cidr);

@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "codec.h"
 
+#include "cidr.h"
+#include "digits.h"
 #include "lua_core.h"
 #include "lua_netns.h"
 
@@ -55,14 +57,16 @@ static void push_bits(lua_State *L, const struct mn_name *names, uint64_t bits)
 
 static bool push_address(lua_State *L, int family, const char *data, size_t len, int prefix)
 {
-	char text[INET6_ADDRSTRLEN + 8];
+	char text[MN_CIDR_TEXT], *end;
 
 	if ((family != AF_INET || len != 4) && (family != AF_INET6 || len != 16))
 		return false;
-	inet_ntop(family, data, text, sizeof(text));
-	if (prefix >= 0)
-		snprintf(text + strlen(text), 8, "/%d", prefix);
-	lua_pushstring(L, text);
+	end = mn_put_address(text, family, data);
+	if (prefix >= 0) {
+		*end++ = '/';
+		end = mn_put_decimal(end, (unsigned int)prefix);
+	}
+	lua_pushlstring(L, text, (size_t)(end - text));
 	return true;
 }
 

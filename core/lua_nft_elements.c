@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "lua_nl.h"
 
+#include "cidr.h"
 #include "lua_core.h"
 
 #include <arpa/inet.h>
@@ -45,7 +46,7 @@ static void push_key(lua_State *L, const char *type, const uint8_t *bytes, size_
 		lua_pushlstring(L, (const char *)bytes, len);
 		return;
 	}
-	inet_ntop(len == 4 ? AF_INET : AF_INET6, bytes, text, sizeof(text));
+	mn_put_address(text, len == 4 ? AF_INET : AF_INET6, bytes);
 	lua_pushstring(L, text);
 }
 

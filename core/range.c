@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "range.h"
 
+#include "cidr.h"
+
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -71,11 +73,10 @@ static void format6(const uint8_t bytes[16], char buf[MN_ADDRESS_STRLEN])
 
 void mn_address_format(const struct mn_address *address, char buf[MN_ADDRESS_STRLEN])
 {
-	buf[0] = '\0';
-	if (address->family == AF_INET)
-		inet_ntop(AF_INET, address->bytes, buf, MN_ADDRESS_STRLEN);
-	else if (address->family == AF_INET6)
+	if (address->family == AF_INET6)
 		format6(address->bytes, buf);
+	else
+		mn_put_address(buf, address->family, address->bytes);
 }
 
 int mn_address_compare(const struct mn_address *a, const struct mn_address *b)

@@ -54,6 +54,26 @@ describe("a cidr", function()
     end
   end)
 
+  it("writes each byte in decimal, wherever it stands", function()
+    for byte = 0, 255 do
+      for at = 1, 4 do
+        local bytes = { 255, 0, 10, 9 }
+        bytes[at] = byte
+        local text = ("%d.%d.%d.%d"):format(table.unpack(bytes))
+        assert.are.equal(text, cidr(text).address)
+        assert.are.equal(string.char(table.unpack(bytes)), cidr(text).bytes)
+      end
+    end
+    for prefix = 0, 32 do
+      local text = ("192.0.2.0/%d"):format(prefix)
+      assert.are.equal(text, tostring(cidr(text)))
+    end
+    for prefix = 0, 128 do
+      local text = ("2001:db8::/%d"):format(prefix)
+      assert.are.equal(text, tostring(cidr(text)))
+    end
+  end)
+
   it("tells its family, prefix, address, network and bytes", function()
     local four, six = cidr "10.244.1.7/24", cidr "fd00:1::7/64"
     assert.are.same({ "inet", 24, "10.244.1.7", "10.244.1.0/24", "\10\244\1\7" },
