@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include "cidr.h"
 
-#include "digits.h"
+#include "text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -56,7 +56,8 @@ int mn_cidr_parse(const char *text, struct mn_cidr *cidr, struct mn_error *err)
 		return refuse(err, text, "has a zone, which has no meaning here: give the address alone");
 	if (len >= sizeof(address))
 		return refuse(err, text, "is not an IPv4 or IPv6 address");
-	snprintf(address, sizeof(address), "%.*s", (int)len, text);
+	memcpy(address, text, len);
+	address[len] = '\0';
 	if (inet_pton(AF_INET, address, cidr->bytes) == 1)
 		cidr->family = AF_INET;
 	else if (inet_pton(AF_INET6, address, cidr->bytes) == 1)

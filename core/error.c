@@ -8,7 +8,10 @@
 
 static void copy(char *to, size_t size, const char *from)
 {
-	snprintf(to, size, "%s", from ? from : "");
+	size_t len = from ? strnlen(from, size - 1) : 0;
+
+	memcpy(to, from ? from : "", len);
+	to[len] = '\0';
 }
 
 int mn_fail(struct mn_error *err, int errnum, const char *op, const char *object, const char *message, ...)

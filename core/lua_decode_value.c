@@ -4,14 +4,13 @@
 #include "codec.h"
 
 #include "cidr.h"
-#include "digits.h"
 #include "lua_core.h"
 #include "lua_netns.h"
+#include "text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
-#include <stdio.h>
 #include <string.h>
 
 static uint64_t read_number(const void *from, size_t size, bool net)
@@ -106,31 +105,38 @@ static bool push_via(struct mn_decoder *d, const char *data, size_t len)
 	return true;
 }
 
+// Writes the six bytes of a MAC address; returns where the text ends.
+static char *put_mac(char *to, const char *data)
+{
+	for (size_t i = 0; i < 6; i++) {
+		to = mn_put_hex(to, (uint8_t)data[i], 2);
+		*to++ = ':';
+	}
+	return to - 1;
+}
+
 static bool push_mac(lua_State *L, const char *data, size_t len)
 {
-	const uint8_t *mac = (const uint8_t *)data;
 	char text[20];
 
 	if (len == 4 || len == 16) // the end points of tunnels
 		return push_address(L, family_of(len), data, len, -1);
 	if (len != 6)
 		return false;
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
-		mac[5]);
-	lua_pushstring(L, text);
+	lua_pushlstring(L, text, (size_t)(put_mac(text, data) - text));
 	return true;
 }
 
 static bool push_bridge_id(lua_State *L, const char *data, size_t len)
 {
-	const uint8_t *id = (const uint8_t *)data;
-	char text[32];
+	char text[32], *end;
 
 	if (len != 8)
 		return false;
-	snprintf(text, sizeof(text), "%02x%02x.%02x:%02x:%02x:%02x:%02x:%02x", id[0], id[1], id[2], id[3],
-		id[4], id[5], id[6], id[7]);
-	lua_pushstring(L, text);
+	end = mn_put_hex(text, read_number(data, 2, true), 4);
+	*end++ = '.';
+	end = put_mac(end, data + 2);
+	lua_pushlstring(L, text, (size_t)(end - text));
 	return true;
 }
 

@@ -209,17 +209,16 @@ static bool check_boolean(struct mn_encoder *e, const struct mn_row *row)
 
 static void encode_string(struct mn_encoder *e, const struct mn_row *row)
 {
-	size_t len;
-	const char *text;
-	char what[64];
+	size_t len = 0;
+	const char *text = lua_type(e->L, -1) == LUA_TSTRING ? lua_tolstring(e->L, -1, &len) : NULL;
 
-	snprintf(what, sizeof(what), "a string of at most %lld characters without zero bytes",
-		(long long)row->max);
-	if (lua_type(e->L, -1) != LUA_TSTRING)
+	if (!text || (row->max && (int64_t)len > row->max) || strlen(text) != len) {
+		char what[64];
+
+		snprintf(what, sizeof(what), "a string of at most %lld characters without zero bytes",
+			(long long)row->max);
 		mn_encode_expected(e, row, what);
-	text = lua_tolstring(e->L, -1, &len);
-	if ((row->max && (int64_t)len > row->max) || strlen(text) != len)
-		mn_encode_expected(e, row, what);
+	}
 	memcpy(mn_encode_put(e, row->attr, len + 1), text, len);
 }
 

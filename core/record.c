@@ -7,6 +7,7 @@
 #include "io.h"
 #include "record_text.h"
 #include "recorder.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -153,12 +154,13 @@ static int write_header(const struct ring *ring)
 static int write_slot(const struct ring *ring, uint64_t number, const char *json)
 {
 	char slot[MN_RECORD_SIZE];
-	int len;
+	size_t len = strlen(json);
 
 	memset(slot, ' ', sizeof(slot));
-	len = snprintf(slot, sizeof(slot), "%016" PRIx64 " %016" PRIx64 " %s", number,
-		mn_hash(json, strlen(json)), json);
-	slot[len] = ' ';
+	mn_put_hex(slot, number, 16);
+	mn_put_hex(slot + 17, mn_hash(json, len), 16);
+	memcpy(slot + PREFIX, json, len + 1);
+	slot[PREFIX + len] = ' ';
 	slot[sizeof(slot) - 1] = '\n';
 	return pwrite(ring->fd, slot, sizeof(slot), slot_offset(number)) == (ssize_t)sizeof(slot) ? 0 : -EIO;
 }
@@ -222,7 +224,7 @@ int mn_record_write(const char *state_dir, const struct mn_record *record, struc
 	struct stat st;
 	int ret;
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", state_dir, MN_RECORD_FILE) >= sizeof(path))
+	if (!mn_join(path, sizeof(path), state_dir, "/", MN_RECORD_FILE))
 		return fail(err, ENAMETOOLONG, "record", state_dir);
 	fd = open_ring(state_dir, !is_probe(record), path);
 	if (fd == -ENOENT && is_probe(record))
@@ -276,7 +278,7 @@ static ssize_t read_part(const char *state_dir, char **buf, size_t size, off_t o
 	ssize_t n;
 
 	*buf = NULL;
-	if ((size_t)snprintf(path, sizeof(path), "%s/%s", state_dir, MN_RECORD_FILE) >= sizeof(path))
+	if (!mn_join(path, sizeof(path), state_dir, "/", MN_RECORD_FILE))
 		return fail(err, ENAMETOOLONG, "read", state_dir);
 	fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0);
 	if (fd < 0)

@@ -4,6 +4,7 @@
 
 #include "cleanup.h"
 #include "io.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,20 +97,12 @@ static bool next_component(struct walk *walk, char *name, size_t size)
 	return true;
 }
 
-static int join(char *to, size_t size, const char *at, const char *name)
-{
-	int length = snprintf(to, size, "%s%s%s", at, strcmp(at, "/") == 0 ? "" : "/", name);
-
-	return length < 0 || (size_t)length >= size ? -ENAMETOOLONG : 0;
-}
-
 // Puts the target of the symbolic link fd in front of what is left to walk.
 static int follow(struct walk *walk, int fd, const char *path, struct mn_error *err)
 {
 	char target[PATH_MAX];
 	char rest[2 * PATH_MAX];
 	ssize_t length;
-	int written;
 
 	if (++walk->links > MAX_LINKS)
 		return refuse(err, ELOOP, path, "more than %d symbolic links", MAX_LINKS);
@@ -117,10 +110,9 @@ static int follow(struct walk *walk, int fd, const char *path, struct mn_error *
 	if (length <= 0)
 		return refuse(err, length < 0 ? errno : ENOENT, path, "a symbolic link that cannot be read");
 	target[length] = '\0';
-	written = snprintf(rest, sizeof(rest), "%s/%s", target, walk->rest);
-	if (written < 0 || (size_t)written >= sizeof(rest))
+	if (!mn_join(rest, sizeof(rest), target, "/", walk->rest))
 		return refuse(err, ENAMETOOLONG, path, "its target is too long");
-	memcpy(walk->rest, rest, (size_t)written + 1);
+	memcpy(walk->rest, rest, strlen(rest) + 1);
 	return target[0] == '/' ? restart(walk, err) : 0;
 }
 
@@ -153,7 +145,7 @@ static int step(struct walk *walk, const char *name, bool directory, struct mn_e
 	struct stat st;
 	bool last = walk->rest[strspn(walk->rest, "/")] == '\0';
 
-	if (join(path, sizeof(path), walk->at, name) < 0)
+	if (!mn_join(path, sizeof(path), walk->at, strcmp(walk->at, "/") == 0 ? "" : "/", name))
 		return refuse(err, ENAMETOOLONG, walk->at, "a path that is too long");
 	fd = mn_openat(walk->fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (fd < 0 && errno == ENOENT && walk->links)
@@ -220,13 +212,11 @@ static int walk_to_end(struct walk *walk, bool directory, struct mn_error *err)
 static int absolute(const char *path, char *to, size_t size, struct mn_error *err)
 {
 	char cwd[PATH_MAX];
-	int written;
 
 	*cwd = '\0';
 	if (*path != '/' && !getcwd(cwd, sizeof(cwd)))
 		return refuse(err, errno, path, "the current directory is not known");
-	written = snprintf(to, size, "%s/%s", cwd, path);
-	if (written < 0 || (size_t)written >= size)
+	if (!mn_join(to, size, cwd, "/", path))
 		return refuse(err, ENAMETOOLONG, path, "a path that is too long");
 	return 0;
 }

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "text.h"
+
+#include <string.h>
+
+static char *put_digits(char *to, uint64_t value, unsigned int base, size_t width)
+{
+	char digits[MN_DIGITS_MAX];
+	size_t n = 0;
+
+	do
+		digits[n++] = "0123456789abcdef"[value % base];
+	while ((value /= base) || n < width);
+	while (n > 0)
+		*to++ = digits[--n];
+	return to;
+}
+
+char *mn_put_decimal(char *to, uint64_t value)
+{
+	return put_digits(to, value, 10, 1);
+}
+
+char *mn_put_hex(char *to, uint64_t value, size_t width)
+{
+	return put_digits(to, value, 16, width);
+}
+
+bool mn_join(char *to, size_t size, const char *first, const char *second, const char *third)
+{
+	size_t len[] = { strlen(first), strlen(second), strlen(third) };
+
+	if (len[0] + len[1] + len[2] >= size)
+		return false;
+	to = mempcpy(to, first, len[0]);
+	to = mempcpy(to, second, len[1]);
+	memcpy(to, third, len[2] + 1);
+	return true;
+}
