@@ -78,9 +78,14 @@ static size_t utf8_sequence(const unsigned char *s, size_t len)
 
 size_t mn_json_plain_span(const char *s, size_t len)
 {
+	static const bool plain[256] = {
+		[' ' ... '"' - 1] = true,
+		['"' + 1 ... '\\' - 1] = true,
+		['\\' + 1 ... 0x7f] = true,
+	};
 	size_t at = 0;
 
-	while (at < len && (signed char)s[at] >= ' ' && s[at] != '"' && s[at] != '\\')
+	while (at < len && plain[(unsigned char)s[at]])
 		at++;
 	return at;
 }

@@ -11,6 +11,7 @@
 #include "lua_args.h"
 #include "lua_json.h"
 #include "names.h"
+#include "text.h"
 
 #define VALUES_MAX 1000000 // a table that refers to another twice, and so on, doubles at every level
 
@@ -82,28 +83,32 @@ static int __attribute__((noreturn)) no_memory(struct encoder *encoder)
 	mn_lua_raise(encoder->L, &err);
 }
 
-// Room for more bytes at the end of the text; raises when there is none.
-static char *reserve(struct encoder *encoder, size_t more)
+static void grow(struct encoder *encoder, size_t more)
 {
-	if (encoder->room - encoder->used < more) {
-		size_t room = 2 * encoder->room + more + 500;
-		char *text = realloc(encoder->held->text, room);
+	size_t room = 2 * encoder->room + more + 500;
+	char *text = realloc(encoder->held->text, room);
 
-		if (!text)
-			no_memory(encoder);
-		encoder->held->text = text;
-		encoder->room = room;
-	}
+	if (!text)
+		no_memory(encoder);
+	encoder->held->text = text;
+	encoder->room = room;
+}
+
+// Room for more bytes at the end of the text; raises when there is none.
+static inline char *reserve(struct encoder *encoder, size_t more)
+{
+	if (encoder->room - encoder->used < more)
+		grow(encoder, more);
 	return encoder->held->text + encoder->used;
 }
 
-static void put(struct encoder *encoder, const char *bytes, size_t len)
+static inline void put(struct encoder *encoder, const char *bytes, size_t len)
 {
 	memcpy(reserve(encoder, len), bytes, len);
 	encoder->used += len;
 }
 
-static void put_char(struct encoder *encoder, char c)
+static inline void put_char(struct encoder *encoder, char c)
 {
 	*reserve(encoder, 1) = c;
 	encoder->used++;
@@ -156,10 +161,12 @@ static void put_quoted(struct encoder *encoder, const char *text, size_t len)
 
 static void encode_integer(struct encoder *encoder, lua_Integer value)
 {
-	char text[32];
-	int len = snprintf(text, sizeof(text), LUA_INTEGER_FMT, value);
+	char *to = reserve(encoder, 1 + MN_DIGITS_MAX), *end = to;
 
-	put(encoder, text, (size_t)len);
+	if (value < 0)
+		*end++ = '-';
+	end = mn_put_decimal(end, value < 0 ? -(uint64_t)value : (uint64_t)value);
+	encoder->used += (size_t)(end - to);
 }
 
 // The shortest of the forms with 15 to 17 digits that reads back as the same number, and as a float.
@@ -237,7 +244,9 @@ static void encode_array(struct encoder *encoder, struct frame *frame, int idx, 
 	put_char(encoder, '[');
 	for (frame->index = 1; frame->index <= count; frame->index++) {
 		if (frame->index > 1)
-			put(encoder, ", ", encoder->pretty ? 2 : 1);
+			put_char(encoder, ',');
+		if (frame->index > 1 && encoder->pretty)
+			put_char(encoder, ' ');
 		lua_rawgeti(encoder->L, idx, frame->index);
 		encode_value(encoder, frame, lua_gettop(encoder->L));
 		lua_pop(encoder->L, 1);
@@ -260,7 +269,9 @@ static void encode_object(
 			put_char(encoder, ',');
 		put_line(encoder, frame->depth);
 		put_text(encoder, frame, "key", names[i].text, names[i].len);
-		put(encoder, ":\t", encoder->pretty ? 2 : 1);
+		put_char(encoder, ':');
+		if (encoder->pretty)
+			put_char(encoder, '\t');
 		if (value == 0) {
 			lua_pushlstring(L, names[i].text, names[i].len);
 			lua_rawget(L, idx);
