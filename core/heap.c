@@ -60,30 +60,36 @@ static void *bump(struct mn_heap *heap, size_t room)
 	return heap->at - room;
 }
 
-static void *take(struct mn_heap *heap, size_t size)
+// Begins a chunk, and takes the first block of it.
+static void *__attribute__((noinline)) take_chunk(struct mn_heap *heap, size_t room)
+{
+	char *chunk;
+
+	if (heap->filling)
+		return NULL;
+	// All of it will be written to: populated at once it costs no page faults.
+	chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (chunk == MAP_FAILED)
+		return NULL;
+	((struct mn_heap_block *)chunk)->next = heap->chunks;
+	heap->chunks = (struct mn_heap_block *)chunk;
+	heap->at = chunk + MN_HEAP_STEP;
+	heap->end = chunk + CHUNK;
+	return bump(heap, room);
+}
+
+static inline void *take(struct mn_heap *heap, size_t size)
 {
 	size_t class = class_of(size), room = (class + 1) * MN_HEAP_STEP;
 	struct mn_heap_block *block = heap->free[class];
+	void *taken;
 
 	if (block) {
 		heap->free[class] = block->next;
 		return block;
 	}
-	if (heap->filling)
-		return bump(heap, room);
-	if ((size_t)(heap->end - heap->at) < room) {
-		// All of it will be written to: populated at once it costs no page faults.
-		char *chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-		if (chunk == MAP_FAILED)
-			return NULL;
-		((struct mn_heap_block *)chunk)->next = heap->chunks;
-		heap->chunks = (struct mn_heap_block *)chunk;
-		heap->at = chunk + MN_HEAP_STEP;
-		heap->end = chunk + CHUNK;
-	}
-	return bump(heap, room);
+	taken = bump(heap, room);
+	return taken ? taken : take_chunk(heap, room);
 }
 
 static void give(struct mn_heap *heap, struct mn_heap_block *block, size_t size)
@@ -133,15 +139,11 @@ static void release(struct mn_heap *heap, void *block, size_t size)
 		free(block);
 }
 
-void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t new_size)
+static void *__attribute__((noinline))
+resize(struct mn_heap *heap, void *block, size_t old_size, size_t new_size)
 {
 	void *moved;
 
-	if (new_size == 0) {
-		if (block)
-			release(heap, block, old_size);
-		return NULL;
-	}
 	if (block && new_size > MN_HEAP_SMALL && old_size > MN_HEAP_SMALL && is_malloced(heap, block))
 		return realloc(block, new_size);
 	if (block && new_size <= MN_HEAP_SMALL && old_size <= MN_HEAP_SMALL &&
@@ -155,6 +157,19 @@ void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t
 		release(heap, block, old_size);
 	}
 	return moved;
+}
+
+// Most blocks are new and small: nothing else is looked at for them.
+void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t new_size)
+{
+	if (new_size == 0) {
+		if (block)
+			release(heap, block, old_size);
+		return NULL;
+	}
+	if (!block && new_size <= MN_HEAP_SMALL)
+		return take(heap, new_size);
+	return resize(heap, block, old_size, new_size);
 }
 
 void mn_heap_clear(struct mn_heap *heap)

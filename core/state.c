@@ -46,26 +46,22 @@ static void refuse(struct mn_state *state)
 void *mn_state_allocate(void *data, void *pointer, size_t old_size, size_t new_size)
 {
 	struct mn_state *state = data;
+	size_t used;
 	void *moved;
 
 	if (!pointer)
 		old_size = 0; // Lua passes the type of the object here
-	if (new_size == 0) {
-		mn_heap_realloc(&state->heap, pointer, old_size, 0);
-		state->used -= old_size;
-		return NULL;
-	}
-	if (new_size > old_size &&
-		(state->used >= state->cap || new_size - old_size > state->cap - state->used)) {
+	// Lua asks for no more than half of what a size_t holds.
+	used = state->used - old_size + new_size;
+	if (new_size > old_size && used > state->cap) {
 		refuse(state);
 		return NULL;
 	}
 	moved = mn_heap_realloc(&state->heap, pointer, old_size, new_size);
-	if (!moved) {
+	if (moved || new_size == 0)
+		state->used = used;
+	else
 		refuse(state);
-		return NULL;
-	}
-	state->used += new_size - old_size;
 	return moved;
 }
 
