@@ -276,10 +276,22 @@ static const luaL_Reg methods[] = {
 	{ NULL, NULL },
 };
 
+// The value of which a field is asked for. Its metatable is the second upvalue, which the registry would have
+// to be searched for.
+static const struct mn_cidr *owner(lua_State *L)
+{
+	const struct mn_cidr *cidr = lua_touserdata(L, 1);
+
+	if (!cidr || !lua_getmetatable(L, 1) || lua_topointer(L, -1) != lua_topointer(L, lua_upvalueindex(2)))
+		luaL_typeerror(L, 1, MN_CIDR_META);
+	lua_pop(L, 1);
+	return cidr;
+}
+
 // Fields are computed, methods come from the table in the upvalue; a misspelt one is an error, not nil.
 static int cidr_index(lua_State *L)
 {
-	const struct mn_cidr *cidr = luaL_checkudata(L, 1, MN_CIDR_META);
+	const struct mn_cidr *cidr = owner(L);
 	struct mn_nearest search;
 	const char *name;
 
@@ -360,7 +372,8 @@ int mn_open_cidr(lua_State *L)
 	if (luaL_newmetatable(L, MN_CIDR_META)) {
 		luaL_setfuncs(L, meta, 0);
 		luaL_newlib(L, methods);
-		lua_pushcclosure(L, cidr_index, 1);
+		lua_pushvalue(L, -2);
+		lua_pushcclosure(L, cidr_index, 2);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_pop(L, 1);
