@@ -44,6 +44,14 @@ bool mn_json_get_integer(const cJSON *object, const char *key, int64_t *value);
 // Returns how many bytes at the start of s are ASCII that stands in a JSON string as it is.
 size_t mn_json_plain_span(const char *s, size_t len);
 
+#define MN_JSON_ESCAPE 6 // the most bytes that one takes
+
+// Writes an ASCII character that does not, as cJSON would; returns how many bytes that takes.
+size_t mn_json_escape(char to[MN_JSON_ESCAPE], char c);
+
+// Returns the length of the UTF-8 sequence at s, 0 when it is not a valid one (RFC 3629 section 4).
+size_t mn_utf8_sequence(const char *s, size_t len);
+
 // Returns how many bytes at the start of s are valid UTF-8 (RFC 3629: nothing overlong, no surrogates): len
 // when all.
 size_t mn_utf8_span(const char *s, size_t len);

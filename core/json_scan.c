@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "json_scan.h"
 
+#include "text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -44,9 +46,9 @@ int mn_json_fault(struct mn_json_scan *scan, size_t offset, const char *message,
 	return -EINVAL;
 }
 
-// Returns the length of the UTF-8 sequence at s, 0 when it is not a valid one (RFC 3629 section 4).
-static size_t utf8_sequence(const unsigned char *s, size_t len)
+size_t mn_utf8_sequence(const char *text, size_t len)
 {
+	const unsigned char *s = (const unsigned char *)text;
 	unsigned char low = 0x80, high = 0xbf; // bounds of the second byte
 	size_t more;
 
@@ -90,11 +92,26 @@ size_t mn_json_plain_span(const char *s, size_t len)
 	return at;
 }
 
+size_t mn_json_escape(char to[MN_JSON_ESCAPE], char c)
+{
+	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+
+	to[0] = '\\';
+	for (const char *letter = letters; *letter; letter += 2) {
+		if (*letter == c) {
+			to[1] = letter[1];
+			return 2;
+		}
+	}
+	to[1] = 'u';
+	return (size_t)(mn_put_hex(to + 2, (unsigned char)c, 4) - to);
+}
+
 size_t mn_utf8_span(const char *s, size_t len)
 {
 	size_t at = 0, step;
 
-	while (at < len && (step = utf8_sequence((const unsigned char *)s + at, len - at)) > 0)
+	while (at < len && (step = mn_utf8_sequence(s + at, len - at)) > 0)
 		at += step;
 	return at;
 }
@@ -228,7 +245,7 @@ static int scan_string(struct mn_json_scan *scan)
 				return ret;
 			continue;
 		}
-		step = utf8_sequence((const unsigned char *)scan->text + scan->at, scan->len - scan->at);
+		step = mn_utf8_sequence(scan->text + scan->at, scan->len - scan->at);
 		if (step == 0)
 			return mn_json_fault(scan, scan->at, "invalid UTF-8 (byte 0x%02x)", (unsigned int)c);
 		scan->at += step;

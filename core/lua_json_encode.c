@@ -124,23 +124,6 @@ static void put_line(struct encoder *encoder, unsigned int depth)
 	encoder->used += depth + 1;
 }
 
-// A byte as it stands inside quotes.
-static void put_escaped(struct encoder *encoder, unsigned char c)
-{
-	static const char letters[] = "\"\"\\\\\bb\ff\nn\rr\tt";
-	char *to = reserve(encoder, 7);
-
-	to[0] = '\\';
-	for (const char *letter = letters; *letter; letter += 2) {
-		if ((unsigned char)*letter == c) {
-			to[1] = letter[1];
-			encoder->used += 2;
-			return;
-		}
-	}
-	encoder->used += (size_t)snprintf(to, 7, "\\u%04x", c);
-}
-
 static void put_quoted(struct encoder *encoder, const char *text, size_t len)
 {
 	size_t plain = 0;
@@ -152,7 +135,7 @@ static void put_quoted(struct encoder *encoder, const char *text, size_t len)
 		if (c >= ' ' && c != '"' && c != '\\')
 			continue;
 		put(encoder, text + plain, i - plain);
-		put_escaped(encoder, c);
+		encoder->used += mn_json_escape(reserve(encoder, MN_JSON_ESCAPE), text[i]);
 		plain = i + 1;
 	}
 	put(encoder, text + plain, len - plain);
@@ -161,12 +144,9 @@ static void put_quoted(struct encoder *encoder, const char *text, size_t len)
 
 static void encode_integer(struct encoder *encoder, lua_Integer value)
 {
-	char *to = reserve(encoder, 1 + MN_DIGITS_MAX), *end = to;
+	char *to = reserve(encoder, 1 + MN_DIGITS_MAX);
 
-	if (value < 0)
-		*end++ = '-';
-	end = mn_put_decimal(end, value < 0 ? -(uint64_t)value : (uint64_t)value);
-	encoder->used += (size_t)(end - to);
+	encoder->used += (size_t)(mn_put_integer(to, value) - to);
 }
 
 // The shortest of the forms with 15 to 17 digits that reads back as the same number, and as a float.

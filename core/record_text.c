@@ -2,12 +2,11 @@
 #define _GNU_SOURCE
 #include "record_text.h"
 
-#include "cleanup.h"
+#include "json.h"
+#include "text.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,54 +14,80 @@
 #define MESSAGE_BYTES 640
 #define KEY_BYTES 64
 
-// Returns how many bytes the UTF-8 sequence at text has, 0 when it is none.
-static size_t sequence(const unsigned char *text)
-{
-	static const unsigned int least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = *text < 0x80 ? 1 : *text >> 5 == 6 ? 2 : *text >> 4 == 14 ? 3 : *text >> 3 == 30 ? 4 : 0;
-	unsigned int point;
-
-	if (len < 2)
-		return len;
-	point = *text & (0x7fU >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-		point = point << 6 | (text[i] & 0x3fU);
-	}
-	return point >= least[len] && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff) ? len : 0;
-}
-
 // Copies at most limit bytes without cutting a character in two; what is not UTF-8 becomes "?".
 static void clip(char *to, const char *from, size_t limit)
 {
-	const unsigned char *at = (const unsigned char *)from;
 	size_t used = 0;
 
-	while (*at) {
-		size_t len = sequence(at);
+	while (*from) {
+		size_t len = mn_utf8_sequence(from, 4); // the terminator ends it before
 		size_t need = len ? len : 1;
 
 		if (used + need > limit)
 			break;
-		if (len)
-			memcpy(to + used, at, len);
-		else
-			to[used] = '?';
+		memcpy(to + used, len ? from : "?", need);
 		used += need;
-		at += need;
+		from += need;
 	}
 	to[used] = '\0';
 }
 
-static bool add_text(cJSON *object, const char *key, const char *value, size_t limit)
+// The line that is being written. What does not fit is left out, and makes it longer all the same.
+struct line {
+	char *text;
+	size_t len;
+};
+
+static void put(struct line *line, const char *bytes, size_t len)
+{
+	if (line->len + len <= MN_RECORD_TEXT)
+		memcpy(line->text + line->len, bytes, len);
+	line->len += len;
+}
+
+static void put_quoted(struct line *line, const char *text)
+{
+	size_t len = strlen(text);
+	char escape[MN_JSON_ESCAPE];
+
+	put(line, "\"", 1);
+	for (size_t at = 0; at < len; at++) {
+		size_t plain = mn_json_plain_span(text + at, len - at);
+
+		put(line, text + at, plain);
+		at += plain;
+		if ((unsigned char)text[at] >= 0x80)
+			put(line, text + at, 1);
+		else if (at < len)
+			put(line, escape, mn_json_escape(escape, text[at]));
+	}
+	put(line, "\"", 1);
+}
+
+static void put_key(struct line *line, const char *key)
+{
+	put(line, line->len ? "," : "{", 1);
+	put_quoted(line, key);
+	put(line, ":", 1);
+}
+
+static void add_text(struct line *line, const char *key, const char *value, size_t limit)
 {
 	char text[MESSAGE_BYTES + 1];
 
 	if (!value || !*value)
-		return true;
+		return;
 	clip(text, value, limit);
-	return cJSON_AddStringToObject(object, key, text);
+	put_key(line, key);
+	put_quoted(line, text);
+}
+
+static void add_number(struct line *line, const char *key, int64_t value)
+{
+	char text[1 + MN_DIGITS_MAX];
+
+	put_key(line, key);
+	put(line, text, (size_t)(mn_put_integer(text, value) - text));
 }
 
 // The date of a day since 1970-01-01, in the Gregorian calendar. gmtime(3) would first read the machine's
@@ -78,71 +103,72 @@ static void date_of(int64_t day, int *year, int *month, int *mday)
 	*year = (int)(era * 400 + yoe + (*month <= 2));
 }
 
-static bool add_time(cJSON *object)
+static void add_time(struct line *line)
 {
+	static const char behind[] = "--T::.Z";
 	struct timespec now;
-	int year, month, mday, second;
-	char text[64];
+	char text[64], *at = text;
+	int parts[7], second;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	date_of(now.tv_sec / 86400, &year, &month, &mday);
 	second = (int)(now.tv_sec % 86400);
-	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", year, month, mday, second / 3600,
-		second / 60 % 60, second % 60, (int)(now.tv_nsec / 1000));
-	return cJSON_AddStringToObject(object, "time", text);
+	date_of(now.tv_sec / 86400, &parts[0], &parts[1], &parts[2]);
+	parts[3] = second / 3600;
+	parts[4] = second / 60 % 60;
+	parts[5] = second % 60;
+	parts[6] = (int)(now.tv_nsec / 1000);
+	for (size_t i = 0; i < 7; i++) {
+		at = mn_put_padded(at, (unsigned int)parts[i], i == 0 ? 4 : i == 6 ? 6 : 2);
+		*at++ = behind[i];
+	}
+	*at = '\0';
+	put_key(line, "time");
+	put_quoted(line, text);
 }
 
-static bool add_ignored(cJSON *object, const char *const *ignored, size_t room)
+static void add_ignored(struct line *line, const char *const *ignored, size_t room)
 {
-	char text[KEY_BYTES + 1];
-	cJSON *list;
-
 	if (!ignored || !*ignored)
-		return true;
-	list = cJSON_AddArrayToObject(object, "ignored");
-	for (; list && *ignored; ignored++) {
-		cJSON *item;
+		return;
+	put_key(line, "ignored");
+	for (const char *next = "["; *ignored; ignored++, next = ",") {
+		char text[KEY_BYTES + 1];
+		size_t need;
 
 		clip(text, *ignored, KEY_BYTES);
-		if (strlen(text) + 4 > room) {
-			snprintf(text, sizeof(text), "...");
-			room = 0;
-		} else {
-			room -= strlen(text) + 4;
-		}
-		item = cJSON_CreateString(text);
-		if (!item || !cJSON_AddItemToArray(list, item)) {
-			cJSON_Delete(item);
-			return false;
-		}
-		if (!room)
+		need = strlen(text) + 4;
+		put(line, next, 1);
+		put_quoted(line, need > room ? "..." : text);
+		if (need >= room)
 			break;
+		room -= need;
 	}
-	return list;
+	put(line, "]", 1);
 }
 
-static char *print(
-	const struct mn_record *record, unsigned int repeated, size_t name, size_t message, size_t keys)
+static size_t print(char *text, const struct mn_record *record, unsigned int repeated, size_t name,
+	size_t message, size_t keys)
 {
-	cJSON *object = cJSON_CreateObject();
-	char *text = NULL;
+	struct line line = { .text = text };
 
-	if (object && cJSON_AddNumberToObject(object, "format", MN_RECORD_FORMAT) && add_time(object) &&
-		add_text(object, "verb", record->verb, name) &&
-		add_text(object, "policy", record->policy, name) &&
-		add_text(object, "network", record->network, name) &&
-		add_text(object, "pod", record->pod, name) &&
-		add_text(object, "container", record->container, name) &&
-		add_text(object, "ifname", record->ifname, name) &&
-		add_text(object, "netns", record->netns, name) &&
-		cJSON_AddNumberToObject(object, "duration", (double)record->duration_us) &&
-		cJSON_AddNumberToObject(object, "code", record->code) &&
-		(!repeated || cJSON_AddNumberToObject(object, "repeated", repeated)) &&
-		add_text(object, "message", record->message, message) &&
-		add_text(object, "trace", record->trace, name) && add_ignored(object, record->ignored, keys))
-		text = cJSON_PrintUnformatted(object);
-	cJSON_Delete(object);
-	return text;
+	add_number(&line, "format", MN_RECORD_FORMAT);
+	add_time(&line);
+	add_text(&line, "verb", record->verb, name);
+	add_text(&line, "policy", record->policy, name);
+	add_text(&line, "network", record->network, name);
+	add_text(&line, "pod", record->pod, name);
+	add_text(&line, "container", record->container, name);
+	add_text(&line, "ifname", record->ifname, name);
+	add_text(&line, "netns", record->netns, name);
+	add_number(&line, "duration", record->duration_us);
+	add_number(&line, "code", record->code);
+	if (repeated)
+		add_number(&line, "repeated", repeated);
+	add_text(&line, "message", record->message, message);
+	add_text(&line, "trace", record->trace, name);
+	add_ignored(&line, record->ignored, keys);
+	put(&line, "}", 1);
+	return line.len;
 }
 
 int mn_record_format(const struct mn_record *record, unsigned int repeated, char json[MN_RECORD_TEXT + 1])
@@ -153,14 +179,11 @@ int mn_record_format(const struct mn_record *record, unsigned int repeated, char
 		{ 8, 8, 0 } };
 
 	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
-		auto_free char *text =
-			print(record, repeated, tries[i].name, tries[i].message, tries[i].keys);
+		size_t len = print(json, record, repeated, tries[i].name, tries[i].message, tries[i].keys);
 
-		if (!text)
-			return -ENOMEM;
-		if (strlen(text) > MN_RECORD_TEXT)
+		if (len > MN_RECORD_TEXT)
 			continue;
-		strcpy(json, text); // NOLINT(clang-analyzer-security.insecureAPI.strcpy)
+		json[len] = '\0';
 		return 0;
 	}
 	return -EMSGSIZE;

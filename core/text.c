@@ -17,9 +17,21 @@ static char *put_digits(char *to, uint64_t value, unsigned int base, size_t widt
 	return to;
 }
 
+char *mn_put_integer(char *to, int64_t value)
+{
+	if (value < 0)
+		*to++ = '-';
+	return mn_put_decimal(to, value < 0 ? -(uint64_t)value : (uint64_t)value);
+}
+
 char *mn_put_decimal(char *to, uint64_t value)
 {
 	return put_digits(to, value, 10, 1);
+}
+
+char *mn_put_padded(char *to, uint64_t value, size_t width)
+{
+	return put_digits(to, value, 10, width);
 }
 
 char *mn_put_hex(char *to, uint64_t value, size_t width)

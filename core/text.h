@@ -9,9 +9,11 @@
 
 #define MN_DIGITS_MAX 20 // of a number in decimal
 
-// Write a number, and no terminator; return where it ends. In hexadecimal it has zeros in front, up to
-// `width` digits, at most MN_DIGITS_MAX.
+// Write a number, and no terminator; return where it ends. Those with a width have zeros in front, up to so
+// many digits, at most MN_DIGITS_MAX.
+char *mn_put_integer(char *to, int64_t value);
 char *mn_put_decimal(char *to, uint64_t value);
+char *mn_put_padded(char *to, uint64_t value, size_t width);
 char *mn_put_hex(char *to, uint64_t value, size_t width);
 
 // Writes three texts, one behind the other; nothing, and false, when they do not fit with their terminator.
