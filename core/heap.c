@@ -8,7 +8,8 @@
 #include <sys/mman.h>
 
 #define PAGE ((size_t)4 << 10)
-#define CHUNK ((size_t)16 << 10) // bytes; the smallest call needs one, an ADD five
+#define FIRST ((size_t)24 << 10) // bytes; few calls but an ADD need more
+#define CHUNK ((size_t)56 << 10)
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -63,18 +64,19 @@ static void *bump(struct mn_heap *heap, size_t room)
 // Begins a chunk, and takes the first block of it.
 static void *__attribute__((noinline)) take_chunk(struct mn_heap *heap, size_t room)
 {
-	char *chunk;
+	size_t size = heap->chunks ? CHUNK : FIRST;
+	struct mn_heap_chunk *chunk;
 
 	if (heap->filling)
 		return NULL;
-	// All of it will be written to: populated at once it costs no page faults.
-	chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	// Most of it will be written to: populated at once it costs no page faults.
+	chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (chunk == MAP_FAILED)
 		return NULL;
-	((struct mn_heap_block *)chunk)->next = heap->chunks;
-	heap->chunks = (struct mn_heap_block *)chunk;
-	heap->at = chunk + MN_HEAP_STEP;
-	heap->end = chunk + CHUNK;
+	*chunk = (struct mn_heap_chunk){ .next = heap->chunks, .size = size };
+	heap->chunks = chunk;
+	heap->at = (char *)chunk + MN_HEAP_STEP;
+	heap->end = (char *)chunk + size;
 	return bump(heap, room);
 }
 
@@ -175,10 +177,10 @@ void *mn_heap_realloc(struct mn_heap *heap, void *block, size_t old_size, size_t
 void mn_heap_clear(struct mn_heap *heap)
 {
 	while (heap->chunks) {
-		struct mn_heap_block *chunk = heap->chunks;
+		struct mn_heap_chunk *chunk = heap->chunks;
 
 		heap->chunks = chunk->next;
-		munmap(chunk, CHUNK);
+		munmap(chunk, chunk->size);
 	}
 	memset(heap, 0, sizeof(*heap));
 }

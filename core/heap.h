@@ -11,15 +11,21 @@
 #define MN_HEAP_STEP 16u   // bytes; each size class holds blocks of one multiple of it
 #define MN_HEAP_SMALL 1024 // bytes of the largest block that is taken from a chunk
 
-// What a block is while nobody uses it, and how a chunk begins.
+// What a block is while nobody uses it.
 struct mn_heap_block {
 	struct mn_heap_block *next;
+};
+
+// How a chunk begins.
+struct mn_heap_chunk {
+	struct mn_heap_chunk *next;
+	size_t size;
 };
 
 struct mn_heap {
 	struct mn_heap_block *free[MN_HEAP_SMALL / MN_HEAP_STEP];
 	char *at, *end; // what is left of the newest chunk
-	struct mn_heap_block *chunks;
+	struct mn_heap_chunk *chunks;
 	char *image; // where blocks of a snapshot lie, which are nobody's to free
 	size_t image_size;
 	bool filling;  // the snapshot is being made: every block comes from there

@@ -81,9 +81,12 @@ end
 -- What is missing of the gateways' addresses on a link, which may be yet to come (nil). Raises code 103 for one that is
 -- in the way.
 local function gateway_steps(host, link, args)
-  local list, present = {}, {}
+  local list, present, family = {}, {}, nil
+  for i, gateway in ipairs(args.address) do
+    family = (i == 1 or gateway.family == family) and gateway.family or nil
+  end
   if link and #args.address > 0 then
-    for address in host.addr.list { dev = link.ifindex } do
+    for address in host.addr.list { dev = link.ifindex, family = family } do -- of both where there are both
       present[#present + 1] = address
     end
   end

@@ -178,10 +178,10 @@ function Pod:wanted_mac()
 end
 
 -- Router advertisements are never taken from a network that pods share (CVE-2020-10749).
-local function port_sysctls(context, net, ifname, inside)
+local function port_sysctls(context, where, net, ifname, inside)
   local function set(family, key, value)
     context:record {
-      net = net, verb = "set", object = "sysctl",
+      net = net, verb = "set", object = "sysctl", where = where,
       args = { key = ("net/%s/conf/%s/%s"):format(family, ifname, key), value = value, optional = true },
     }
   end
@@ -203,7 +203,7 @@ function Pod:veth(args)
     "master", "mtu", "hairpin", "isolated", "host_ifname", "address", "guard", "vlans", "keep_default_vlan", "up",
     "dad",
   })
-  local context = self._context
+  local context, where = self._context, steps.where()
   local host_ifname = args.host_ifname or pod.host_ifname(self.container, self.ifname)
   local mac = pod.mac(self.container .. "\n" .. self.ifname) -- given, it need not be asked for
   local alias = pod.alias(self.network, self.container, self.ifname)
@@ -220,7 +220,7 @@ function Pod:veth(args)
     guard.record(context, { port = host_ifname, bridge = master, mac = address, lease = args.guard })
   end
   context:record {
-    net = "host", verb = "add", object = "link", alias = alias,
+    net = "host", verb = "add", object = "link", alias = alias, where = where,
     args = {
       ifname = host_ifname, kind = "veth", mtu = args.mtu, address = mac, group = steps.GROUP,
       master = master,
@@ -235,8 +235,8 @@ function Pod:veth(args)
       current.index.pod[self.ifname] = link.ifindex
     end,
   }
-  port_sysctls(context, "host", host_ifname)
-  port_sysctls(context, "pod", self.ifname, { dad = args.dad })
+  port_sysctls(context, where, "host", host_ifname)
+  port_sysctls(context, where, "pod", self.ifname, { dad = args.dad })
   if args.vlans then
     require("mncni.bridge_vlan").record(context, {
       port = host_ifname, bridge = master, vlans = args.vlans, keep = args.keep_default_vlan,
@@ -249,11 +249,13 @@ function Pod:veth(args)
   end
   -- The kernel ignores an alias in the request that creates a link, and the port exists only after it.
   context:record {
-    net = "host", verb = "set", object = "link",
+    net = "host", verb = "set", object = "link", where = where,
     args = { ifname = host_ifname, ifalias = alias, up = true, bridge_slave = port },
   }
   if args.up ~= false then
-    context:record { net = "pod", verb = "set", object = "link", args = { ifname = self.ifname, up = true } }
+    context:record {
+      net = "pod", verb = "set", object = "link", where = where, args = { ifname = self.ifname, up = true },
+    }
   end
   return eth
 end

@@ -57,13 +57,13 @@ function steps.hex(bytes)
 end
 
 -- "policies/x.lua:12": the place in the user's file that a step comes from.
-local function where()
+function steps.where()
   local file, line = core.place()
   return file and file .. ":" .. line
 end
 
 function Context:record(step)
-  step.where = step.where or where()
+  step.where = step.where or steps.where()
   self.list[#self.list + 1] = step
   return step
 end
