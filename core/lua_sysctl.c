@@ -68,20 +68,24 @@ static int raise_in(lua_State *L, struct mn_error *err)
 	return mn_lua_raise(L, err);
 }
 
-// sysctl.get(ns, key) -> string, or nil when the kernel has no such setting. ns is a handle, or nil for the
-// caller's.
+// sysctl.get(ns, key, ...) -> a string for each key, or nil where the kernel has no such setting. ns is a
+// handle, or nil for the caller's.
 static int sysctl_get(lua_State *L)
 {
-	int netns = mn_lua_check_netns(L, 1);
-	const char *key = check_text(L, 2, "sysctl.get", "key");
-	struct work *work = push_work(L, 1);
+	int netns = mn_lua_check_netns(L, 1), count = lua_gettop(L) > 2 ? lua_gettop(L) - 1 : 1;
+	struct work *work;
 	struct mn_error err;
-	int ret = mn_sysctl_get(netns, key, &work->list[0].previous, &err);
 
-	if (ret < 0 && err.errnum != ENOENT)
+	lua_settop(L, count + 1);
+	luaL_checkstack(L, count + 4, "too many keys");
+	work = push_work(L, (size_t)count);
+	for (int i = 0; i < count; i++)
+		work->list[i].key = check_text(L, i + 2, "sysctl.get", "key");
+	if (mn_sysctl_get(netns, work->list, work->count, &err) < 0)
 		return raise_in(L, &err);
-	lua_pushstring(L, work->list[0].previous); // nil for NULL
-	return 1;
+	for (int i = 0; i < count; i++)
+		lua_pushstring(L, work->list[i].previous); // nil for NULL
+	return count;
 }
 
 // sysctl.set(ns, key, value) -> previous, changed. Writes only what is different; a missing setting is an

@@ -190,13 +190,6 @@ static int open_setting(const struct directory *directory, const char *path, int
 	return fd;
 }
 
-static int read_path(const char *path, char **value)
-{
-	auto_close int fd = open_setting(NULL, path, O_RDONLY);
-
-	return fd < 0 ? -errno : read_all(fd, value);
-}
-
 // Opens a setting for both ways, or for the one that there is.
 static int open_both(const struct directory *directory, const char *path, int *access)
 {
@@ -253,20 +246,44 @@ static bool same_value(const char *a, const char *b)
 	return true;
 }
 
-int mn_sysctl_get(int netns, const char *key, char **value, struct mn_error *err)
+static int get_one(struct directory *directory, struct mn_sysctl *setting, const struct mn_sysctl *next,
+	struct mn_error *err)
 {
 	char path[PATH_MAX];
-	int ret = key_path(key, path, sizeof(path), err);
-	int home;
+	auto_close int fd = -1;
+	int ret = key_path(setting->key, path, sizeof(path), err);
 
-	*value = NULL;
-	if (!ret)
-		ret = mn_netns_enter(netns, &home, err);
 	if (ret < 0)
 		return ret;
-	ret = read_path(path, value);
+	go_to(directory, setting->key, next ? next->key : NULL, path);
+	fd = open_setting(directory, path, O_RDONLY);
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return 0;
+	ret = fd < 0 ? -errno : read_all(fd, &setting->previous);
+	return ret < 0 ? failed_at(-ret, "get", path, NULL, err) : 0;
+}
+
+static void begin(struct mn_sysctl *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		list[i].previous = NULL;
+		list[i].changed = false;
+	}
+}
+
+int mn_sysctl_get(int netns, struct mn_sysctl *list, size_t count, struct mn_error *err)
+{
+	struct directory directory = { .fd = -1 };
+	int home, ret;
+
+	begin(list, count);
+	ret = mn_netns_enter(netns, &home, err);
 	if (ret < 0)
-		ret = failed_at(-ret, "get", path, NULL, err);
+		return ret;
+	for (size_t i = 0; i < count && ret == 0; i++)
+		ret = get_one(&directory, &list[i], i + 1 < count ? &list[i + 1] : NULL, err);
+	if (directory.fd >= 0)
+		close(directory.fd);
 	mn_netns_leave(&home);
 	return ret;
 }
@@ -312,10 +329,7 @@ int mn_sysctl_set(int netns, struct mn_sysctl *list, size_t count, size_t *faile
 	struct directory directory = { .fd = -1 };
 	int home, ret;
 
-	for (size_t i = 0; i < count; i++) {
-		list[i].previous = NULL;
-		list[i].changed = false;
-	}
+	begin(list, count);
 	ret = mn_netns_enter(netns, &home, err);
 	if (ret < 0)
 		return ret;

@@ -21,9 +21,9 @@ struct mn_sysctl {
 	bool changed;	   // out: it was not so already, and has been written
 };
 
-// Reads a setting of the namespace (below 0: the caller's); *value is to be freed. Returns 0, or -ENOENT with
-// err filled in when the kernel has no such setting, or another -errno.
-int mn_sysctl_get(int netns, const char *key, char **value, struct mn_error *err);
+// Reads every setting of the list in one visit to the namespace (below 0: the caller's), into `previous`:
+// NULL where the kernel has no such setting. The caller frees with mn_sysctl_free() whatever is returned.
+int mn_sysctl_get(int netns, struct mn_sysctl *list, size_t count, struct mn_error *err);
 
 // Makes every setting of the list what it shall be, in one visit to the namespace. When one fails, those
 // before it are put back and *failed (may be NULL) is its position. The caller frees with mn_sysctl_free() in

@@ -261,12 +261,12 @@ function bridge.call_iptables()
   steps.apply {
     shared = true,
     prepare = function(context)
-      local list = {}
-      for _, key in ipairs { CALL_IPTABLES, "net/bridge/bridge-nf-call-ip6tables" } do
-        local now = context.nets.host.sysctl.get(key)
-        if now == "0" then
+      local list, keys = {}, { CALL_IPTABLES, "net/bridge/bridge-nf-call-ip6tables" }
+      local values = { context.nets.host.sysctl.get(table.unpack(keys)) }
+      for i, key in ipairs(keys) do
+        if values[i] == "0" then
           sysctl(list, key, "1", true)
-        elseif now == nil then
+        elseif values[i] == nil then
           context:warn(without_br_netfilter(key))
           break
         end

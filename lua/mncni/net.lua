@@ -206,13 +206,13 @@ local function family(self, object, protocol, list)
   })
 end
 
--- net.sysctl: get(key) -> string or nil, set(key, value) -> previous, changed, batch{ {key, value}, ... }, in the
+-- net.sysctl: get(key, ...) -> string or nil for each, set(key, value) -> previous, changed, batch{ {key, value}, ... }, in the
 -- net's namespace.
 local function sysctl_family(self)
   local backend, netns = self.backend.sysctl, rawget(self, "netns")
   return {
-    get = function(key)
-      return backend.get(netns, key)
+    get = function(...)
+      return backend.get(netns, ...)
     end,
     set = function(key, value)
       return backend.set(netns, key, value)

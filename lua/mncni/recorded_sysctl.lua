@@ -33,10 +33,13 @@ end
 -- over(world) makes what a backend has as sysctl (see mncni.net).
 function recorded_sysctl.over(world)
   local sysctl = {}
-  function sysctl.get(netns, key)
-    local space = world:space_of(netns)
-    key = recorded_sysctl.key(key)
-    return space.sysctls[key] or inherited(space, key)
+  function sysctl.get(netns, ...)
+    local space, values = world:space_of(netns), table.pack(...)
+    for i = 1, values.n do
+      local key = recorded_sysctl.key(values[i])
+      values[i] = space.sysctls[key] or inherited(space, key)
+    end
+    return table.unpack(values, 1, values.n)
   end
   function sysctl.set(netns, key, value)
     local space = world:space_of(netns)

@@ -467,7 +467,7 @@ function Context:recorder(name)
     __index = function(_, family)
       if family == "sysctl" then
         return {
-          get = function(key) return self.nets[name].sysctl.get(key) end,
+          get = function(...) return self.nets[name].sysctl.get(...) end,
           set = function(key, value)
             self:record { net = name, verb = "set", object = "sysctl", args = { key = key, value = value } }
           end,

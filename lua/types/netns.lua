@@ -85,11 +85,12 @@ function netns.view() end
 ---@class mncni.core.sysctl
 local sysctl = {}
 
---- The value without its newline; nil when the kernel has no such setting.
+--- The value of each key without its newline; nil when the kernel has no such setting.
 ---@param handle mncni.Netns?
 ---@param key string
----@return string?
-function sysctl.get(handle, key) end
+---@param ... string more keys, looked up in the same visit to the namespace
+---@return string? ...
+function sysctl.get(handle, key, ...) end
 
 --- Makes the setting so; writes only what is different (white space does not count). Raises ENOENT when the kernel has
 --- no such setting, saying which module may be missing; EINVAL when it refuses the value.

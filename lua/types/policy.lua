@@ -172,7 +172,7 @@ function pod:wanted_mac() end
 ---@field qdisc mncni.Verbs
 ---@field class mncni.Verbs
 ---@field filter mncni.Verbs
----@field sysctl { get: (fun(key: string): string?), set: fun(key: string, value: string|integer|boolean) }
+---@field sysctl { get: (fun(key: string, ...: string): string?), set: fun(key: string, value: string|integer|boolean) }
 
 ---@class mncni.LinkArguments
 ---@field kind string "macvlan", "ipvlan", "vlan", "dummy", ...

@@ -48,6 +48,17 @@ describe("sysctl", function()
       assert.is_nil(sysctl.get(ns, "net/ipv4/ip_forward/deeper"))
     end)
 
+    it("several settings, of one directory and of others", function()
+      pod:must "echo 1 >/proc/sys/net/ipv4/conf/lo/accept_local; echo 2 >/proc/sys/net/ipv4/conf/lo/rp_filter"
+      pod:must "echo 1 >/proc/sys/net/ipv4/conf/all/accept_local"
+      local got = table.pack(sysctl.get(ns, "net/ipv4/conf/lo/accept_local", "net/ipv4/conf/lo/nonesuch",
+        "net.ipv4.conf.lo.rp_filter", "net/ipv4/conf/all/accept_local", "net/ipv4/conf/nonesuch/a",
+        "net/ipv4/conf/nonesuch/b", "net/ipv4/conf/lo/rp_filter", "net/ipv4/conf/lo/accept_local"))
+      assert.same({ "1", nil, "2", "1", nil, nil, "2", "1", n = 8 }, got)
+      assert.is_false(pcall(sysctl.get, ns, "net/ipv4/ip_forward", "net/../kernel"))
+      assert.is_false(pcall(sysctl.get, ns))
+    end)
+
     it("values of several words and of no words", function()
       assert.truthy(sysctl.get(ns, "net/ipv4/tcp_rmem"):match "^%d+%s+%d+%s+%d+$")
       assert.are.equal("", sysctl.get(ns, "net/ipv4/ip_local_reserved_ports"))
@@ -55,6 +66,22 @@ describe("sysctl", function()
   end)
 
   describe("sets", function()
+    it("settings of one interface after the other", function()
+      pod:must "ip link add br0 type bridge; ip link add br1 type bridge"
+      local list, want = {}, {}
+      for _, name in ipairs { "br0", "br1" } do
+        for _, key in ipairs { "accept_local", "arp_notify", "log_martians" } do
+          list[#list + 1] = { ("net/ipv4/conf/%s/%s"):format(name, key), name == "br0" and "1" or "0" }
+          want[#want + 1] = list[#list][2]
+        end
+      end
+      list[#list + 1], want[#want + 1] = { "net/ipv4/conf/br0/rp_filter", "2" }, "2"
+      sysctl.batch(ns, list)
+      for i, item in ipairs(list) do
+        assert.are.equal(want[i], pod:must("cat /proc/sys/" .. item[1]), item[1])
+      end
+    end)
+
     it("what is different, and returns what was", function()
       local previous, changed = sysctl.set(ns, "net/ipv4/ip_forward", "1")
       assert.are.equal("0", previous)

@@ -140,6 +140,8 @@ describe("the recorded net", function()
     assert.is_true(changed)
     assert.equal("0", host.sysctl.get "net/ipv4/conf/eth0/rp_filter")
     assert.equal("2", host.sysctl.get "net/ipv4/conf/lo/rp_filter")
+    assert.same({ "0", nil, "2", n = 3 }, table.pack(host.sysctl.get("net/ipv4/conf/eth0/rp_filter",
+      "net/ipv4/conf/eth9/rp_filter", "net/ipv4/conf/lo/rp_filter")))
   end)
 
   it("passes over an optional sysctl that is not there", function()
