@@ -56,7 +56,7 @@ local order = {
 
 local longer = {
   sysctl = {
-    "get(key, ...)       the value of each as a string, nil where there is no such key",
+    "get(key, ...)       the value of each as a string, nil where there is none",
     "set(key, value)     returns the previous value and whether it was changed",
     "batch{{key, value}} the same for many, entering the namespace once",
     "Keys are written with slashes or dots: net/ipv4/ip_forward, net.ipv4.ip_forward.",
