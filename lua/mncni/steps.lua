@@ -292,15 +292,16 @@ local function journal_entry(context, step)
   }
 end
 
--- The lines of a journal for entries; what JSON cannot hold stands in it as digits.
-local function journal_text(entries)
+-- The lines of a journal for the entries of steps; bytes that JSON cannot hold stand in it as digits.
+local function journal_text(entries, plain_steps)
   local ok, text = pcall(core.json.lines, entries)
   if ok then
     return text
   end
-  for _, entry in ipairs(entries) do
+  for i, entry in ipairs(entries) do
     if not pcall(core.json.encode, entry) then
       entry.step.args = plain(entry.step.args)
+      blame(plain_steps[i], core.json.encode, entry)
     end
   end
   return core.json.lines(entries)
@@ -432,7 +433,7 @@ function Context:commit()
     return
   end
   if self.journal then
-    self.journal:append(journal_text(each(self, plain_steps, 1, add_entry)))
+    self.journal:append(journal_text(each(self, plain_steps, 1, add_entry), plain_steps))
   end
   send(self, plain_steps)
 end
