@@ -36,11 +36,11 @@ int __wrap_mn_sysctl_set(
 int __wrap_mn_sysctl_set(
 	int netns, struct mn_sysctl *list, size_t count, size_t *failed, struct mn_error *err)
 {
-	int ret = mn_sysctl_get(netns, list->key, &list->previous, err);
+	int ret = mn_sysctl_get(netns, list, count, err);
 
 	fuzz_require(count == 1, "more than one setting");
 	(void)failed;
-	return ret == -ENOENT && list->optional ? 0 : ret;
+	return ret == 0 && !list->previous && !list->optional ? mn_fail(err, ENOENT, "set", list->key, "") : ret;
 }
 
 static void write_file(const char *path, const uint8_t *data, size_t size)
