@@ -40,7 +40,8 @@ int __wrap_mn_sysctl_set(
 
 	fuzz_require(count == 1, "more than one setting");
 	(void)failed;
-	return ret == 0 && !list->previous && !list->optional ? mn_fail(err, ENOENT, "set", list->key, "") : ret;
+	return ret == 0 && !list->previous && !list->optional ? mn_fail(err, ENOENT, "set", list->key, "")
+							      : ret;
 }
 
 static void write_file(const char *path, const uint8_t *data, size_t size)
