@@ -123,14 +123,15 @@ static void push_outcome(lua_State *L, const struct work *work)
 	}
 }
 
-// sysctl.batch(ns, { {key, value}, ... }) -> list of {key, previous, changed}, in one visit to the namespace.
-// An entry with optional = true is passed over where the kernel has no such setting. When one fails those
-// before it are put back, and the error has its position as `index`.
+// sysctl.batch(ns, { {key, value}, ... } [, quiet]) -> list of {key, previous, changed}, nothing when quiet
+// is true; in one visit to the namespace. An entry with optional = true is passed over where the kernel has
+// no such setting. When one fails those before it are put back, and the error has its position as `index`.
 static int sysctl_batch(lua_State *L)
 {
 	int netns = mn_lua_check_netns(L, 1);
 	struct mn_error err;
 	struct work *work;
+	bool quiet = lua_toboolean(L, 3);
 	size_t failed = 0;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
@@ -158,6 +159,8 @@ static int sysctl_batch(lua_State *L)
 		lua_setfield(L, -2, "index");
 		return lua_error(L);
 	}
+	if (quiet)
+		return 0;
 	push_outcome(L, work);
 	return 1;
 }

@@ -140,19 +140,27 @@ static int open_failed(int errnum, const char *path, const char *object, struct 
 	return netns_code(mn_fail(err, errnum, "open", object, "%s", advice), err);
 }
 
+// Fails unless what the path names is on the kernel's namespace filesystem.
+static int check_path(const char *path, const char *object, struct mn_error *err)
+{
+	auto_close int handle = -1;
+	struct statfs fs;
+
+	if (statfs(path, &fs) == 0 && fs.f_type == NSFS_MAGIC)
+		return 0;
+	handle = mn_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
+	return handle < 0 ? open_failed(errno, path, object, err) : check_nsfs(handle, object, err);
+}
+
 int mn_netns_open(const char *path, int *fd, struct mn_error *err)
 {
 	char object[160];
-	auto_close int handle = -1;
 	auto_close int opened = -1;
 	int ret;
 
 	*fd = -1;
 	describe(object, sizeof(object), path);
-	handle = mn_openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
-	if (handle < 0)
-		return open_failed(errno, path, object, err);
-	ret = check_nsfs(handle, object, err);
+	ret = check_path(path, object, err);
 	if (ret < 0)
 		return ret;
 	// Known not to be a device or a pipe, it is opened for use, and is looked at again.

@@ -206,8 +206,8 @@ local function family(self, object, protocol, list)
   })
 end
 
--- net.sysctl: get(key, ...) -> string or nil for each, set(key, value) -> previous, changed, batch{ {key, value}, ... }, in the
--- net's namespace.
+-- net.sysctl: get(key, ...) -> string or nil for each, set(key, value) -> previous, changed, batch{ {key, value}, ... },
+-- in the net's namespace.
 local function sysctl_family(self)
   local backend, netns = self.backend.sysctl, rawget(self, "netns")
   return {
@@ -217,8 +217,8 @@ local function sysctl_family(self)
     set = function(key, value)
       return backend.set(netns, key, value)
     end,
-    batch = function(list)
-      return backend.batch(netns, list)
+    batch = function(list, quiet)
+      return backend.batch(netns, list, quiet)
     end,
   }
 end

@@ -58,7 +58,7 @@ function recorded_sysctl.over(world)
     world:record(space, "set", "sysctl", { key = key, value = value })
     return previous, true
   end
-  function sysctl.batch(netns, list)
+  function sysctl.batch(netns, list, quiet)
     local space, done = world:space_of(netns), {}
     local before = model.copy(space.sysctls)
     for i, item in ipairs(list) do
@@ -71,7 +71,7 @@ function recorded_sysctl.over(world)
       end
       done[i] = { key = recorded_sysctl.key(item[1]), previous = previous, changed = changed }
     end
-    return done
+    return not quiet and done or nil
   end
   return sysctl
 end

@@ -318,7 +318,7 @@ function Sender:flush()
   self.batch, self.held = {}, {}
   local ok, err
   if kind == "sysctl" then
-    ok, err = pcall(net.sysctl.batch, batch)
+    ok, err = pcall(net.sysctl.batch, batch, true)
   else
     ok, err = pcall(net.batch, net, batch)
   end

@@ -105,8 +105,9 @@ function sysctl.set(handle, key, value) end
 --- over. When one fails, those before it are put back and the error has its position as `index`.
 ---@param handle mncni.Netns?
 ---@param settings { [1]: string, [2]: string|integer|boolean, optional?: boolean }[]
----@return { key: string, previous?: string, changed: boolean }[]
-function sysctl.batch(handle, settings) end
+---@param quiet? boolean returns nothing
+---@return { key: string, previous?: string, changed: boolean }[]?
+function sysctl.batch(handle, settings, quiet) end
 
 ---@class mncni.ConntrackFilter
 ---@field family "inet"|"inet6"

@@ -76,7 +76,7 @@ describe("sysctl", function()
         end
       end
       list[#list + 1], want[#want + 1] = { "net/ipv4/conf/br0/rp_filter", "2" }, "2"
-      sysctl.batch(ns, list)
+      assert.is_nil(sysctl.batch(ns, list, true))
       for i, item in ipairs(list) do
         assert.are.equal(want[i], pod:must("cat /proc/sys/" .. item[1]), item[1])
       end

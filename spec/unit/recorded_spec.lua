@@ -150,6 +150,7 @@ describe("the recorded net", function()
       { key = "net/ipv6/conf/eth0/accept_ra", changed = false },
       { key = "net/ipv4/ip_forward", previous = "0", changed = true },
     }, host.sysctl.batch(list))
+    assert.is_nil(host.sysctl.batch(list, true))
     list[1].optional = nil
     assert.equal(1, refusal(host.sysctl.batch, list).index)
   end)
