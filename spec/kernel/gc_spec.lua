@@ -523,7 +523,7 @@ describe("mncni gc", function()
     end)
 
     it("was made where the kernel tells of no process namespace", function()
-      local path = "/proc/thread-self/ns/pid"
+      local path = "/proc/self/ns/pid"
       node:must("ADD", { pod = "web", prefix = {
         "strace", "-o", node.scratch .. "/log", "-P", path, "-e", "inject=%%stat:error=ENOENT",
       } })
