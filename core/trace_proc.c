@@ -147,6 +147,9 @@ void mn_trace_proc_read(struct mn_trace *trace)
 			on_fork(trace, event);
 			break;
 		case PROC_EVENT_EXEC:
+			// That it opened the program was told before, and may be all that is left of it.
+			if (trace->fanotify >= 0)
+				mn_trace_exec_read(trace);
 			mn_trace_process_runs(
 				trace, event->event_data.exec.process_tgid, (int64_t)event->timestamp_ns);
 			break;

@@ -87,6 +87,22 @@ static ssize_t read_file(pid_t pid, const char *name, char *buffer, size_t size)
 	return (ssize_t)have;
 }
 
+// The fields of /proc/PID/stat from the state on, NULL when there is no such process.
+static const char *read_stat(pid_t pid, char *buffer, size_t size)
+{
+	const char *name_end = read_file(pid, "stat", buffer, size) > 0 ? strrchr(buffer, ')') : NULL;
+
+	return name_end && name_end[1] == ' ' ? name_end + 2 : NULL;
+}
+
+static bool is_gone(pid_t pid)
+{
+	char buffer[1024];
+	const char *fields = read_stat(pid, buffer, sizeof(buffer));
+
+	return !fields || *fields == 'Z';
+}
+
 static const char *variable(const char *environment, size_t size, const char *name)
 {
 	size_t len = strlen(name);
@@ -330,10 +346,15 @@ static bool is_call(struct mn_trace *trace, pid_t pid, int64_t time)
 
 	if (process && size > 0)
 		process->read = true;
-	if (!command || !*command || !is_at_home(trace, pid) ||
-		!find_plugin(process, pid, variable(environment, (size_t)size, "CNI_PATH"), plugin,
-			sizeof(plugin)))
+	if (!command || !*command)
 		return false;
+	if (!is_at_home(trace, pid) ||
+		!find_plugin(process, pid, variable(environment, (size_t)size, "CNI_PATH"), plugin,
+			sizeof(plugin))) {
+		if (process && is_gone(pid)) // meanwhile: what was read says nothing
+			process->read = false;
+		return false;
+	}
 	process = mn_trace_process_add(trace, pid);
 	if (!process)
 		return true;
@@ -362,14 +383,6 @@ void mn_trace_process_runs(struct mn_trace *trace, pid_t pid, int64_t time)
 	process = mn_trace_process(trace, pid);
 	if (process && process->pending && !process->call)
 		forget_pending(trace, process);
-}
-
-// The fields of /proc/PID/stat from the state on, NULL when there is no such process.
-static const char *read_stat(pid_t pid, char *buffer, size_t size)
-{
-	const char *name_end = read_file(pid, "stat", buffer, size) > 0 ? strrchr(buffer, ')') : NULL;
-
-	return name_end && name_end[1] == ' ' ? name_end + 2 : NULL;
 }
 
 int mn_trace_process_status(pid_t pid)
@@ -415,14 +428,31 @@ static char *path_of(int fd)
 	return len > 0 ? strndup(path, (size_t)len) : NULL;
 }
 
-// It had ended when the kernel's word of it was read. With process events, what it was is known from these.
-static void was_gone(struct mn_trace *trace, pid_t pid, int fd)
+// It has opened a program, and is about to run it.
+static void begin_pending(struct mn_trace *trace, struct mn_process *process, int64_t time)
 {
-	char buffer[1024];
-	const char *fields = read_stat(pid, buffer, sizeof(buffer));
-	char *program = path_of(fd);
+	process->since = trace->opened = time;
+	if (!process->pending)
+		trace->pending++;
+	process->pending = true;
+	process->read = false;
+	free(process->program);
+	process->program = NULL;
+}
 
-	if (trace->proc < 0 && program && (!fields || *fields == 'Z'))
+// It had ended when the kernel's word of it was read. With process events it is told of in their order,
+// behind who has made it.
+static void was_gone(struct mn_trace *trace, pid_t pid, int fd, int64_t time)
+{
+	char *program = is_gone(pid) ? path_of(fd) : NULL;
+	struct mn_process *process = program && trace->proc >= 0 ? mn_trace_process_add(trace, pid) : NULL;
+
+	if (process && !process->call) {
+		begin_pending(trace, process, time);
+		process->program = program;
+		return;
+	}
+	if (program && trace->proc < 0)
 		tell_missed(trace, pid, program);
 	free(program);
 }
@@ -433,21 +463,16 @@ void mn_trace_process_opens(struct mn_trace *trace, pid_t pid, int fd, int64_t t
 	struct stat st;
 
 	if (!process)
-		was_gone(trace, pid, fd);
+		was_gone(trace, pid, fd, time);
 	if (!process || process->call)
 		return;
 	// Its own standard input waits for the program that it is about to run.
 	tap(trace, process);
-	process->since = trace->opened = time;
+	begin_pending(trace, process, time);
 	if (fstat(fd, &st) == 0) {
 		process->dev = st.st_dev;
 		process->ino = st.st_ino;
 	}
-	if (!process->pending)
-		trace->pending++;
-	process->pending = true;
-	process->read = false;
-	free(process->program);
 	process->program = path_of(fd);
 	if (trace->proc < 0)
 		follow(trace, process);
@@ -512,13 +537,9 @@ void mn_trace_process_ends(struct mn_trace *trace, struct mn_process *process, i
 
 void mn_trace_process_sweep(struct mn_trace *trace)
 {
-	char buffer[1024];
-
 	for (size_t i = 0; i < MN_TRACE_BUCKETS; i++) {
 		for (struct mn_process *process = trace->processes[i]; process; process = process->next) {
-			const char *fields = read_stat(process->pid, buffer, sizeof(buffer));
-
-			if (!fields || *fields == 'Z')
+			if (is_gone(process->pid))
 				mn_trace_process_ends(trace, process, mn_trace_process_status(process->pid));
 		}
 	}
