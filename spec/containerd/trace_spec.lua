@@ -49,7 +49,10 @@ local function check(told, pods, plugins, link_plugin)
         assert.equal(pod.name, call.pod.name)
         assert.equal("shop", call.pod.namespace)
         if call.status or not told.sources.missing.proc then assert.equal(0, call.status) end
-        assert.equal("containerd", call.caller.name)
+        -- What only its report told of had ended when it was looked at.
+        if call.caller or not (told.sources.missing.proc and call.seen_by == "report") then
+          assert.equal("containerd", call.caller.name)
+        end
       end
       local texts = traced.texts(call)
       for address in texts:gmatch "address %a+ (10%.244%.[%d.]+)/24 dev eth0" do
@@ -127,6 +130,27 @@ for name, network in pairs {
     end
   end)
 end
+
+describe("a trace that does not get to run", function()
+  setup(function()
+    lab.network(traced.reference_chain())
+    lab.run_pod { ports = { FIRST } }
+    lab.clean()
+  end)
+
+  after_each(function() lab.clean() end)
+
+  it("says which calls had ended when it looked", function()
+    local trace = traced.start("--bin-dir /opt/cni/bin --without cache")
+    trace:hold(function() churn(1, 0) end)
+    lab.run("sleep", "1")
+    local lost = {}
+    for _, one in ipairs(trace:stop().lost) do
+      if one.source == "calls" then lost[one.plugin] = (lost[one.plugin] or 0) + one.count end
+    end
+    assert.same({ ["reference-bridge"] = 2, ["reference-portmap"] = 2, ["reference-host-local"] = 2 }, lost)
+  end)
+end)
 
 describe("a trace without one of its sources", function()
   setup(function()

@@ -34,6 +34,16 @@ function traced.start(arguments, inside)
   return self
 end
 
+-- Calls fn while the trace, of the machine's process namespace, does not get to run.
+function Trace:hold(fn)
+  local path = self.dir .. "/hold"
+  lab.write(path, "please")
+  lab.wait_until("the trace to be held", function() return lab.read(path) == "" end)
+  local ok, err = pcall(fn)
+  os.remove(path)
+  assert(ok, err)
+end
+
 -- Ends it and returns what it told: the sources, the calls, the changes of nobody's call, and what was lost.
 function Trace:stop()
   if self.inside then
