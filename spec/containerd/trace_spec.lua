@@ -131,7 +131,7 @@ for name, network in pairs {
   end)
 end
 
-describe("a trace that does not get to run", function()
+describe("a trace that does not see all", function()
   setup(function()
     lab.network(traced.reference_chain())
     lab.run_pod { ports = { FIRST } }
@@ -140,7 +140,7 @@ describe("a trace that does not get to run", function()
 
   after_each(function() lab.clean() end)
 
-  it("says which calls had ended when it looked", function()
+  it("(held up) says which calls had ended when it looked", function()
     local trace = traced.start("--bin-dir /opt/cni/bin --without cache")
     trace:hold(function() churn(1, 0) end)
     lab.run("sleep", "1")
@@ -150,16 +150,6 @@ describe("a trace that does not get to run", function()
     end
     assert.same({ ["reference-bridge"] = 2, ["reference-portmap"] = 2, ["reference-host-local"] = 2 }, lost)
   end)
-end)
-
-describe("a trace without one of its sources", function()
-  setup(function()
-    lab.network(traced.reference_chain())
-    lab.run_pod { ports = { FIRST } }
-    lab.clean()
-  end)
-
-  after_each(function() lab.clean() end)
 
   local function is_active(told, source)
     for _, name in ipairs(told.sources.active) do
@@ -168,7 +158,7 @@ describe("a trace without one of its sources", function()
   end
 
   for _, source in ipairs { "proc", "fanotify", "pipes", "route", "nft", "reports", "cache" } do
-    it(("(%s) says so first, and is true to it"):format(source), function()
+    it(("(without %s) says so first, and is true to it"):format(source), function()
       local trace = traced.start("--bin-dir /opt/cni/bin --without " .. source)
       local pods = churn(3, 0)
       lab.run("sleep", "1")
