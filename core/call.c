@@ -247,7 +247,8 @@ struct request {
 	bool has;
 	char label[160];
 	char **result;
-	const struct mn_text *texts; // instead of JSON, both ways
+	bool by_text; // instead of by JSON, both ways
+	const struct mn_text *texts;
 	size_t count;
 	struct mn_text *results;
 	size_t wanted;
@@ -462,9 +463,9 @@ static int call(lua_State *L)
 	push_handle(L, request->handle, 1);
 	if (lua_getfield(L, -1, request->name) != LUA_TFUNCTION)
 		return luaL_error(L, "there is no function of that name");
-	count = request->texts ? push_texts(L, request) : push_arguments(L, request);
+	count = request->by_text ? push_texts(L, request) : push_arguments(L, request);
 	lua_call(L, count, 1);
-	if (request->results)
+	if (request->by_text)
 		take_texts(L, request);
 	if (!request->result)
 		return 0;
@@ -513,6 +514,7 @@ int mn_call_texts(struct mn_state *state, int handle, const char *function, cons
 {
 	struct request request = { .name = function,
 		.handle = handle,
+		.by_text = true,
 		.texts = texts,
 		.count = count,
 		.results = results,
