@@ -149,7 +149,7 @@ static int read_netlink(struct mn_trace *trace, struct mn_nl *nl)
 }
 
 // Whatever the kernel has told before a process ended belongs before its end.
-static void read_all_netlink(struct mn_trace *trace)
+void mn_trace_netlink_read(struct mn_trace *trace)
 {
 	int rounds = 64;
 
@@ -177,7 +177,7 @@ static void read_report(struct mn_trace *trace)
 			if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
 				head.pid = ((const struct ucred *)(const void *)CMSG_DATA(c))->pid;
 		}
-		read_all_netlink(trace); // it speaks of changes that the kernel has told of before
+		mn_trace_netlink_read(trace); // it speaks of changes that the kernel has told of before
 		mn_trace_put(trace, &head, trace->said, (size_t)got);
 		msg.msg_controllen = sizeof(control);
 	}
@@ -294,7 +294,7 @@ static void *run(void *data)
 			mn_trace_proc_read(trace);
 		for (int i = 0; i < n; i++)
 			going = serve(trace, &events[i]) && going;
-		read_all_netlink(trace);
+		mn_trace_netlink_read(trace);
 		if (trace->ended && trace->report >= 0)
 			read_report(trace);
 		mn_trace_process_tell_ended(trace);

@@ -81,6 +81,9 @@ enum mn_trace_event {
 void mn_trace_put(struct mn_trace *trace, const struct mn_trace_record *head, const void *data, size_t size);
 void mn_trace_lost(struct mn_trace *trace, const char *source, int count);
 
+// Hands on what the kernel has told of changes until now.
+void mn_trace_netlink_read(struct mn_trace *trace);
+
 // Has the loop told of a descriptor; edge: only when something comes.
 int mn_trace_watch(struct mn_trace *trace, int fd, enum mn_trace_event event, pid_t pid, bool edge);
 

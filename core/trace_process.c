@@ -275,6 +275,9 @@ static void tell_call(struct mn_trace *trace, struct mn_process *process, int64_
 {
 	struct fields fields = { 0 };
 
+	// Who has made it waits for it: what was told until now is of that one.
+	if (process->followed)
+		mn_trace_netlink_read(trace);
 	add_netns(trace, &fields, process->pid, variable(environment, size, "CNI_NETNS"));
 	add_status(&fields, process->pid);
 	add(&fields, "plugin", plugin);

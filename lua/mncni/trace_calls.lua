@@ -58,6 +58,29 @@ local function own(self, pid, entry)
   entry.pids[#entry.pids + 1] = pid
 end
 
+-- Puts what is told of a change among those of a call, by its time.
+local function insert(entry, told)
+  local changes = entry.told.changes
+  local at = #changes + 1
+  while at > 1 and changes[at - 1].after_us > told.after_us do
+    at = at - 1
+  end
+  table.insert(changes, at, told)
+end
+
+-- What a call has sent before it was told of was taken for its maker's.
+local function reclaim(self, entry)
+  local changes = entry.parent and entry.parent.told.changes or {}
+  for i = #changes, 1, -1 do
+    local told = changes[i]
+    if told.by ~= "pid" and self.numbers[told.portid] == entry then
+      table.remove(changes, i)
+      told.by, told.after_us = "pid", math.max(0, told.after_us - (entry.started - entry.parent.started) // 1000)
+      insert(entry, told)
+    end
+  end
+end
+
 -- Begins a call; data is what a record of type "call" has.
 function Calls:begin(pid, time, data)
   for key, value in pairs(data) do
@@ -66,7 +89,7 @@ function Calls:begin(pid, time, data)
   local parent = self.pids[tonumber(data.parent)]
   local entry = {
     pid = pid, started = time, nsid = tonumber(data.nsid), numbers = { tonumber(data.number) }, pids = {},
-    outputs = {}, parent = parent,
+    outputs = {}, parent = parent, unnamed = {},
     told = {
       type = "call", time = self:clock(time), command = data.CNI_COMMAND,
       plugin = (data.plugin or ""):match "[^/]*$", path = data.plugin, pid = pid,
@@ -84,18 +107,29 @@ function Calls:begin(pid, time, data)
   own(self, pid, entry)
   if entry.numbers[1] then
     self.numbers[entry.numbers[1]] = entry
+    reclaim(self, entry)
   end
   return entry
 end
 
--- The one of the live calls for which matches(entry) is true that began last. Of several networks that a runtime adds to a
--- namespace at the same time, it is the one whose interface dev is, and not the loopback's without need.
+-- Whether a call was made by another, or is it.
+local function is_below(entry, other)
+  while entry and entry ~= other do
+    entry = entry.parent
+  end
+  return entry ~= nil
+end
+
+-- The one of the live calls for which matches(entry) is true that a change is of: a delegate before who has made it, until
+-- that one has sent something again. Calls for one interface come one after another, and when the next is there, the end of
+-- the one before may not have been told of yet: it is that one's until the next has sent something. Of several networks that
+-- a runtime adds to a namespace at the same time, it is the one whose interface dev is, and not the loopback's without need.
 function Calls:innermost(matches, dev)
   local found, rank = nil, 0
-  for i = #self.live, 1, -1 do
-    local entry = self.live[i]
-    local its = matches(entry) and (entry.told.ifname == dev and 3 or entry.told.ifname ~= "lo" and 2 or 1) or 0
-    if its > rank then
+  for _, entry in ipairs(self.live) do
+    local its = not entry.is_over and matches(entry)
+      and (entry.told.ifname == dev and 3 or entry.told.ifname ~= "lo" and 2 or 1) or 0
+    if its > rank or its > 0 and its == rank and (entry.has_sent or is_below(entry, found)) then
       found, rank = entry, its
     end
   end
@@ -120,10 +154,25 @@ local function only(self)
   return self.live[#self.live]
 end
 
+-- Notes that a call has sent what the kernel tells of in the order in which it was done: what it has waited for is over.
+local function note_sent(self, entry)
+  for _, one in ipairs(self.live) do
+    one.is_over = one.is_over or one.parent == entry
+  end
+  while entry do
+    entry.has_sent, entry = true, entry.parent
+  end
+end
+
 -- Whose change it is, and how that is known.
 function Calls:attribute(change)
-  local by_pid = self.pids[change.process_id] or change.portid ~= 0 and self.numbers[change.portid]
+  local by_pid = self.pids[change.process_id]
   if by_pid then
+    return by_pid, "pid"
+  end
+  by_pid = change.portid ~= 0 and self.numbers[change.portid]
+  if by_pid then
+    note_sent(self, by_pid)
     return by_pid, "pid"
   end
   local nsid = change.nsid ~= links.HOME and change.nsid
@@ -159,6 +208,11 @@ local function words_of(change)
     value = change.value }
 end
 
+local function text_of(change)
+  local ok, words = pcall(words_of, change)
+  return text.valid(ok and words or ("%s %s"):format(change.object, change.event))
+end
+
 local function place_of(change, entry)
   if change.nsid == links.HOME then
     return "host"
@@ -170,12 +224,11 @@ end
 
 -- What is told of a change.
 local function told_of(self, change, entry, how)
-  local ok, words = pcall(words_of, change)
   local link, process = change.link, change.process
   return {
     time = self:clock(change.time), after_us = entry and (change.time - entry.started) // 1000 or nil,
     event = change.event, object = change.object, netns = place_of(change, entry),
-    text = text.valid(ok and words or ("%s %s"):format(change.object, change.event)), by = entry and how or nil,
+    text = text_of(change), by = entry and how or nil,
     process = process and text.valid(process), pid = change.process_id,
     portid = change.portid ~= 0 and change.portid or nil, link = link and link.ifname and text.valid(link.ifname),
     container = link and link.container, resync = change.resync,
@@ -183,17 +236,15 @@ local function told_of(self, change, entry, how)
 end
 
 local function keep(self, change, entry, how)
-  local changes = entry.told.changes
   local told = told_of(self, change, entry, how)
   told.container = nil
   if change.process == entry.told.plugin:sub(1, 15) then
     told.process = nil
   end
-  local at = #changes + 1
-  while at > 1 and changes[at - 1].after_us > told.after_us do
-    at = at - 1
+  insert(entry, told)
+  if not change.link and change.value.ifindex then
+    entry.unnamed[#entry.unnamed + 1] = { change = change, told = told }
   end
-  table.insert(changes, at, told)
   local link = change.link
   if link and not link.container and how ~= "only" and how ~= "follows"
     and (change.nsid ~= links.HOME or link.link_netnsid) then
@@ -213,13 +264,32 @@ local function apart(self, change)
   self.tell(told)
 end
 
--- What was made before it was known where the link leads is of the same call.
+-- What was made before it was known where the link leads is of the same call, or of who has made that.
 local function claim(self, link, entry)
   for i = #self.held, 1, -1 do
     local change = self.held[i]
-    if change.link == link and change.time >= entry.started then
+    local whose = change.link == link and entry or nil
+    while whose and change.time < whose.started do
+      whose = whose.parent
+    end
+    if whose then
       table.remove(self.held, i)
-      keep(self, change, entry, "link")
+      keep(self, change, whose, "link")
+    end
+  end
+end
+
+-- A link of which nothing was known has a name now: so have the changes that there were of it.
+local function name(self, nsid, index)
+  for _, entry in ipairs(self.live) do
+    for i = #entry.unnamed, 1, -1 do
+      local change, told = entry.unnamed[i].change, entry.unnamed[i].told
+      if change.nsid == nsid and change.value.ifindex == index then
+        table.remove(entry.unnamed, i)
+        self.links:resolve(nsid, change.object, change.value)
+        change.link = self.links:get(nsid, index)
+        told.text, told.link = text_of(change), text.valid(change.link.ifname or "")
+      end
     end
   end
 end
@@ -278,6 +348,9 @@ function Calls:message(record, message)
     if message.object == "link" then
       change.event, change.differs, change.link = self.links:change(record.nsid, message.event, value)
       change.dev = change.link.ifname or value.ifname
+      if change.event == "add" then
+        name(self, record.nsid, value.ifindex)
+      end
       if not change.event then
         return
       end
