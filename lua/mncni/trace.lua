@@ -45,7 +45,7 @@ end
 local CACHE_NS = 3000 * 1000000 -- libcni writes its cache when the last plugin has answered
 local LONG_NS = 10000 * 1000000 -- and a network of which nothing ends for so long is not waited for
 local REPORT_NS = 300 * 1000000 -- our plugin's report is there by then
-local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that nobody tells of before it ends
+local HOLD_NS = 2000 * 1000000 -- how long a change waits for a call that is known when it has ended, without process events
 local DEVICE = "mncni-nlmon"
 local MACHINE = "pid:[4026531836]" -- its first process namespace, in every kernel (PROC_PID_INIT_INO)
 local AT_ONCE = 1000 -- records in one step
@@ -156,7 +156,7 @@ function trace.open(options)
   local told = open_sources(self, options)
   self.tell, self.offset = options.tell, tracer.offset()
   self.calls = calls.new {
-    offset = self.offset, all = options.all, tell = options.tell, hold = self.missing.proc and HOLD_NS or 0,
+    offset = self.offset, all = options.all, tell = options.tell, hold = self.missing.proc and HOLD_NS or REPORT_NS,
     global = core.file.target "/proc/self/ns/pid" == MACHINE,
     ready = function(entry, now) return is_ready(self, entry, now) end,
   }
@@ -350,7 +350,7 @@ function Trace:step(milliseconds)
     if take[record.type] then
       take[record.type](self, record)
     end
-    self.calls:flush(record.time)
+    self.calls:tell_ended(record.time)
     left = left - 1
     record = left > 0 and self.source:next(0)
   end

@@ -259,7 +259,7 @@ end
 local function apart(self, change)
   local told = told_of(self, change)
   told.type = "change"
-  told.running = #self.live > 0 and #self.live or nil
+  told.running = change.running > 0 and change.running or nil
   told.pod = change.link and change.link.pod or nil
   self.tell(told)
 end
@@ -302,10 +302,9 @@ function Calls:place(change)
     if change.link and (how == "netns" or how == "link") and self.held[1] then
       claim(self, change.link, entry)
     end
-  elseif self.hold > 0 or #self.live > 0 and change.link then
-    table.insert(self.held, change)
   else
-    apart(self, change)
+    change.running = #self.live
+    table.insert(self.held, change)
   end
 end
 
@@ -484,15 +483,27 @@ function Calls:look(now)
 end
 
 -- Tells of what has ended and is complete, in that order; all of it when the trace ends.
-function Calls:flush(now, all)
+function Calls:tell_ended(now, all)
   while self.ended[1] and (all or self.ended[1].complete or self.ready(self.ended[1], now)) do
     local entry = table.remove(self.ended, 1)
     entry.gone = true
     self.tell(entry.told)
   end
-  while self.held[1] and (all or now - self.held[1].time > math.max(self.hold, LEADS)) do
-    apart(self, table.remove(self.held, 1))
+end
+
+-- And of the changes for which no call has come.
+function Calls:flush(now, all)
+  self:tell_ended(now, all)
+  local rest = {}
+  for _, change in ipairs(self.held) do
+    local is_to_lead = change.link and change.running > 0
+    if all or now - change.time > (is_to_lead and LEADS or self.hold) then
+      apart(self, change)
+    else
+      rest[#rest + 1] = change
+    end
   end
+  self.held = rest
 end
 
 -- Gives a call that is known only now those of the held changes that are its own, of the time from which to which it ran.
