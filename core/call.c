@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "error.h"
 #include "lua_core.h"
+#include "netns.h"
 #include "state.h"
 
 #include <errno.h>
@@ -228,7 +229,11 @@ int mn_state_protect(struct mn_state *state, lua_CFunction function, void *data,
 	lua_pushcfunction(L, on_error); // neither a light C function nor a light userdata needs memory
 	lua_pushcfunction(L, function);
 	lua_pushlightuserdata(L, data);
+	if (!state->prompt) // a person's code may bring what goes elsewhere
+		mn_netns_keep_home();
 	status = lua_pcall(L, 1, 0, -3);
+	if (!state->prompt)
+		mn_netns_let_home_go();
 	if (status != LUA_OK)
 		ret = take_error(&failure, status);
 	else if (state->expired) // the script caught the error and ended before its next look

@@ -285,8 +285,8 @@ int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_er
 		{ .iov_base = (void *)json, .iov_len = strlen(json) },
 		{ .iov_base = (void *)"\n", .iov_len = 1 },
 	};
-	off_t end = lseek(journal->fd, 0, SEEK_END);
 	ssize_t written;
+	off_t end;
 
 	do {
 		written = writev(journal->fd, line, 2);
@@ -300,8 +300,9 @@ int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_er
 	io_error(err, "write", journal->path,
 		"nothing was changed, because the change could not be journalled");
 	// A torn line would hide the next one from a reader.
-	if (written > 0 && end >= 0)
-		(void)!ftruncate(journal->fd, end);
+	end = written > 0 ? lseek(journal->fd, 0, SEEK_END) : -1;
+	if (end >= written)
+		(void)!ftruncate(journal->fd, end - written);
 	return -err->errnum;
 }
 

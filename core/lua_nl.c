@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -127,6 +128,35 @@ static uint64_t bits_of(lua_State *L, int list)
 	return bits;
 }
 
+// Whether the list of keys at that index has nothing but "ifindex" in it, if that.
+static bool wants_index_only(lua_State *L, int list)
+{
+	bool only = lua_rawgeti(L, list, 1) == LUA_TNIL ||
+		(lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "ifindex") == 0 &&
+			lua_rawgeti(L, list, 2) == LUA_TNIL);
+
+	lua_settop(L, list);
+	return only;
+}
+
+// The name of a link in a table that has nothing else in it, or NULL.
+static const char *only_ifname(lua_State *L, int args)
+{
+	int top = lua_gettop(L), count = 0;
+	const char *name = NULL;
+	size_t len;
+
+	if (lua_getmetatable(L, args) == 0 && lua_getfield(L, args, "ifname") == LUA_TSTRING) {
+		name = lua_tolstring(L, -1, &len);
+		if (len >= IF_NAMESIZE || strlen(name) < len)
+			name = NULL;
+		for (lua_pushnil(L); lua_next(L, args) && ++count < 2;)
+			lua_pop(L, 1);
+	}
+	lua_settop(L, top);
+	return count == 1 ? name : NULL;
+}
+
 // Asks for one object; pushes it, or nil when there is none. With `keys` (an index, or 0) what the list there
 // names is in it, and may be all.
 int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *object, int args, int keys)
@@ -144,8 +174,23 @@ int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *
 	const struct nlmsghdr *answer;
 	struct nlmsghdr *request;
 	struct mn_error err = { 0 };
+	const char *ifname;
+	int index;
 	bool gone;
 
+	ifname = object == &mn_link_object && keys && wants_index_only(L, keys) ? only_ifname(L, args) : NULL;
+	if (ifname) {
+		if (mn_nl_link_index(&sock->nl, ifname, &index, &err) == 0) {
+			lua_createtable(L, 0, 1);
+			lua_pushinteger(L, index);
+			lua_setfield(L, -2, "ifindex");
+			return 1;
+		}
+		if (!means_absent(err.errnum))
+			mn_socket_raise(L, sock, object, MN_GET, args, 0, &err);
+		luaL_pushfail(L);
+		return 1;
+	}
 	if (object->dump_to_get || (object == &mn_route_object && wants_entry(L, args)) ||
 		is_rule_without_handle(L, object, args))
 		return mn_socket_first(L, 1, object, args);

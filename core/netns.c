@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/single_threaded.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -27,6 +28,10 @@
 
 // The descriptor that leads home from the outermost mn_netns_enter() of this thread, for mn_netns_go_home().
 static _Thread_local volatile int way_home __attribute__((tls_model("initial-exec"))) = -1;
+
+// The way home of this thread where it is opened once for many, and how many ask for that.
+static _Thread_local int kept_home = -1;
+static _Thread_local unsigned int keepers;
 
 static int netns_code(int result, struct mn_error *err)
 {
@@ -230,12 +235,12 @@ int mn_netns_open_fd(int from, int *fd, struct mn_error *err)
 const char *mn_netns_self(bool pid)
 {
 	// The first thread has a shorter way, with fewer entries for the kernel to make and to take away.
-	if (gettid() == getpid())
+	if (__libc_single_threaded || gettid() == getpid())
 		return pid ? "/proc/self/ns/pid" : "/proc/self/ns/net";
 	return pid ? "/proc/thread-self/ns/pid" : "/proc/thread-self/ns/net";
 }
 
-int mn_netns_current(int *fd, struct mn_error *err)
+static int open_current(int *fd, struct mn_error *err)
 {
 	const char *path = mn_netns_self(false);
 
@@ -243,6 +248,50 @@ int mn_netns_current(int *fd, struct mn_error *err)
 	if (*fd < 0)
 		return netns_code(mn_fail(err, errno, "open", path, "is /proc mounted?"), err);
 	return 0;
+}
+
+void mn_netns_keep_home(void)
+{
+	keepers++;
+}
+
+void mn_netns_let_home_go(void)
+{
+	if (--keepers == 0 && kept_home >= 0)
+		close(steal_fd(&kept_home));
+}
+
+// Opens the namespace that the thread is in, to go back there.
+static int open_home(int *fd, struct mn_error *err)
+{
+	int ret = 0;
+
+	if (keepers == 0 || way_home >= 0)
+		return open_current(fd, err);
+	if (kept_home < 0)
+		ret = open_current(&kept_home, err);
+	*fd = kept_home;
+	return ret;
+}
+
+static void close_home(int fd)
+{
+	if (fd != kept_home)
+		close(fd);
+}
+
+int mn_netns_current(int *fd, struct mn_error *err)
+{
+	int home, ret;
+
+	if (keepers == 0 || way_home >= 0)
+		return open_current(fd, err);
+	*fd = -1;
+	ret = open_home(&home, err);
+	if (ret < 0)
+		return ret;
+	*fd = fcntl(home, F_DUPFD_CLOEXEC, 0);
+	return *fd < 0 ? netns_code(mn_fail(err, errno, "open", "netns", NULL), err) : 0;
 }
 
 int mn_netns_id(int fd, uint64_t *dev, uint64_t *ino, struct mn_error *err)
@@ -264,7 +313,7 @@ int mn_netns_enter(int fd, int *home, struct mn_error *err)
 	*home = -1;
 	if (fd < 0)
 		return 0;
-	ret = mn_netns_current(&here, err);
+	ret = open_home(&here, err);
 	if (ret < 0)
 		return ret;
 	if (way_home < 0)
@@ -275,7 +324,7 @@ int mn_netns_enter(int fd, int *home, struct mn_error *err)
 			err);
 		if (way_home == here)
 			way_home = -1;
-		close(here);
+		close_home(here);
 		return ret;
 	}
 	*home = here;
@@ -306,7 +355,7 @@ void mn_netns_leave(int *home)
 	come_home(*home);
 	if (way_home == *home)
 		way_home = -1;
-	close(steal_fd(home));
+	close_home(steal_fd(home));
 	errno = saved;
 }
 
@@ -355,7 +404,7 @@ static int create_anonymous(int *fd, struct mn_error *err)
 		close(home);
 		return ret;
 	}
-	ret = mn_netns_current(fd, err);
+	ret = open_current(fd, err); // the new one
 	come_home(home);
 	close(home);
 	return ret;

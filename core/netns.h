@@ -61,6 +61,11 @@ int mn_netns_enter(int fd, int *home, struct mn_error *err);
 // namespace, so it aborts. Keeps errno.
 void mn_netns_leave(int *home);
 
+// Until as many calls of the second, the calling thread leaves its namespace by mn_netns_enter() alone: the
+// way home is opened once for all times.
+void mn_netns_keep_home(void);
+void mn_netns_let_home_go(void);
+
 // Takes a thread that is inside a namespace to where its outermost mn_netns_enter() came from, aborting if
 // that fails. Does nothing when it is home. May be called from a signal handler, before an exec.
 void mn_netns_go_home(void);

@@ -436,8 +436,7 @@ int mn_nl_errno(const struct nlmsghdr *nlh)
 	return error >= 0 ? 0 : error >= -MAX_ERRNO ? -error : EPROTO;
 }
 
-// By netlink: SIOCGIFINDEX would start modprobe for a name that is not there.
-int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_error *err)
+static int ask_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_error *err)
 {
 	_Alignas(struct nlmsghdr) char space[256] = { 0 };
 	struct mn_buffer request = { .data = space };
@@ -446,8 +445,6 @@ int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_e
 	const struct ifinfomsg *link;
 	int result;
 
-	if (!*name || strlen(name) >= IFNAMSIZ)
-		return mn_fail(err, ENODEV, "get", NULL, "not a link's name");
 	nlh->nlmsg_type = RTM_GETLINK;
 	nlh->nlmsg_flags = NLM_F_REQUEST;
 	nlh->nlmsg_seq = mn_nl_next_seq(nl);
@@ -465,6 +462,29 @@ int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_e
 		return mn_fail(err, ENODEV, "get", NULL, NULL);
 	link = mnl_nlmsg_get_payload(answer);
 	*index = link->ifi_index;
+	return 0;
+}
+
+// The answer by netlink would be all that the kernel knows of the link, and SIOCGIFINDEX alone would start
+// modprobe for a name that is not there: whether it is there shows when the socket is bound to it, which means
+// nothing to netlink and is taken back. socket(7), netdevice(7).
+int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_error *err)
+{
+	struct ifreq request = { 0 };
+	size_t len = strlen(name);
+	int fd = mn_nl_fd(nl), found;
+
+	if (len == 0 || len >= IFNAMSIZ)
+		return mn_fail(err, ENODEV, "get", NULL, "not a link's name");
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, (socklen_t)len) < 0)
+		return errno == ENODEV ? mn_fail(err, ENODEV, "get", NULL, NULL)
+				       : ask_link_index(nl, name, index, err);
+	memcpy(request.ifr_name, name, len);
+	found = ioctl(fd, SIOCGIFINDEX, &request);
+	(void)setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0);
+	if (found < 0)
+		return ask_link_index(nl, name, index, err);
+	*index = request.ifr_ifindex;
 	return 0;
 }
 

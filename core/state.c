@@ -204,6 +204,7 @@ static void set_limits(struct mn_state *state, const struct mn_options *options)
 		limits->instructions = MN_DEFAULT_INSTRUCTIONS;
 	limits->wall_ms = at_most(limits->wall_ms ? limits->wall_ms : MN_DEFAULT_WALL_MS, MAX_WALL_MS);
 	state->grace_ms = at_most(options->grace_ms ? options->grace_ms : MN_DEFAULT_GRACE_MS, MAX_WALL_MS);
+	state->prompt = options->prompt;
 	if (options->prompt)
 		limits->memory = SIZE_MAX - MN_REPORT_MEMORY;
 	state->cap = limits->memory;

@@ -36,6 +36,7 @@ struct mn_state {
 	struct timespec began;	 // the period
 	struct timespec deadline;
 	atomic_bool stop;
+	bool prompt;  // a person's code
 	bool expired; // set once; from then on every instruction raises
 	char why[320];
 	timer_t timer;
