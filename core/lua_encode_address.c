@@ -4,6 +4,7 @@
 #include "codec.h"
 
 #include "lua_core.h"
+#include "text.h"
 
 #include <arpa/inet.h>
 #include <linux/rtnetlink.h>
@@ -144,12 +145,8 @@ void mn_encode_via(struct mn_encoder *e, const struct mn_row *row)
 void mn_encode_mac(struct mn_encoder *e, const struct mn_row *row)
 {
 	uint8_t mac[6];
-	const char *text = lua_type(e->L, -1) == LUA_TSTRING ? lua_tostring(e->L, -1) : "";
-	int end = 0;
 
-	if (sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
-		    &mac[5], &end) != 6 ||
-		text[end] || end != 17)
+	if (lua_type(e->L, -1) != LUA_TSTRING || !mn_read_mac(lua_tostring(e->L, -1), mac))
 		mn_encode_expected(e, row, "a MAC address like \"02:00:00:00:00:01\"");
 	memcpy(mn_encode_put(e, row->attr, sizeof(mac)), mac, sizeof(mac));
 }

@@ -5,6 +5,7 @@
 #include "codec.h"
 
 #include "lua_core.h"
+#include "text.h"
 
 #include <arpa/inet.h>
 #include <linux/netfilter.h>
@@ -106,8 +107,7 @@ static void append_table(struct mn_encoder *e, const struct mn_row *row, struct 
 	} else if (lua_getfield(L, table, "mac") == LUA_TSTRING) {
 		uint8_t mac[6];
 
-		if (sscanf(lua_tostring(L, -1), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &mac[0], &mac[1],
-			    &mac[2], &mac[3], &mac[4], &mac[5]) != 6)
+		if (!mn_read_mac(lua_tostring(L, -1), mac))
 			bad_data(e, row);
 		append(e, row, to, mac, sizeof(mac));
 	} else {

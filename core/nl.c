@@ -466,8 +466,8 @@ static int ask_link_index(struct mn_nl *nl, const char *name, int *index, struct
 }
 
 // The answer by netlink would be all that the kernel knows of the link, and SIOCGIFINDEX alone would start
-// modprobe for a name that is not there: whether it is there shows when the socket is bound to it, which means
-// nothing to netlink and is taken back. socket(7), netdevice(7).
+// modprobe for a name that is not there: whether it is there shows when the socket is bound to it, which
+// means nothing to netlink and is taken back. socket(7), netdevice(7).
 int mn_nl_link_index(struct mn_nl *nl, const char *name, int *index, struct mn_error *err)
 {
 	struct ifreq request = { 0 };

@@ -13,7 +13,8 @@
 
 #define STAMP ".mncni"
 #define FORMAT 1
-#define BATCH 32 // files handled while the lock is held once
+#define STAMP_HEAD "mncni-store 1\nboot " // of that format
+#define BATCH 32			  // files handled while the lock is held once
 
 // FNV-1a, folded into the range of a time stamp's nanoseconds and never 0.
 static uint32_t mark_of(const char *boot)
@@ -41,6 +42,15 @@ void mn_store_read_boot(struct mn_store *store, const char *boot_path)
 	store->mark = mark_of(store->boot);
 }
 
+// Whether a stamp is the one that this boot and this release leave.
+static bool is_ours(const struct mn_store *store, const char *stamp)
+{
+	size_t head = strlen(STAMP_HEAD), boot = strlen(store->boot);
+
+	return strncmp(stamp, STAMP_HEAD, head) == 0 && strncmp(stamp + head, store->boot, boot) == 0 &&
+		strcmp(stamp + head + boot, "\n") == 0;
+}
+
 int mn_store_settled(struct mn_store *store, uint32_t *earlier, struct mn_error *err)
 {
 	struct mn_file file;
@@ -50,6 +60,8 @@ int mn_store_settled(struct mn_store *store, uint32_t *earlier, struct mn_error 
 	*earlier = 0;
 	if (rc <= 0)
 		return rc;
+	if (store->mark && is_ours(store, file.text))
+		return 1;
 	fields = sscanf(file.text, "mncni-store %d boot %63s", &format, boot);
 	if (fields < 1)
 		return 0;
@@ -144,7 +156,7 @@ int mn_store_settle(struct mn_store *store, struct mn_error *err)
 	rc = mn_store_lock(store, &lock, err);
 	if (rc < 0)
 		return rc;
-	snprintf(stamp, sizeof(stamp), "mncni-store %d\nboot %s\n", FORMAT, store->mark ? store->boot : "-");
+	snprintf(stamp, sizeof(stamp), STAMP_HEAD "%s\n", store->mark ? store->boot : "-");
 	rc = mn_store_write(store, STAMP, stamp, err);
 	return rc == -EEXIST ? 0 : rc;
 }

@@ -39,6 +39,27 @@ char *mn_put_hex(char *to, uint64_t value, size_t width)
 	return put_digits(to, value, 16, width);
 }
 
+static int value_of(char digit)
+{
+	if (digit >= '0' && digit <= '9')
+		return digit - '0';
+	if (digit >= 'a' && digit <= 'f')
+		return digit - 'a' + 10;
+	return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+bool mn_read_mac(const char *text, uint8_t mac[6])
+{
+	for (size_t i = 0; i < 6; i++, text += 3) {
+		int high = value_of(text[0]), low = high < 0 ? -1 : value_of(text[1]);
+
+		if (low < 0 || text[2] != (i < 5 ? ':' : '\0'))
+			return false;
+		mac[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
+}
+
 bool mn_join(char *to, size_t size, const char *first, const char *second, const char *third)
 {
 	size_t len[] = { strlen(first), strlen(second), strlen(third) };

@@ -16,6 +16,9 @@ char *mn_put_decimal(char *to, uint64_t value);
 char *mn_put_padded(char *to, uint64_t value, size_t width);
 char *mn_put_hex(char *to, uint64_t value, size_t width);
 
+// Reads a MAC address, "02:00:00:00:00:01" and nothing behind it; false when it is none.
+bool mn_read_mac(const char *text, uint8_t mac[6]);
+
 // Writes three texts, one behind the other; nothing, and false, when they do not fit with their terminator.
 bool mn_join(char *to, size_t size, const char *first, const char *second, const char *third);
 
