@@ -68,6 +68,24 @@ describe("a net over the kernel", function()
     assert.matches('ifnam', refusal(host.link.get, { ifnam = "cbr0" }, {}).message)
   end)
 
+  it("tells the index of a link alone, by either of its names", function()
+    host.link.add { ifname = "cbr0", kind = "bridge" }
+    shell(host.netns, "ip link property add dev cbr0 altname bridge-of-pods")
+    local index = host.link.get({ ifname = "cbr0" }).ifindex
+    for _, name in ipairs { "cbr0", "bridge-of-pods" } do
+      assert.same({ ifindex = index }, host.link.get({ ifname = name }, { "ifindex" }))
+      assert.same({ ifindex = index }, host.link.get({ ifname = name }, {}))
+    end
+    host.addr.add { dev = "bridge-of-pods", address = "10.1.0.1/24" } -- which looks for the index, too
+    assert.same({ "10.1.0.1/24" }, names(host.addr.list { dev = "cbr0" }, "address"))
+    host.link.del { ifname = "cbr0" }
+    for _, keys in ipairs { {}, { "ifindex" } } do assert.is_nil(host.link.get({ ifname = "cbr0" }, keys)) end
+    assert.equal("lo", host.link.get({ ifname = "lo" }).ifname)
+    for _, name in ipairs { "a-name-of-17-bytes", "lo\0x" } do
+      assert.matches("at most 15 characters", refusal(host.link.get, { ifname = name }, {}).message)
+    end
+  end)
+
   it("makes a veth with its peer in another namespace, and addresses that reach each other", function()
     host.link.ensure { ifname = "cbr0", kind = "bridge", up = true }
     host.addr.ensure { dev = "cbr0", address = "10.244.1.1/24", flags = { "nodad" } }
