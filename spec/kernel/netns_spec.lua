@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 local core = require "mncni.core"
+local runner = require "spec.support.runner"
 local spaces = require "spec.support.netns"
 
 local netns = core.netns
@@ -288,6 +289,33 @@ describe("a network namespace", function()
       end))
       assert.is_false(ok)
       assert.truthy(message:find("yield", 1, true))
+    end)
+
+    it("in a call of the library, and comes home to where the caller is by then", function()
+      local directory = runner.directory()
+      runner.write(directory .. "/away.lua", [[
+        local core = require "mncni.core"
+        return { desired = function()
+          for _ = 1, 3 do
+            local other <close> = core.netns.create()
+            other:run(function()
+              local further <close> = core.netns.create()
+              further:run(function() assert(core.netns.current() == further) end)
+              assert(core.netns.current() == other)
+            end)
+          end
+          local here <close> = core.netns.current()
+          return { here:id() }
+        end }]])
+      local told = runner.call { flags = "-u -n 4", policy = "away", path = directory }
+      spaces.must("rm -rf %s", directory)
+      local seen = {}
+      for id, number in told.text:gmatch '%["%d+:(%d+)"%] in (%d+)\n' do
+        assert.are.equal(number, id)
+        assert.is_nil(seen[id])
+        seen[id], seen[#seen + 1] = true, id
+      end
+      assert.are.equal(4, #seen, told.text .. told.stderr)
     end)
 
     it("that fails for lack of memory, and comes home", function()

@@ -4,15 +4,19 @@
 // stdin, or with none when stdin is empty. Prints the result and exits 0, or prints the error as JSON and
 // exits 1. Exits 42 from the alarm's handler. -a: stdin is the list of arguments; -s: told to stop after so
 // long; -n: calls so often, renewing the state each time;
-// -k: also after an error.
+// -k: also after an error; -u: prints each result, then the number of the network namespace, and goes into
+// a new one.
 #define _GNU_SOURCE
 #include "mncni.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct job {
@@ -20,7 +24,7 @@ struct job {
 	const char *policy, *module, *hook;
 	unsigned int stop_ms;
 	int times;
-	bool spread, keep_going, texts;
+	bool spread, keep_going, texts, moves;
 };
 
 static struct mn_state *running;
@@ -90,6 +94,16 @@ static int run_texts(struct mn_state *state, int handle, const char *hook, char 
 	return 0;
 }
 
+static bool move(const char *result)
+{
+	struct stat st;
+
+	if (stat("/proc/self/ns/net", &st) < 0)
+		return false;
+	printf("%s in %ju\n", result, (uintmax_t)st.st_ino);
+	return unshare(CLONE_NEWNET) == 0;
+}
+
 static int run(struct mn_state *state, const struct job *job, char *json)
 {
 	struct mn_error err;
@@ -108,10 +122,10 @@ static int run(struct mn_state *state, const struct job *job, char *json)
 			if (!job->keep_going)
 				return status;
 		}
-		if (mn_state_renew(state) < 0)
+		if (mn_state_renew(state) < 0 || (job->moves && !move(result)))
 			return 3;
 	}
-	if (result)
+	if (result && !job->moves)
 		puts(result);
 	free(result);
 	return status;
@@ -121,7 +135,7 @@ static int parse(int argc, char **argv, struct job *job)
 {
 	int option;
 
-	while ((option = getopt(argc, argv, "m:i:w:g:s:n:p:r:P:akt")) != -1) {
+	while ((option = getopt(argc, argv, "m:i:w:g:s:n:p:r:P:aktu")) != -1) {
 		switch (option) {
 		case 'm':
 			job->options.limits.memory = strtoull(optarg, NULL, 10);
@@ -158,6 +172,9 @@ static int parse(int argc, char **argv, struct job *job)
 			break;
 		case 't':
 			job->texts = true;
+			break;
+		case 'u':
+			job->moves = true;
 			break;
 		default:
 			return -1;
