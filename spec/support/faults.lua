@@ -224,12 +224,15 @@ function World:gc(alive, inject)
   return self:call("GC", { keys = { ["cni.dev/valid-attachments"] = valid }, inject = inject })
 end
 
--- `mncni gc` as an administrator calls it, of what is of any age. Returns what core.exec returns, with json.
+-- `mncni gc` as an administrator calls it, of what is of any age. Returns what core.exec returns, with json. What it says of
+-- each attachment that it removes would be most of a sweep's output: it is kept in a file.
 function World:collect()
   local outcome = core.exec {
-    argv = { self.scratch .. "/bin/mncni", "gc", "--grace=0", "--output=json" }, timeout = 30000,
-    env = { MNCNI_STATE_DIR = self.state, PATH = tools },
+    argv = { "/bin/sh", "-c", 'exec "$0/bin/mncni" gc --grace=0 --output=json 2>"$0/gc.err"', self.scratch },
+    timeout = 30000, env = { MNCNI_STATE_DIR = self.state, PATH = tools },
   }
+  local said <close> = assert(io.open(self.scratch .. "/gc.err"))
+  outcome.stderr = said:read "a"
   local parsed, document = pcall(core.json.decode, outcome.stdout)
   outcome.json = parsed and document or nil
   return outcome
