@@ -286,7 +286,6 @@ int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_er
 		{ .iov_base = (void *)"\n", .iov_len = 1 },
 	};
 	ssize_t written;
-	off_t end;
 
 	do {
 		written = writev(journal->fd, line, 2);
@@ -299,10 +298,12 @@ int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_er
 		errno = ENOSPC;
 	io_error(err, "write", journal->path,
 		"nothing was changed, because the change could not be journalled");
-	// A torn line would hide the next one from a reader.
-	end = written > 0 ? lseek(journal->fd, 0, SEEK_END) : -1;
-	if (end >= written)
-		(void)!ftruncate(journal->fd, end - written);
+	if (written > 0) { // a torn line would hide the next one from a reader
+		off_t end = lseek(journal->fd, 0, SEEK_END);
+
+		if (end >= written)
+			(void)!ftruncate(journal->fd, end - written);
+	}
 	return -err->errnum;
 }
 

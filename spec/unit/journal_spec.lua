@@ -56,6 +56,22 @@ describe("a journal", function()
     assert.are.same({ journal:path() }, core.journal.list { state_dir = dir, network = "net" })
   end)
 
+  it("is as it was where a line cannot be written, or only a part of it", function()
+    write(dir .. ".lua", ([[
+      local core = require "mncni.core"
+      local journal <close> = core.journal.open {
+        state_dir = %q, network = "net", container = "web", type = "naivebridge", ifname = "eth0", create = true,
+      }
+      for _, length in ipairs { 300, 300, 212, 1 } do -- the second is cut short by the limit, the last begins at it
+        local ok, err = pcall(journal.append, journal, ("x"):rep(length - 1))
+        local file <close> = io.open(journal:path())
+        print(ok or err.name, #file:read "a")
+      end]]):format(dir))
+    local pipe <close> = io.popen(("trap '' XFSZ; ulimit -f 1; exec ${LUA:-lua5.4} %s.lua 2>&1"):format(dir))
+    assert.are.equal("true\t300\nENOSPC\t300\ntrue\t512\nEFBIG\t512\n", pipe:read "a")
+    os.remove(dir .. ".lua")
+  end)
+
   it("tells its first line and its last that is whole, and which is no JSON object", function()
     local journal <close> = open { create = true }
     assert.same({}, { journal:ends() })
