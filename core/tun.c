@@ -3,6 +3,7 @@
 #include "tun.h"
 
 #include "cleanup.h"
+#include "io.h"
 #include "netns.h"
 
 #include <errno.h>
@@ -22,7 +23,7 @@ static int open_inside(int netns, int *fd, struct mn_error *err)
 	ret = mn_netns_enter(netns, &home, err);
 	if (ret < 0)
 		return ret;
-	*fd = open(TUN_PATH, O_RDWR | O_CLOEXEC);
+	*fd = mn_openat(AT_FDCWD, TUN_PATH, O_RDWR | O_CLOEXEC, 0);
 	errnum = errno;
 	mn_netns_leave(&home);
 	if (*fd < 0)
