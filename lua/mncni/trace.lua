@@ -336,7 +336,7 @@ local take = {
 -- Goes on for so many milliseconds, or until something has happened. Returns false when somebody stops it by a signal.
 -- Where the capture could not be written, self.full says why.
 function Trace:step(milliseconds)
-  local waits = self.calls.ended[1] or self.calls.held[1] or self.unseen[1] or self.inotify
+  local waits = self.calls:is_waiting() or self.unseen[1] or self.inotify
   local record = self.source:next(waits and math.min(milliseconds, 50) or milliseconds)
   local left = AT_ONCE
   while record do

@@ -36,7 +36,7 @@ local minor = { fdb = true, vlan = true, nsid = true, nft_gen = true }
 function calls.new(args)
   return setmetatable({
     offset = args.offset, global = args.global, all = args.all, tell = args.tell, ready = args.ready,
-    links = links.new(), sets = sets.new(), live = {}, pids = {}, numbers = {}, ended = {}, held = {},
+    links = links.new(), sets = sets.new(), live = {}, pids = {}, numbers = {}, ended = {}, held = {}, leading = {},
     hold = args.hold or 0, transactions = {}, follows = {},
   }, Calls)
 end
@@ -266,14 +266,14 @@ end
 
 -- What was made before it was known where the link leads is of the same call, or of who has made that.
 local function claim(self, link, entry)
-  for i = #self.held, 1, -1 do
-    local change = self.held[i]
+  for i = #self.leading, 1, -1 do
+    local change = self.leading[i]
     local whose = change.link == link and entry or nil
     while whose and change.time < whose.started do
       whose = whose.parent
     end
     if whose then
-      table.remove(self.held, i)
+      table.remove(self.leading, i)
       keep(self, change, whose, "link")
     end
   end
@@ -299,12 +299,12 @@ function Calls:place(change)
   local entry, how = self:attribute(change)
   if entry then
     keep(self, change, entry, how)
-    if change.link and (how == "netns" or how == "link") and self.held[1] then
+    if change.link and (how == "netns" or how == "link") and self.leading[1] then
       claim(self, change.link, entry)
     end
   else
     change.running = #self.live
-    table.insert(self.held, change)
+    table.insert(change.link and self.leading or self.held, change)
   end
 end
 
@@ -491,36 +491,54 @@ function Calls:tell_ended(now, all)
   end
 end
 
--- And of the changes for which no call has come.
-function Calls:flush(now, all)
-  self:tell_ended(now, all)
+-- Tells of those changes of a list for which is_due(change) is true; returns the others.
+local function tell_due(self, list, is_due)
   local rest = {}
-  for _, change in ipairs(self.held) do
-    local is_to_lead = change.link and change.running > 0
-    if all or now - change.time > (is_to_lead and LEADS or self.hold) then
+  for _, change in ipairs(list) do
+    if is_due(change) then
       apart(self, change)
     else
       rest[#rest + 1] = change
     end
   end
-  self.held = rest
+  return rest
 end
 
--- Gives a call that is known only now those of the held changes that are its own, of the time from which to which it ran.
-function Calls:adopt(entry, from, to)
-  local rest = {}
-  for _, change in ipairs(self.held) do
-    local whose, how
-    if change.time >= from and change.time <= to then
-      whose, how = self:attribute(change)
-    end
-    if whose == entry then
-      keep(self, change, entry, how)
-    else
-      rest[#rest + 1] = change
-    end
+-- And of the changes for which no call has come. Those without a link, which may be many, are due in their order.
+function Calls:flush(now, all)
+  self:tell_ended(now, all)
+  if self.leading[1] then
+    self.leading = tell_due(self, self.leading, function(change)
+      return all or now - change.time > (change.running > 0 and LEADS or self.hold)
+    end)
   end
-  self.held = rest
+  if self.held[1] and (all or now - self.held[1].time > self.hold) then
+    self.held = tell_due(self, self.held, function(change) return all or now - change.time > self.hold end)
+  end
+end
+
+-- Whether there is something that may be told of when time has passed.
+function Calls:is_waiting()
+  return (self.ended[1] or self.held[1] or self.leading[1]) ~= nil
+end
+
+-- Gives a call that is known only now those of the changes that wait that are its own, of the time from which to which it ran.
+function Calls:adopt(entry, from, to)
+  for _, which in ipairs { "leading", "held" } do
+    local rest = {}
+    for _, change in ipairs(self[which]) do
+      local whose, how
+      if change.time >= from and change.time <= to then
+        whose, how = self:attribute(change)
+      end
+      if whose == entry then
+        keep(self, change, entry, how)
+      else
+        rest[#rest + 1] = change
+      end
+    end
+    self[which] = rest
+  end
 end
 
 return calls
