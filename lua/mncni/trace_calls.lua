@@ -222,8 +222,18 @@ local function place_of(change, entry)
   return "nsid " .. change.nsid
 end
 
+-- A link of which nothing was known when a change of it was heard of may have a name now.
+local function find_name(self, change)
+  local link = not change.link and change.value.ifindex and self.links:get(change.nsid, change.value.ifindex)
+  if link then
+    self.links:resolve(change.nsid, change.object, change.value)
+    change.link = link
+  end
+end
+
 -- What is told of a change.
 local function told_of(self, change, entry, how)
+  find_name(self, change)
   local link, process = change.link, change.process
   return {
     time = self:clock(change.time), after_us = entry and (change.time - entry.started) // 1000 or nil,
@@ -279,15 +289,14 @@ local function claim(self, link, entry)
   end
 end
 
--- A link of which nothing was known has a name now: so have the changes that there were of it.
+-- So have the changes that are a call's already.
 local function name(self, nsid, index)
   for _, entry in ipairs(self.live) do
     for i = #entry.unnamed, 1, -1 do
       local change, told = entry.unnamed[i].change, entry.unnamed[i].told
       if change.nsid == nsid and change.value.ifindex == index then
         table.remove(entry.unnamed, i)
-        self.links:resolve(nsid, change.object, change.value)
-        change.link = self.links:get(nsid, index)
+        find_name(self, change)
         told.text, told.link = text_of(change), text.valid(change.link.ifname or "")
       end
     end
