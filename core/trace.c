@@ -136,14 +136,19 @@ static int read_netlink(struct mn_trace *trace, struct mn_nl *nl)
 			mn_trace_lost(trace, nl->protocol == NETLINK_ROUTE ? "route" : "nft", 1);
 		else if (got <= 0)
 			break;
-		else
-			mn_trace_put(trace,
-				&(struct mn_trace_record){ .type = MN_TRACE_MESSAGE,
-					.time = mn_trace_now(),
-					.other = nl->protocol,
-					.nsid = nsid },
-				trace->in.data, (size_t)got);
 		count++;
+		if (got < 0)
+			continue;
+		// Who has sent it is known by now from the opening of its program, and is to be told of
+		// before.
+		if (trace->fanotify >= 0)
+			mn_trace_exec_read(trace);
+		mn_trace_put(trace,
+			&(struct mn_trace_record){ .type = MN_TRACE_MESSAGE,
+				.time = mn_trace_now(),
+				.other = nl->protocol,
+				.nsid = nsid },
+			trace->in.data, (size_t)got);
 	}
 	return count;
 }
