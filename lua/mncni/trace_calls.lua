@@ -289,7 +289,7 @@ local function claim(self, link, entry)
   end
 end
 
--- So have the changes that are a call's already.
+-- A link has a name now: so have the changes of it that are a call's already.
 local function name(self, nsid, index)
   for _, entry in ipairs(self.live) do
     for i = #entry.unnamed, 1, -1 do
