@@ -81,6 +81,16 @@ local function flow(from, to, address)
   return assert(tonumber(text:match "ready\n([%d.]+)"), text)
 end
 
+-- The same where so many bits per second are let pass. A busy machine may send less: then it is measured again.
+local function limited_flow(bits, ...)
+  local bytes
+  for _ = 1, 3 do
+    bytes = flow(...)
+    if bytes * 8 >= 0.85 * bits then break end
+  end
+  return bytes
+end
+
 local function assert_near(bits, bytes)
   assert.is_true(math.abs(bytes * 8 / bits - 1) <= 0.15, ("%.0f bits/s where %d are set"):format(bytes * 8, bits))
 end
@@ -106,8 +116,8 @@ describe("bandwidth", function()
     it("shapes within 15 % both ways, " .. family, function()
       must("ADD", both)
       node.space:must "ip neigh flush all"
-      assert_near(RATE, flow("node", "web", family == "inet" and web.address or web.address6))
-      assert_near(2 * RATE, flow("web", "node", gateway))
+      assert_near(RATE, limited_flow(RATE, "node", "web", family == "inet" and web.address or web.address6))
+      assert_near(2 * RATE, limited_flow(2 * RATE, "web", "node", gateway))
     end)
   end
 
@@ -192,7 +202,8 @@ describe("bandwidth", function()
       end
       local answer = must("ADD", conf)
       must("CHECK", conf, answer)
-      local near, far = flow("web", "node", "10.244.1.1"), flow("web", "node", "198.51.100.1")
+      local near = limited_flow(RATE, "web", "node", "10.244.1.1")
+      local far = limited_flow(RATE, "web", "node", "198.51.100.1")
       must("DEL", conf)
       assert_clean()
       return near, far
@@ -362,7 +373,7 @@ describe("bandwidth beside the reference's", function()
     result.cniVersion = "1.0.0"
     local theirs = reference("ADD", "bandwidth", config(result))
     assert.equal(4, #theirs.interfaces)
-    assert_near(RATE, flow("node", "web", web.address))
+    assert_near(RATE, limited_flow(RATE, "node", "web", web.address))
     reference("CHECK", "bandwidth", config(theirs))
     reference("DEL", "bandwidth", config(theirs))
     node:must("DEL", { pod = "web" })
@@ -373,7 +384,7 @@ describe("bandwidth beside the reference's", function()
     local address = answer.ips[1].address:match "^[^/]+"
     local shaped = must("ADD", config(answer))
     assert.equal(ifb(), table.remove(shaped.interfaces).name)
-    assert_near(RATE, flow("node", "web", address))
+    assert_near(RATE, limited_flow(RATE, "node", "web", address))
     must("CHECK", config(shaped))
     must("DEL", config(answer))
     assert.same({}, disciplines())
