@@ -275,11 +275,11 @@ static void tell_call(struct mn_trace *trace, struct mn_process *process, int64_
 {
 	struct fields fields = { 0 };
 
+	add_status(&fields, process->pid); // first: it may end at any moment
 	// Who has made it waits for it: what was told until now is of that one.
 	if (process->followed)
 		mn_trace_netlink_read(trace);
 	add_netns(trace, &fields, process->pid, variable(environment, size, "CNI_NETNS"));
-	add_status(&fields, process->pid);
 	add(&fields, "plugin", plugin);
 	for (const char *at = environment; at < environment + size; at += strlen(at) + 1) {
 		const char *equals = strchr(at, '=');
