@@ -270,14 +270,18 @@ static int push_survey(lua_State *L)
 	lua_createtable(L, 0, (int)survey->n);
 	for (size_t i = 0; i < survey->n; i++) {
 		push_pair(L, survey->seen[i].dev, survey->seen[i].ino);
-		lua_pushstring(L, survey->seen[i].path);
+		if (survey->seen[i].path)
+			lua_pushstring(L, survey->seen[i].path);
+		else
+			lua_pushboolean(L, 0);
 		lua_rawset(L, -3);
 	}
 	return 1;
 }
 
 // netns.survey(): a table from the id of every network namespace that a process of /proc or a mount holds to
-// a path that opens it. Raises when it cannot look at all of them.
+// a path that opens it, or to false where only mounts hold it that other mounts cover, so that no path leads
+// there. Raises when it cannot look at all of them.
 static int netns_survey(lua_State *L)
 {
 	struct mn_survey survey;

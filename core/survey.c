@@ -32,25 +32,45 @@ static bool ended(int errnum)
 	return errnum == ENOENT || errnum == ESRCH;
 }
 
-static int add(struct mn_survey *survey, uint64_t dev, uint64_t ino, const char *path, struct mn_error *err)
+// The entry of a namespace, a new one without a path if there is none yet; NULL for lack of memory.
+static struct mn_seen *entry(struct mn_survey *survey, uint64_t dev, uint64_t ino)
 {
 	for (size_t i = 0; i < survey->n; i++)
 		if (survey->seen[i].ino == ino && survey->seen[i].dev == dev)
-			return 0;
+			return &survey->seen[i];
 	if (survey->n == survey->room) {
 		size_t room = survey->room ? survey->room * 2 : 64;
 		struct mn_seen *grown = realloc(survey->seen, room * sizeof(*grown));
 
 		if (!grown)
-			return failed(path, ENOMEM, err);
+			return NULL;
 		survey->seen = grown;
 		survey->room = room;
 	}
-	survey->seen[survey->n] = (struct mn_seen){ .dev = dev, .ino = ino, .path = strdup(path) };
-	if (!survey->seen[survey->n].path)
+	survey->seen[survey->n] = (struct mn_seen){ .dev = dev, .ino = ino };
+	return &survey->seen[survey->n++];
+}
+
+// Whether a path leads to a namespace: a mount may be covered by another one.
+static bool leads_to(const char *path, uint64_t dev, uint64_t ino)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_ino == ino && st.st_dev == dev;
+}
+
+// Adds a namespace, and the path unless it has one; of a mount only a path that leads to it.
+static int add(struct mn_survey *survey, uint64_t dev, uint64_t ino, const char *path, bool mounted,
+	struct mn_error *err)
+{
+	struct mn_seen *seen = entry(survey, dev, ino);
+
+	if (!seen)
 		return failed(path, ENOMEM, err);
-	survey->n++;
-	return 0;
+	if (seen->path || (mounted && !leads_to(path, dev, ino)))
+		return 0;
+	seen->path = strdup(path);
+	return seen->path ? 0 : failed(path, ENOMEM, err);
 }
 
 // Undoes the escapes of mountinfo (\040 is a space) in place.
@@ -85,7 +105,7 @@ static int add_mount(struct mn_survey *survey, const char *thread, char *line, s
 	line[at + strcspn(line + at, " ")] = '\0';
 	unescape(line + at);
 	snprintf(path, sizeof(path), "%s/root%s", thread, line + at);
-	return add(survey, makedev(major, minor), ino, path, err);
+	return add(survey, makedev(major, minor), ino, path, true, err);
 }
 
 // Returns 1 when the thread has ended before all of its mounts were read.
@@ -122,13 +142,13 @@ static int look_at(
 	snprintf(path, sizeof(path), "%.63s/ns/net", thread);
 	if (stat(path, &st) < 0)
 		return ended(errno) ? 0 : failed(path, errno, err);
-	ret = add(survey, st.st_dev, st.st_ino, path, err);
+	ret = add(survey, st.st_dev, st.st_ino, path, false, err);
 	if (ret < 0)
 		return ret;
 	snprintf(path, sizeof(path), "%.63s/ns/mnt", thread);
 	if (stat(path, &st) < 0)
 		return ended(errno) ? 0 : failed(path, errno, err);
-	ret = add(mounts, st.st_dev, st.st_ino, path, err);
+	ret = add(mounts, st.st_dev, st.st_ino, path, false, err);
 	if (ret < 0 || mounts->n == before)
 		return ret;
 	ret = add_mounts(survey, thread, err);

@@ -11,7 +11,7 @@
 
 struct mn_seen {
 	uint64_t dev, ino;
-	char *path; // by which it can be opened for as long as what holds it lives
+	char *path; // by which it can be opened for as long as what holds it lives, or NULL: held by covered mounts
 };
 
 struct mn_survey {

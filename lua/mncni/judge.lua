@@ -48,7 +48,8 @@ function Look:links()
   return self.found
 end
 
--- The namespaces that processes and mounts hold, id -> path; nil and why when not all can be seen.
+-- The namespaces that processes and mounts hold, id -> path (false where none leads to one); nil and why when not all can
+-- be seen.
 function Look:survey()
   if self.seen == nil then
     local ok, seen = pcall(core.netns.survey)
@@ -232,8 +233,10 @@ function Look:namespace_of(head)
   if not seen then
     return "unknown", why
   end
-  if not seen[id] then
+  if seen[id] == nil then
     return "gone"
+  elseif not seen[id] then
+    return "unknown", "a mount that is covered by another one holds a namespace of that number"
   end
   local found, held = pcall(core.netns.open, { path = seen[id] })
   if not found then

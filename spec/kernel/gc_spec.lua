@@ -500,6 +500,19 @@ describe("mncni gc", function()
       removes "web"
     end)
 
+    it("had a namespace of the number that nothing but a covered mount holds", function()
+      add "web"
+      unplug "web"
+      local directory = node.scratch .. "/covered"
+      spaces.must("mkdir %s && touch %s/x && mount --bind /run/netns/web %s/x && mount -t tmpfs tmpfs %s",
+        directory, directory, directory, directory)
+      spaces.must "umount /run/netns/web && rm /run/netns/web"
+      node.pods.web.ns:close()
+      keeps("web", "a mount that is covered by another one holds a namespace of that number")
+      spaces.must("umount %s && umount %s/x", directory, directory)
+      removes "web"
+    end)
+
     it("was made from another network namespace, whose links cannot be seen", function()
       add "web"
       node:kill "web"
