@@ -11,7 +11,7 @@
 
 struct mn_seen {
 	uint64_t dev, ino;
-	char *path; // by which it can be opened for as long as what holds it lives, or NULL: held by covered mounts
+	char *path; // opens it for as long as what holds it lives; NULL: only covered mounts do
 };
 
 struct mn_survey {
