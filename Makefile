@@ -505,7 +505,8 @@ deb: deps-build
 		|| { echo "deploy/debian/changelog does not begin with $(VERSION)" >&2; exit 1; }
 	$(Q)cd $(DEB_TREE) && env -u MAKEFLAGS -u MAKEOVERRIDES dpkg-buildpackage -us -uc -b -j$$(nproc) >../build.log 2>&1 \
 		|| { tail -n 30 ../build.log; exit 1; }
-	$(Q)lintian --allow-root --fail-on error,warning build/deb/*.changes
+	$(Q)mkdir build/deb/tmp && TMPDIR=$(CURDIR)/build/deb/tmp lintian --allow-root --fail-on error,warning build/deb/*.changes
+	$(Q)rm -rf build/deb/tmp
 	@ls build/deb/*.deb
 .PHONY: deb
 
