@@ -19,6 +19,7 @@ struct mn_encoder {
 	enum mn_verb verb;
 	const char *netns; // for errors, may be NULL
 	int args;	   // stack index of the table being encoded
+	int known;	   // stack index of a table from names of links to their indexes, or 0
 	bool filter;	   // leave out what the kernel cannot filter a dump by
 	bool later;	   // only what has to follow the creation, and what names the object
 	bool has_later;	   // set when there is such a thing

@@ -2,14 +2,16 @@
 #define _GNU_SOURCE
 #include "heap.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #define PAGE ((size_t)4 << 10)
-#define FIRST ((size_t)24 << 10) // bytes; few calls but an ADD need more
-#define CHUNK ((size_t)56 << 10)
+#define HOME ((size_t)96 << 10)	 // bytes; more than one call of the plugin needs
+#define CHUNK ((size_t)64 << 10) // bytes
+#define PIECE ((size_t)16 << 10) // bytes that get their pages at once
 
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -61,22 +63,50 @@ static void *bump(struct mn_heap *heap, size_t room)
 	return heap->at - room;
 }
 
-// Begins a chunk, and takes the first block of it.
-static void *__attribute__((noinline)) take_chunk(struct mn_heap *heap, size_t room)
+static char home[HOME] __attribute__((aligned(4096)));
+static atomic_flag home_taken = ATOMIC_FLAG_INIT;
+
+// Has the pages of the chunk's next piece there by one system call instead of a fault for each; an old kernel
+// does not know it, and has the faults.
+static void extend(struct mn_heap *heap)
 {
-	size_t size = heap->chunks ? CHUNK : FIRST;
+	size_t left = (size_t)(heap->chunk_end - heap->end), size = left < PIECE ? left : PIECE;
+
+	(void)madvise(heap->end, size, MADV_POPULATE_WRITE);
+	heap->end += size;
+}
+
+static bool take_chunk(struct mn_heap *heap)
+{
 	struct mn_heap_chunk *chunk;
 
+	if (!heap->has_home && !atomic_flag_test_and_set(&home_taken)) {
+		heap->has_home = true;
+		heap->at = heap->end = home;
+		heap->chunk_end = home + HOME;
+		return true;
+	}
+	chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (chunk == MAP_FAILED)
+		return false;
+	heap->end = (char *)chunk;
+	heap->chunk_end = heap->end + CHUNK;
+	extend(heap);
+	*chunk = (struct mn_heap_chunk){ .next = heap->chunks, .size = CHUNK };
+	heap->chunks = chunk;
+	heap->at = (char *)chunk + sizeof(*chunk);
+	return true;
+}
+
+// Takes a block that the pages at hand have no room for.
+static void *__attribute__((noinline)) take_further(struct mn_heap *heap, size_t room)
+{
 	if (heap->filling)
 		return NULL;
-	// Most of it will be written to: populated at once it costs no page faults.
-	chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	if (chunk == MAP_FAILED)
+	if ((size_t)(heap->chunk_end - heap->at) < room && !take_chunk(heap))
 		return NULL;
-	*chunk = (struct mn_heap_chunk){ .next = heap->chunks, .size = size };
-	heap->chunks = chunk;
-	heap->at = (char *)chunk + MN_HEAP_STEP;
-	heap->end = (char *)chunk + size;
+	if ((size_t)(heap->end - heap->at) < room)
+		extend(heap);
 	return bump(heap, room);
 }
 
@@ -91,7 +121,7 @@ static inline void *take(struct mn_heap *heap, size_t size)
 		return block;
 	}
 	taken = bump(heap, room);
-	return taken ? taken : take_chunk(heap, room);
+	return taken ? taken : take_further(heap, room);
 }
 
 static void give(struct mn_heap *heap, struct mn_heap_block *block, size_t size)
@@ -182,6 +212,8 @@ void mn_heap_clear(struct mn_heap *heap)
 		heap->chunks = chunk->next;
 		munmap(chunk, chunk->size);
 	}
+	if (heap->has_home)
+		atomic_flag_clear(&home_taken);
 	memset(heap, 0, sizeof(*heap));
 }
 

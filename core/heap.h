@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory of one Lua state: small blocks come from chunks, by size, and go back to lists of their size;
-// the chunks are returned with the heap. One short call makes some ten thousand blocks and frees most of
-// them never, which this does several times faster than malloc.
+// the chunks are returned with the heap. One short call makes some thousand blocks and frees most of them
+// never, which this does several times faster than malloc. The first heap of a process has its first chunk
+// in the program's own memory, for which the kernel has nothing to set up.
 #ifndef MNCNI_HEAP_H
 #define MNCNI_HEAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define MN_HEAP_STEP 16u   // bytes; each size class holds blocks of one multiple of it
+#define MN_HEAP_STEP 8u	   // bytes; each size class holds blocks of one multiple of it; Lua needs no more
 #define MN_HEAP_SMALL 1024 // bytes of the largest block that is taken from a chunk
 
 // What a block is while nobody uses it.
@@ -24,9 +25,11 @@ struct mn_heap_chunk {
 
 struct mn_heap {
 	struct mn_heap_block *free[MN_HEAP_SMALL / MN_HEAP_STEP];
-	char *at, *end; // what is left of the newest chunk
+	char *at, *end;	 // what is left of the newest chunk, as far as its pages are there
+	char *chunk_end; // and where it ends
 	struct mn_heap_chunk *chunks;
-	char *image; // where blocks of a snapshot lie, which are nobody's to free
+	bool has_home; // the program's own memory is this heap's
+	char *image;   // where blocks of a snapshot lie, which are nobody's to free
 	size_t image_size;
 	bool filling;  // the snapshot is being made: every block comes from there
 	char *largest; // block that was taken meanwhile

@@ -34,6 +34,7 @@ struct batch {
 	int sent;      // of them sent and accepted
 	int list;      // stack index of the list, 0 for a single request
 	int args;      // stack index of the arguments of the item being encoded
+	int known;     // stack index of the indexes of links that need not be looked up, or 0
 	int errors;    // stack index of the table that refusals are collected in, 0 when the first is raised
 	bool answered; // the kernel answered what was sent last
 };
@@ -308,6 +309,7 @@ static void add_item(struct batch *b, int item, enum mn_verb verb, const struct 
 		.verb = verb,
 		.netns = sock->netns,
 		.args = b->args,
+		.known = b->known,
 		.unknown_link = send_creations,
 		.arg = b };
 
@@ -361,19 +363,22 @@ static enum mn_verb check_item(lua_State *L, lua_Integer item)
 	return (enum mn_verb)verb;
 }
 
-// sock:batch({ { verb, object, args }, ... }, collect) sends all in one go. What is refused first is raised,
-// with its position as `index`. Without a transaction (route), what comes after it may have been applied.
-// With collect true (route, and no links) all are tried, and a table from position to error is returned,
-// which is empty when all went well.
+// sock:batch({ { verb, object, args }, ... }, collect, known) sends all in one go. What is refused first is
+// raised, with its position as `index`. Without a transaction (route), what comes after it may have been
+// applied. With collect true (route, and no links) all are tried, and a table from position to error is
+// returned, which is empty when all went well. Links whose names are in `known` (a table from name to index,
+// or nil) are not looked up.
 int mn_socket_batch(lua_State *L)
 {
 	struct mn_socket *sock = mn_lua_check_socket(L, 1);
-	struct batch b = { .L = L, .sock = sock, .list = 2, .args = 4 };
+	struct batch b = { .L = L, .sock = sock, .list = 2, .args = 6 };
 	bool collect = lua_toboolean(L, 3);
 	lua_Integer n;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
-	lua_settop(L, 2);
+	lua_settop(L, 4);
+	if (lua_istable(L, 4))
+		b.known = 4;
 	n = luaL_len(L, 2);
 	luaL_argcheck(
 		L, !collect || sock->nl.protocol == NETLINK_ROUTE, 3, "a transaction is refused as a whole");

@@ -421,9 +421,10 @@ static void encode_rows(
 			continue; // it has a preset and no other value
 		if (row->flags & MN_REQUIRED && e->depth && makes(e) && !has_field(e, args, row->key))
 			mn_encode_refuse(e, row, "required, and not given");
-		if (!has_field(e, args, row->key) || index_given(e, row, args))
+		if (push_field(e, args, row->key) == LUA_TNIL || index_given(e, row, args)) {
+			lua_pop(L, 1);
 			continue;
-		lua_getfield(L, args, row->key);
+		}
 		if (row->flags & MN_READ && e->verb != MN_NEW && e->verb != MN_DUMP)
 			mn_encode_refuse(e, row, "is told by the kernel and cannot be set");
 		switch (row->type) {

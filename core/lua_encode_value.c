@@ -239,6 +239,14 @@ static int resolve(struct mn_encoder *e, const struct mn_row *row, const char *n
 	struct mn_error err;
 	int index, result;
 
+	if (e->known) {
+		lua_Integer known =
+			lua_getfield(e->L, e->known, name) == LUA_TNUMBER ? lua_tointeger(e->L, -1) : 0;
+
+		lua_pop(e->L, 1);
+		if (known > 0 && known <= INT32_MAX)
+			return (int)known;
+	}
 	if (!e->nl)
 		mn_encode_refuse(
 			e, row, "the name \"%s\" cannot be looked up without a socket, give the index", name);

@@ -261,16 +261,21 @@ end
 -- net:batch{ {verb, object, args}, ... } sends all at once and collects every answer; the first refusal is raised with
 -- `index`, its place in the list. Messages after a refused one may have been applied. Objects are those of rtnetlink;
 -- nft.batch is for nftables, and atomic. net:batch(list, true) tries all (of routes, addresses, neighbours ..., not
--- links) and returns the refusals, a table from place to error object.
-function Net:batch(list, collect)
-  local steps = {}
+-- links) and returns the refusals, a table from place to error object. `known` is what the caller knows of links, a table
+-- from name to index: those are not looked up.
+function Net:batch(list, collect, known)
+  local wire
   for i, step in ipairs(list) do
     if not rtnetlink[step[2]] then
       unknown("batch", step[2], rtnetlink, 2)
     end
-    steps[i] = { step[1], step[2], prepare(step[3]) }
+    local args = prepare(step[3])
+    if args ~= step[3] then
+      wire = wire or table.move(list, 1, #list, 1, {})
+      wire[i] = { step[1], step[2], args }
+    end
   end
-  return self:socket("route"):batch(steps, collect)
+  return self:socket("route"):batch(wire or list, collect, known)
 end
 
 -- net:monitor{ "link", "route", all_netns = true, timeout = milliseconds }: see mncni.monitor.

@@ -46,7 +46,7 @@ function steps.new(args)
     list = {},
     done = 0,
     own = { host = {}, pod = {} }, -- links made here: name -> true
-    index = { host = {}, pod = {} }, -- links seen here: name -> index
+    index = { host = {}, pod = {} }, -- links seen here: name -> index, which need not be looked up again
     warnings = {},
   }, Context)
 end
@@ -307,48 +307,47 @@ local function journal_text(entries, plain_steps)
   return core.json.lines(entries)
 end
 
+-- Collects what goes to one net by one call: a batch of netlink or of sysctl. The last field of an item, which neither
+-- looks at, is the step that it belongs to.
 local Sender = {}
 Sender.__index = Sender
 
 function Sender:flush()
-  local batch, held, kind, net = self.batch, self.held, self.kind, self.net
+  local batch, kind, net = self.batch, self.kind, self.net
   if #batch == 0 then
     return
   end
-  self.batch, self.held = {}, {}
+  self.batch = {}
   local ok, err
   if kind == "sysctl" then
     ok, err = pcall(net.sysctl.batch, batch, true)
   else
-    ok, err = pcall(net.batch, net, batch)
+    ok, err = pcall(net.batch, net, batch, false, self.known)
   end
   if not ok then
-    error(locate(err, held[core.is_error(err) and err.index or 1] or held[1]), 0)
+    local item = batch[core.is_error(err) and err.index or 1] or batch[1]
+    error(locate(err, item[#item]), 0)
   end
 end
 
-function Sender:add(net, kind, request, step)
+function Sender:add(net, known, kind, item)
   if net ~= self.net or kind ~= self.kind then
     self:flush()
   end
-  self.net, self.kind = net, kind
-  self.batch[#self.batch + 1] = request
-  self.held[#self.held + 1] = step
+  self.net, self.known, self.kind = net, known, kind
+  self.batch[#self.batch + 1] = item
 end
 
--- Names of links seen here stand as their index, so that they need not be looked up again.
-local function with_index(context, step)
-  local known, args = context.index[step.net], step.args
-  local dev, master = known[args.dev], known[args.master]
-  if not dev and not master and not step.as then
-    return args
+-- The arguments of a step as they are sent: a link that is made under another name gets that.
+local function sent_args(step)
+  if not step.as then
+    return step.args
   end
   local copy = {}
-  for key, value in pairs(args) do
+  for key, value in pairs(step.args) do
     copy[key] = value
   end
-  copy.dev, copy.master = dev or args.dev, master or args.master
-  copy.ifname = step.as or args.ifname
+  copy.ifname = step.as
   return copy
 end
 
@@ -368,12 +367,12 @@ local function create(context, sender, step)
 end
 
 local function send(context, plain_steps)
-  local sender = setmetatable({ batch = {}, held = {} }, Sender)
+  local sender = setmetatable({ batch = {} }, Sender)
   for _, step in ipairs(plain_steps) do
     local net = context.nets[step.net]
     if step.verb == "require" then -- luacheck: ignore 542
     elseif step.object == "sysctl" then
-      sender:add(net, "sysctl", { step.args.key, step.args.value, optional = step.args.optional }, step)
+      sender:add(net, nil, "sysctl", { step.args.key, step.args.value, step, optional = step.args.optional })
     elseif step.object == "nft" then
       sender:flush()
       blame(step, step.send or net.nft.batch, step.args)
@@ -395,7 +394,7 @@ local function send(context, plain_steps)
         error(locate(err, step), 0)
       end
     else
-      sender:add(net, "netlink", { step.verb, step.object, with_index(context, step) }, step)
+      sender:add(net, context.index[step.net], "netlink", { step.verb, step.object, sent_args(step), step })
       -- The kernel goes on after a message that failed: a link must be known to be ours before it is named again.
       if step.object == "link" and step.verb == "add" then
         create(context, sender, step)

@@ -417,6 +417,17 @@ describe("a netlink socket", function()
       assert.equal("br0", route:request("get", "link", { ifname = "v0" }).master)
     end)
 
+    it("does not look up a link whose index it is told", function()
+      route:batch { { "add", "link", { ifname = "br0", kind = "bridge" } } }
+      local known = { eth7 = route:request("get", "link", { ifname = "br0" }).ifindex, eth8 = 0, lo = "lo" }
+      route:batch({ { "add", "addr", { dev = "eth7", address = "10.0.0.1/8" } } }, false, known)
+      assert.equal("br0", route:request("get", "addr", { address = "10.0.0.1/8" }).dev)
+      assert.equal("ENODEV",
+        refusal(route.batch, route, { { "add", "addr", { dev = "eth8", address = "10.0.0.2/8" } } }, false, known).name)
+      assert.same({}, route:batch({ { "add", "addr", { dev = "lo", address = "10.0.0.3/8" } } }, true, known))
+      assert.equal("lo", route:request("get", "addr", { address = "10.0.0.3/8" }).dev)
+    end)
+
     it("tells which message of a batch it was, and goes on with what follows", function()
       local err = refusal(route.batch, route, {
         { "add", "link", { ifname = "b1", kind = "bridge" } },
