@@ -117,10 +117,13 @@ struct mn_decoder {
 	struct mn_nl *nl; // tells the names of links; NULL: indexes are all there is
 	int names;	  // stack index of a table index -> name (false: there is none), 0 without nl
 	bool some;	  // of the object itself decode some keys only: those
-	uint64_t keys;	  // whose bits are set
+	uint64_t keys;	  // whose bits are set,
+	uint64_t partly;  // and of the tables at these keys
+	uint64_t inner;	  // only those
 	// Private to the decoder.
 	uint8_t family;
 	int depth;
+	bool whole;			  // all of the nested table is wanted
 	int top;			  // stack index of the value whose raw table is being filled
 	const char *path[MN_CODEC_DEPTH]; // inline nests between that value and here
 	int path_len;

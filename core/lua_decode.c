@@ -12,10 +12,18 @@
 static void decode_attrs(
 	struct mn_decoder *d, const struct mn_table *table, const char *base, const char *data, size_t len);
 
-// Whether a key of the table that is being filled is wanted; of nested tables all are.
-static bool is_wanted(const struct mn_decoder *d, const char *key)
+// Whether a key of the table that is being filled is wanted. Of nested tables all are, unless some were named.
+static bool is_wanted(struct mn_decoder *d, const char *key)
 {
-	return !d->some || d->depth > 1 || d->keys & mn_key_bit(key);
+	uint64_t bit;
+
+	if (!d->some || d->depth > 2)
+		return true;
+	bit = mn_key_bit(key);
+	if (d->depth > 1)
+		return d->whole || d->inner & bit;
+	d->whole = !(d->partly & bit);
+	return d->keys & bit;
 }
 
 // Keeps an attribute that no row describes: value.raw[number] = bytes, or value.raw.IFLA_LINKINFO[number] for
@@ -60,6 +68,12 @@ static int count_attrs(const char *data, size_t len)
 	return n;
 }
 
+// Whether some keys are wanted of the table that comes next, and not all.
+static bool is_partial(const struct mn_decoder *d)
+{
+	return d->some && (d->depth == 0 || (d->depth == 1 && !d->whole));
+}
+
 // Pushes a new table for the nested table that starts at data.
 static bool decode_table(struct mn_decoder *d, const struct mn_table *table, const char *data, size_t len)
 {
@@ -71,7 +85,7 @@ static bool decode_table(struct mn_decoder *d, const struct mn_table *table, con
 	if (header > len)
 		header = len;
 	luaL_checkstack(d->L, 12, "nested too deeply");
-	lua_createtable(d->L, 0, d->some && d->depth == 0 ? 8 : count_attrs(data + header, len - header));
+	lua_createtable(d->L, 0, is_partial(d) ? 8 : count_attrs(data + header, len - header));
 	d->depth++;
 	d->top = lua_gettop(d->L);
 	d->path_len = 0;

@@ -115,17 +115,25 @@ static bool is_rule_without_handle(lua_State *L, const struct mn_object *object,
 	return !given;
 }
 
-// The bits of the keys in the list at that index.
-static uint64_t bits_of(lua_State *L, int list)
+// Has the decoder want the keys in the list at that index.
+static void read_keys(lua_State *L, int list, struct mn_decoder *d)
 {
-	uint64_t bits = 0;
+	uint64_t whole = 0;
 
 	for (lua_Integer i = 1; lua_rawgeti(L, list, i) == LUA_TSTRING; i++) {
-		bits |= mn_key_bit(lua_tostring(L, -1));
+		const char *key = lua_tostring(L, -1), *dot = strchr(key, '.');
+
+		d->keys |= mn_key_bit(key);
+		if (dot) {
+			d->partly |= mn_key_bit(key);
+			d->inner |= mn_key_bit(dot + 1);
+		} else {
+			whole |= mn_key_bit(key);
+		}
 		lua_pop(L, 1);
 	}
 	lua_pop(L, 1);
-	return bits;
+	d->partly &= ~whole;
 }
 
 // Whether the list of keys at that index has nothing but "ifindex" in it, if that.
@@ -224,7 +232,7 @@ int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *
 	}
 	what = mn_object_of(sock->nl.protocol, answer, &gone);
 	if (keys)
-		d.keys = bits_of(L, keys);
+		read_keys(L, keys, &d);
 	lua_newtable(L);
 	d.names = lua_gettop(L);
 	mn_decode(&d, what ? what : object, answer);
@@ -238,7 +246,7 @@ int mn_socket_get(lua_State *L, struct mn_socket *sock, const struct mn_object *
 
 // sock:request(verb, object, args) changes or gets one object. "get" returns it, or nil when there is none;
 // the others return true. What the kernel refuses is raised. sock:request("get", object, args, keys) decodes
-// what that list of keys names, for who needs no more.
+// what that list of keys names, for who needs no more; "bridge.vlan_filtering" is a key of a nested table.
 static int socket_request(lua_State *L)
 {
 	struct mn_socket *sock = mn_lua_check_socket(L, 1);

@@ -37,10 +37,9 @@ function policy.add(pod, conf)
   local mtu = conf.mtu > 0 and conf.mtu or mncni.route_mtu()
   local lease = pod:lease(conf.ipam)
   local bridge = mncni.bridge.ensure {
-    ifname = conf.bridge, mtu = mtu, promisc = conf.promiscMode,
+    ifname = conf.bridge, mtu = mtu, promisc = conf.promiscMode, call_iptables = true,
     address = (conf.isGateway or conf.isDefaultGateway) and lease.gateways or nil,
   }
-  mncni.bridge.call_iptables()
   local eth = pod:veth {
     master = bridge, mtu = mtu, hairpin = conf.hairpinMode, isolated = conf.portIsolation,
     guard = conf.ipspoofchk and lease or conf.macspoofchk,

@@ -104,6 +104,24 @@ local function distrust(list, ifname)
   end
 end
 
+-- What the bridge does itself, and is not a link's in general, as it should be: settings of its own.
+local function own_settings(args)
+  return {
+    vlan_filtering = args.vlan_filtering, nf_call_iptables = args.call_iptables, nf_call_ip6tables = args.call_iptables,
+  }
+end
+
+-- What of them a bridge has otherwise; the settings that the kernel does not have are passed over.
+local function other_settings(have, args)
+  local change = {}
+  for key, value in pairs(own_settings(args)) do
+    if have[key] == not value then
+      change[key] = value
+    end
+  end
+  return next(change) and change or nil
+end
+
 -- What of a bridge that is there, or has just been made, has to change: a request for set, or nil.
 local function changes(link, args, gets_address)
   local have = link or {}
@@ -118,9 +136,7 @@ local function changes(link, args, gets_address)
   if args.promisc ~= nil and (have.promisc or false) ~= args.promisc then
     change.promisc = args.promisc
   end
-  if args.vlan_filtering and link and not (link.bridge or {}).vlan_filtering then
-    change.bridge = { vlan_filtering = true }
-  end
+  change.bridge = other_settings(have.bridge or {}, args)
   -- Set, though to what it is, it stays: pods know the gateway by it, and it would follow the ports that come and go.
   if link and gets_address then
     change.address = link.address
@@ -131,7 +147,8 @@ end
 local function prepare(context, args)
   local host = context.nets.host
   local link = host.link.get({ ifname = args.ifname },
-    { "ifindex", "kind", "address", "mtu", "up", "promisc", args.vlan_filtering and "bridge" })
+    { "ifindex", "kind", "address", "mtu", "up", "promisc", "bridge.vlan_filtering", "bridge.nf_call_iptables",
+      "bridge.nf_call_ip6tables" })
   local list = {}
   if link and link.kind ~= "bridge" then
     stands_in_the_way(args.ifname, "it is %s, not a bridge; choose another name for the bridge, or remove it",
@@ -139,13 +156,15 @@ local function prepare(context, args)
   end
 
   if not link then
+    local settings = own_settings(args)
+    settings.stp_state, settings.forward_delay = 0, 0
     list[#list + 1] = {
       net = "host", verb = "add", object = "link", exists_ok = true,
       undo = { op = "bridge", ifname = args.ifname },
       args = {
         ifname = args.ifname, kind = "bridge",
         address = args.address and args.address[1] and pinned_mac(args.address[1]) or nil,
-        bridge = { stp_state = 0, forward_delay = 0, vlan_filtering = args.vlan_filtering },
+        bridge = settings,
       },
     }
     distrust(list, args.ifname)
@@ -154,6 +173,9 @@ local function prepare(context, args)
   local change = changes(link, args, #addresses > 0)
   if change then
     list[#list + 1] = { net = "host", verb = "set", object = "link", args = change }
+  end
+  if args.call_iptables and (not link or change and change.bridge) and not host.sysctl.get(CALL_IPTABLES) then
+    context:warn(without_br_netfilter(CALL_IPTABLES))
   end
   if link then
     context.index.host[args.ifname] = link.ifindex
@@ -166,7 +188,7 @@ local function prepare(context, args)
     net = "host", verb = "require", object = "bridge",
     args = {
       ifname = args.ifname, promisc = args.promisc or nil, address = args.address,
-      vlan_filtering = args.vlan_filtering or nil,
+      vlan_filtering = args.vlan_filtering or nil, call_iptables = args.call_iptables or nil,
     },
   }
   return list
@@ -182,17 +204,22 @@ local function known_addresses(list)
   return addresses, known
 end
 
--- ensure{ ifname, mtu, address = list of cidr values (the gateways of the pods), promisc, vlan_filtering, force } makes
--- sure that the bridge is there, up, and has the addresses; forwarding is switched on for their families. With force,
--- addresses of other ranges that are in the way are removed. Returns an object for master = and pod:result. Raises code
--- 103 when something else has the name, or, without force, another range's gateway is on it.
+-- ensure{ ifname, mtu, address = list of cidr values (the gateways of the pods), promisc, vlan_filtering, call_iptables,
+-- force } makes sure that the bridge is there, up, and has the addresses; forwarding is switched on for their families.
+-- With call_iptables its packets are handed to iptables and ip6tables, which kube-proxy's rules need; those of other
+-- bridges of the node are left to net.bridge.bridge-nf-call-iptables. Where br_netfilter is not loaded this is said when
+-- the bridge is made, and goes on: without kube-proxy nobody misses it. With force, addresses of other ranges that are in
+-- the way are removed. Returns an object for master = and pod:result. Raises code 103 when something else has the name,
+-- or, without force, another range's gateway is on it.
 function bridge.ensure(args)
-  arguments.check("bridge.ensure", args, { "ifname", "mtu", "address", "promisc", "vlan_filtering", "force" })
+  arguments.check("bridge.ensure", args, {
+    "ifname", "mtu", "address", "promisc", "vlan_filtering", "call_iptables", "force",
+  })
   local addresses, known = known_addresses(args.address)
   local made = { kind = "bridge", ifname = args.ifname }
   local wanted = {
     ifname = args.ifname, mtu = args.mtu, promisc = args.promisc, address = addresses, known = known, bridge = made,
-    vlan_filtering = args.vlan_filtering, force = args.force,
+    vlan_filtering = args.vlan_filtering or nil, call_iptables = args.call_iptables or nil, force = args.force,
   }
   steps.apply { shared = true, prepare = function(context) return prepare(context, wanted) end }
   return made
@@ -238,7 +265,7 @@ function bridge.vlans(access, trunk)
 end
 
 -- status{ ifname =, call_iptables = false } raises code 51 when something that is no bridge has the name: no pod is
--- attached to it, new or old. Says what ensure and, unless that is false, call_iptables would say, and changes nothing.
+-- attached to it, new or old. Unless call_iptables is false, says where br_netfilter is missing. Changes nothing.
 function bridge.status(args)
   arguments.check("bridge.status", args, { "ifname", "call_iptables" })
   local host <close> = require("mncni.net").open()
@@ -253,27 +280,6 @@ function bridge.status(args)
   if args.call_iptables ~= false and host.sysctl.get(CALL_IPTABLES) == nil then
     io.stderr:write("mncni: ", without_br_netfilter(CALL_IPTABLES), "\n")
   end
-end
-
--- Hands bridged packets to iptables and ip6tables, which kube-proxy's rules need (kubenet did the same). Where
--- br_netfilter is not loaded this is said and goes on: without kube-proxy nobody misses it.
-function bridge.call_iptables()
-  steps.apply {
-    shared = true,
-    prepare = function(context)
-      local list, keys = {}, { CALL_IPTABLES, "net/bridge/bridge-nf-call-ip6tables" }
-      local values = { context.nets.host.sysctl.get(table.unpack(keys)) }
-      for i, key in ipairs(keys) do
-        if values[i] == "0" then
-          sysctl(list, key, "1", true)
-        elseif values[i] == nil then
-          context:warn(without_br_netfilter(key))
-          break
-        end
-      end
-      return list
-    end,
-  }
 end
 
 return bridge

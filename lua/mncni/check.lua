@@ -226,8 +226,14 @@ local function check_bridge(run, args)
   check_link({ host = run.host, prev_result = {} }, { net = "host", args = {
     ifname = args.ifname, kind = "bridge", up = true, promisc = args.promisc,
   } })
-  if args.vlan_filtering and not run.host.link.get({ ifname = args.ifname }).bridge.vlan_filtering then
-    differs(("link %q"):format(args.ifname), "its vlan_filtering is off, and should be on")
+  local bridge = run.host.link.get({ ifname = args.ifname }).bridge or {}
+  for key, wanted in pairs {
+    vlan_filtering = args.vlan_filtering or false, nf_call_iptables = args.call_iptables or false,
+    nf_call_ip6tables = args.call_iptables or false,
+  } do
+    if wanted and bridge[key] == false then
+      differs(("link %q"):format(args.ifname), "its %s is off, and should be on", key)
+    end
   end
   check_gateways(run, args)
 end

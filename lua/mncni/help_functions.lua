@@ -4,7 +4,7 @@
 return {
   bridge = {
     {
-      "ensure{ifname, mtu, address, promisc, vlan_filtering, force}",
+      "ensure{ifname, mtu, address, promisc, vlan_filtering, call_iptables, force}",
       "Makes sure that the bridge is there and up, has the addresses, and that their families are forwarded",
     },
     {
@@ -16,11 +16,6 @@ return {
       "vlan_gateway{bridge, vlan, port, address, force}",
       "Makes sure that the node has the addresses in a VLAN of the bridge, on a link \"BRIDGE.VLAN\" that is " ..
       "never removed with a pod",
-    },
-    {
-      "call_iptables()",
-      "Hands bridged packets to iptables and ip6tables, which kube-proxy's rules need; warns where br_netfi" ..
-      "lter is missing",
     },
     {
       "status{ifname, call_iptables}",

@@ -80,10 +80,13 @@ function mncni.help(topic) end
 ---@field name? string
 local net = {}
 
----Sends all steps at once. Raises the first refusal, with `index`; later steps may have been applied.
+---Sends all steps at once. Raises the first refusal, with `index`; later steps may have been applied. With collect all are
+---tried, and the refusals returned, by their place in the list.
 ---@param steps { [1]: string, [2]: string, [3]: table }[]
----@return true
-function net:batch(steps) end
+---@param collect? boolean not for links
+---@param known? table<string, integer> the indexes of links that need not be looked up, by name
+---@return true|table<integer, mncni.Error>
+function net:batch(steps, collect, known) end
 
 ---Listens to the named groups from now on; usable in a generic for.
 ---@param args string[]|{all_netns?: boolean, timeout?: integer}

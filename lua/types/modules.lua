@@ -29,6 +29,7 @@ function bridge.vlans(access, trunk) end
 ---@field address? (mncni.Cidr|string)[] the gateways of the pods
 ---@field promisc? boolean takes frames for every address
 ---@field vlan_filtering? boolean for ports that are in VLANs
+---@field call_iptables? boolean hands what it forwards to iptables and ip6tables, as kube-proxy's rules need it
 ---@field force? boolean removes addresses of other ranges that are in the way
 
 ---@class mncni.PortVlan in the words of `bridge -json vlan`
@@ -42,9 +43,6 @@ function bridge.vlans(access, trunk) end
 ---@param args { bridge: mncni.Bridge|string, vlan: integer, port: mncni.Eth|string, address: (mncni.Cidr|string)[], force?: boolean }
 ---@return mncni.Bridge for pod:result
 function bridge.vlan_gateway(args) end
-
----Hands bridged packets to iptables and ip6tables, which kube-proxy's rules need; warns where br_netfilter is missing.
-function bridge.call_iptables() end
 
 ---For the hook status: raises code 51 when something that is no bridge has the name. Changes nothing. With call_iptables
 ---false it does not warn where br_netfilter is missing.

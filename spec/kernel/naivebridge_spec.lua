@@ -144,6 +144,40 @@ describe("naivebridge", function()
     assert.are.equal("0a:58:0a:f4:01:01", host.link.get({ ifname = "cbr0" }).address)
   end)
 
+  it("hands what its bridge forwards to iptables, and leaves other bridges as the node has them", function()
+    -- Counts the packets between two pods that the node's netfilter forwards, of three pings and their answers.
+    local function forwarded()
+      in_node "nft flush ruleset; nft 'table ip t { chain f { type filter hook forward priority 0; counter; }; }'"
+      pods.web:must "ping -q -c 3 -i 0.1 -W 2 10.244.1.3"
+      return in_node("nft list ruleset"):match "packets (%d+)"
+    end
+    local function bridge()
+      local host <close> = mncni.open(node.ns)
+      return host.link.get({ ifname = "cbr0" }).bridge
+    end
+    for _, key in ipairs { "iptables", "ip6tables" } do
+      node:run(core.sysctl.set, nil, "net/bridge/bridge-nf-call-" .. key, 0)
+    end
+    local conf = { ipMasq = false }
+    add { conf = conf }
+    add { container = "db", pod = pods.db, conf = conf }
+    assert.is_true(bridge().nf_call_iptables)
+    assert.is_true(bridge().nf_call_ip6tables)
+    assert.are.equal("0", node:run(core.sysctl.get, nil, "net/bridge/bridge-nf-call-iptables"))
+    assert.are.equal("6", forwarded())
+
+    in_node "ip link set cbr0 type bridge nf_call_iptables 0"
+    assert.are.equal("0", forwarded())
+    local result = add { container = "cache", pod = spaces.new "cache", conf = conf } -- repairs it
+    assert.is_true(bridge().nf_call_iptables)
+    in_node "ip link set cbr0 type bridge nf_call_ip6tables 0"
+    local out = run("CHECK", {
+      container = "cache", netns = "/run/netns/cache", conf = { ipMasq = false, prevResult = result },
+    })
+    assert.are.equal(106, out.json.code, out.stdout)
+    assert.truthy(out.json.msg:find("its nf_call_ip6tables is off", 1, true), out.stdout)
+  end)
+
   it("is dual stack, with usable IPv6 addresses at once", function()
     local result = add { conf = { ipam = { type = "host-local",
       ranges = { { { subnet = "10.244.1.0/24" } }, { { subnet = "fd00:10:244:1::/64" } } } } } }
