@@ -12,7 +12,8 @@
 static void decode_attrs(
 	struct mn_decoder *d, const struct mn_table *table, const char *base, const char *data, size_t len);
 
-// Whether a key of the table that is being filled is wanted. Of nested tables all are, unless some were named.
+// Whether a key of the table that is being filled is wanted. Of nested tables all are, unless some were
+// named.
 static bool is_wanted(struct mn_decoder *d, const char *key)
 {
 	uint64_t bit;

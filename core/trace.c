@@ -35,6 +35,7 @@
 #define LATE_POLL_NS 2000000L
 #define SLOW_POLL_NS 200000000L // where the kernel tells when it has
 #define MAX_DATAGRAMS 256	// of one kind before the others are looked at
+#define MAX_ROUNDS 64		// of looks at all, while something comes
 #define NICE (-15)		// of the thread that reads
 
 int64_t mn_trace_now(void)
@@ -45,43 +46,58 @@ int64_t mn_trace_now(void)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static void append(struct mn_trace *trace, const struct mn_trace_record *head, const void *data, size_t size)
+static struct mn_trace_record *make(const struct mn_trace_record *head, const void *data, size_t size)
 {
 	struct mn_trace_record *record = malloc(sizeof(*record) + size);
 
-	if (!record) {
-		trace->dropped++;
-		return;
-	}
+	if (!record)
+		return NULL;
 	*record = *head;
 	record->next = NULL;
 	record->size = size;
 	if (size > 0)
 		memcpy(record->data, data, size);
-	*trace->last = record;
-	trace->last = &record->next;
-	trace->queued += sizeof(*record) + size;
+	return record;
 }
 
-void mn_trace_put(struct mn_trace *trace, const struct mn_trace_record *head, const void *data, size_t size)
+// Takes the record over; NULL is one that there was no memory for.
+static void append(struct mn_trace *trace, struct mn_trace_record *record)
 {
+	if (!record) {
+		trace->dropped++;
+		return;
+	}
+	*trace->last = record;
+	trace->last = &record->next;
+	trace->queued += sizeof(*record) + record->size;
+}
+
+static void put(struct mn_trace *trace, struct mn_trace_record *record)
+{
+	static const char own[] = "trace";
 	uint64_t one = 1;
 
 	pthread_mutex_lock(&trace->lock);
 	if (trace->queued > QUEUE_MAX) {
 		trace->dropped++;
+		free(record);
 	} else {
 		if (trace->dropped > 0)
 			append(trace,
-				&(struct mn_trace_record){ .type = MN_TRACE_LOST,
-					.time = mn_trace_now(),
-					.other = (int)trace->dropped },
-				"trace", 5);
+				make(&(struct mn_trace_record){ .type = MN_TRACE_LOST,
+					     .time = mn_trace_now(),
+					     .other = (int)trace->dropped },
+					own, strlen(own)));
 		trace->dropped = 0;
-		append(trace, head, data, size);
+		append(trace, record);
 	}
 	pthread_mutex_unlock(&trace->lock);
 	(void)!write(trace->wake, &one, sizeof(one));
+}
+
+void mn_trace_put(struct mn_trace *trace, const struct mn_trace_record *head, const void *data, size_t size)
+{
+	put(trace, make(head, data, size));
 }
 
 void mn_trace_lost(struct mn_trace *trace, const char *source, int count)
@@ -122,12 +138,13 @@ int mn_trace_watch(struct mn_trace *trace, int fd, enum mn_trace_event event, pi
 	return epoll_ctl(trace->epoll, EPOLL_CTL_ADD, fd, &what) < 0 ? -errno : 0;
 }
 
-// Hands on what a netlink socket has; returns how many datagrams there were.
-static int read_netlink(struct mn_trace *trace, struct mn_nl *nl)
+// Keeps what a netlink socket has until it is handed on; returns how many datagrams there were.
+static int hear(struct mn_trace *trace, struct mn_nl *nl)
 {
 	int count = 0;
 
 	while (nl->socket && count < MAX_DATAGRAMS) {
+		struct mn_trace_record *record;
 		struct mn_error err;
 		int nsid;
 		ssize_t got = mn_nl_event(nl, &trace->in, 0, &nsid, &err);
@@ -139,16 +156,39 @@ static int read_netlink(struct mn_trace *trace, struct mn_nl *nl)
 		count++;
 		if (got < 0)
 			continue;
-		// Who has sent it is known by now from the opening of its program, and is to be told of
-		// before.
-		if (trace->fanotify >= 0)
-			mn_trace_exec_read(trace);
-		mn_trace_put(trace,
-			&(struct mn_trace_record){ .type = MN_TRACE_MESSAGE,
-				.time = mn_trace_now(),
-				.other = nl->protocol,
-				.nsid = nsid },
+		record = make(&(struct mn_trace_record){ .type = MN_TRACE_MESSAGE,
+				      .time = mn_trace_now(),
+				      .other = nl->protocol,
+				      .nsid = nsid },
 			trace->in.data, (size_t)got);
+		if (!record) {
+			mn_trace_lost(trace, nl->protocol == NETLINK_ROUTE ? "route" : "nft", 1);
+			continue;
+		}
+		*trace->heard_last = record;
+		trace->heard_last = &record->next;
+	}
+	return count;
+}
+
+// Hands on what was heard, once who has sent it is known from the events of its process, which are older;
+// what these tell of a call may have it handed on before that is told of.
+static int hear_and_hand_on(struct mn_trace *trace, bool proc)
+{
+	int count = hear(trace, &trace->nl[0]) + hear(trace, &trace->nl[1]);
+
+	if (trace->fanotify >= 0)
+		mn_trace_exec_read(trace);
+	if (proc && trace->proc >= 0)
+		mn_trace_proc_read(trace);
+	while (trace->heard) {
+		struct mn_trace_record *record = trace->heard;
+
+		trace->heard = record->next;
+		if (!trace->heard)
+			trace->heard_last = &trace->heard;
+		record->next = NULL;
+		put(trace, record);
 	}
 	return count;
 }
@@ -156,11 +196,19 @@ static int read_netlink(struct mn_trace *trace, struct mn_nl *nl)
 // Whatever the kernel has told before a process ended belongs before its end.
 void mn_trace_netlink_read(struct mn_trace *trace)
 {
-	int rounds = 64;
+	int rounds = MAX_ROUNDS;
 
-	while (read_netlink(trace, &trace->nl[0]) + read_netlink(trace, &trace->nl[1]) > 0 && trace->ended &&
-		rounds-- > 0)
+	while (hear_and_hand_on(trace, false) > 0 && trace->ended && rounds-- > 0)
 		;
+}
+
+static void read_changes(struct mn_trace *trace)
+{
+	int rounds = MAX_ROUNDS;
+
+	while (hear_and_hand_on(trace, true) > 0 && rounds-- > 0)
+		;
+	mn_trace_netlink_read(trace); // of those that have ended meanwhile
 }
 
 static void read_report(struct mn_trace *trace)
@@ -299,7 +347,7 @@ static void *run(void *data)
 			mn_trace_proc_read(trace);
 		for (int i = 0; i < n; i++)
 			going = serve(trace, &events[i]) && going;
-		mn_trace_netlink_read(trace);
+		read_changes(trace);
 		if (trace->ended && trace->report >= 0)
 			read_report(trace);
 		mn_trace_process_tell_ended(trace);
@@ -471,6 +519,7 @@ int mn_trace_start(struct mn_trace **result, const struct mn_trace_options *opti
 		return mn_fail(err, ENOMEM, "start", "trace", NULL);
 	pthread_mutex_init(&trace->lock, NULL);
 	trace->last = &trace->first;
+	trace->heard_last = &trace->heard;
 	trace->wake = trace->stop = trace->epoll = trace->signals = trace->proc = trace->fanotify = -1;
 	trace->timer = trace->report = trace->packet = trace->scratch[0] = trace->scratch[1] = -1;
 	ret = open_own(trace, err);
@@ -501,6 +550,16 @@ static void remove_report(const struct mn_trace *trace)
 		(void)unlink(address.sun_path);
 }
 
+static void free_records(struct mn_trace_record *first)
+{
+	while (first) {
+		struct mn_trace_record *next = first->next;
+
+		free(first);
+		first = next;
+	}
+}
+
 static void close_all(const int *fds, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -522,12 +581,8 @@ void mn_trace_stop(struct mn_trace *trace)
 		while (trace->processes[i])
 			mn_trace_process_drop(trace, trace->processes[i]);
 	}
-	while (trace->first) {
-		struct mn_trace_record *record = trace->first;
-
-		trace->first = record->next;
-		free(record);
-	}
+	free_records(trace->first);
+	free_records(trace->heard);
 	remove_report(trace);
 	mn_nl_close(&trace->nl[0]);
 	mn_nl_close(&trace->nl[1]);

@@ -42,6 +42,8 @@ struct mn_trace {
 	pthread_mutex_t lock;
 	struct mn_trace_record *first, **last;
 	size_t queued; // bytes
+	// Changes, not handed on yet; the thread's own.
+	struct mn_trace_record *heard, **heard_last;
 	unsigned int dropped;
 	int wake; // an eventfd: there are records
 	int stop;
