@@ -92,9 +92,11 @@ local function count(counts, key)
   counts[key] = (counts[key] or 0) + 1
 end
 
--- What the kernel does by itself, a second or more after a link is up: whom it has heard of, and link-local addresses.
+-- What the kernel does by itself, up to a second or more after a link is up: whom it has heard of, link-local addresses,
+-- and the route of IPv6 multicast.
 local function is_kernels(change)
   return change.text:find "^neigh " ~= nil or change.text:find("fe80:", 1, true) ~= nil
+    or change.text:find("multicast ff00::/8", 1, true) ~= nil and change.text:find("proto kernel", 1, true) ~= nil
 end
 
 -- How much was seen: from where configurations, and results of ADD, are known, and by what changes are put down to a call;
