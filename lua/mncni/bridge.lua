@@ -104,14 +104,14 @@ local function distrust(list, ifname)
   end
 end
 
--- What the bridge does itself, and is not a link's in general, as it should be: settings of its own.
+-- What is asked for of the settings that bridges alone have.
 local function own_settings(args)
   return {
     vlan_filtering = args.vlan_filtering, nf_call_iptables = args.call_iptables, nf_call_ip6tables = args.call_iptables,
   }
 end
 
--- What of them a bridge has otherwise; the settings that the kernel does not have are passed over.
+-- Which of them a bridge has otherwise; what the kernel does not tell of is passed over.
 local function other_settings(have, args)
   local change = {}
   for key, value in pairs(own_settings(args)) do

@@ -144,7 +144,8 @@ function makers.list(self, object, wire)
 end
 
 -- get{...} returns the one object meant, or nil. A route's get is the kernel's look-up of a destination. With a second
--- argument, a list of keys, a link has those, as far as it has them, and perhaps others: it takes less time.
+-- argument, a list of keys ("mtu", "bridge.vlan_filtering"), a link has those, as far as it has them, and perhaps others: it
+-- takes less time.
 function makers.get(self, object, wire)
   local kernel_gets = wire.protocol == "netfilter" or object == "link" or object == "route"
     or info_of(wire.object) and info_of(wire.object).get
