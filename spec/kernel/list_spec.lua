@@ -114,7 +114,7 @@ describe("mncni list", function()
 
   it("lives with journals that are damaged", function()
     add "web"
-    spaces.must("head -c 300 /dev/urandom >%s", node:journal "db")
+    spaces.must("{ head -c 300 /dev/urandom; echo; } >%s", node:journal "db") -- without an end no line would have begun
     local found = json()
     assert.are.same({ "db", "web" }, { found[1].container, found[2].container })
     assert.are.equal("doubt", found[1].state)
