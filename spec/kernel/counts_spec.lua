@@ -45,13 +45,13 @@ describe("what a call does", function()
 
   it("is one process, with few system calls and netlink messages", function()
     node:add { pod = "first", conf = conf_of(false) } -- makes the bridge
-    assert_at_most(175, 7, count("ADD", "web", false))
+    assert_at_most(169, 7, count("ADD", "web", false))
     assert_at_most(85, 2, count("DEL", "web", false))
   end)
 
   it("is a little more with masquerading", function()
     node:add { pod = "first", conf = conf_of(true) } -- makes the bridge and the table
-    assert_at_most(195, 11, count("ADD", "web", true))
+    assert_at_most(189, 11, count("ADD", "web", true))
     assert_at_most(85, 2, count("DEL", "web", true))
   end)
 
