@@ -89,6 +89,10 @@ describe("a pod run by containerd on the shipped conflist", function()
     lab.run("umount", pod.netns)
     lab.run("rm", pod.netns)
     lab.run("kill", "-KILL", tostring(pod.pid))
+    -- While its shim ends containerd may fail to ask it ("ttrpc: closed"); a kubelet would try again.
+    lab.wait_until("containerd to have seen the end", function()
+      return lab.pod(pod.id).state == "SANDBOX_NOTREADY"
+    end)
     pod:stop()
     pod:remove()
     assert.same({}, lab.leftovers(before))
