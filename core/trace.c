@@ -27,7 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define QUEUE_MAX ((size_t)64 << 20)
 #define RECEIVE_BUFFER (8 << 20)
 #define SCRATCH_SIZE (1 << 20)
 #define POLL_NS 100000L		   // how often a process that is about to become a call is looked at
@@ -44,90 +43,6 @@ int64_t mn_trace_now(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static struct mn_trace_record *make(const struct mn_trace_record *head, const void *data, size_t size)
-{
-	struct mn_trace_record *record = malloc(sizeof(*record) + size);
-
-	if (!record)
-		return NULL;
-	*record = *head;
-	record->next = NULL;
-	record->size = size;
-	if (size > 0)
-		memcpy(record->data, data, size);
-	return record;
-}
-
-// Takes the record over; NULL is one that there was no memory for.
-static void append(struct mn_trace *trace, struct mn_trace_record *record)
-{
-	if (!record) {
-		trace->dropped++;
-		return;
-	}
-	*trace->last = record;
-	trace->last = &record->next;
-	trace->queued += sizeof(*record) + record->size;
-}
-
-static void put(struct mn_trace *trace, struct mn_trace_record *record)
-{
-	static const char own[] = "trace";
-	uint64_t one = 1;
-
-	pthread_mutex_lock(&trace->lock);
-	if (trace->queued > QUEUE_MAX) {
-		trace->dropped++;
-		free(record);
-	} else {
-		if (trace->dropped > 0)
-			append(trace,
-				make(&(struct mn_trace_record){ .type = MN_TRACE_LOST,
-					     .time = mn_trace_now(),
-					     .other = (int)trace->dropped },
-					own, strlen(own)));
-		trace->dropped = 0;
-		append(trace, record);
-	}
-	pthread_mutex_unlock(&trace->lock);
-	(void)!write(trace->wake, &one, sizeof(one));
-}
-
-void mn_trace_put(struct mn_trace *trace, const struct mn_trace_record *head, const void *data, size_t size)
-{
-	put(trace, make(head, data, size));
-}
-
-void mn_trace_lost(struct mn_trace *trace, const char *source, int count)
-{
-	mn_trace_put(trace,
-		&(struct mn_trace_record){ .type = MN_TRACE_LOST, .time = mn_trace_now(), .other = count },
-		source, strlen(source));
-}
-
-struct mn_trace_record *mn_trace_next(struct mn_trace *trace, int timeout)
-{
-	struct pollfd ready = { .fd = trace->wake, .events = POLLIN };
-	struct mn_trace_record *record;
-	uint64_t count;
-
-	for (;;) {
-		pthread_mutex_lock(&trace->lock);
-		record = trace->first;
-		if (record) {
-			trace->first = record->next;
-			if (!trace->first)
-				trace->last = &trace->first;
-			trace->queued -= sizeof(*record) + record->size;
-		} else {
-			(void)!read(trace->wake, &count, sizeof(count));
-		}
-		pthread_mutex_unlock(&trace->lock);
-		if (record || poll(&ready, 1, timeout) == 0)
-			return record;
-	}
 }
 
 int mn_trace_watch(struct mn_trace *trace, int fd, enum mn_trace_event event, pid_t pid, bool edge)
@@ -156,10 +71,10 @@ static int hear(struct mn_trace *trace, struct mn_nl *nl)
 		count++;
 		if (got < 0)
 			continue;
-		record = make(&(struct mn_trace_record){ .type = MN_TRACE_MESSAGE,
-				      .time = mn_trace_now(),
-				      .other = nl->protocol,
-				      .nsid = nsid },
+		record = mn_trace_record_make(&(struct mn_trace_record){ .type = MN_TRACE_MESSAGE,
+						      .time = mn_trace_now(),
+						      .other = nl->protocol,
+						      .nsid = nsid },
 			trace->in.data, (size_t)got);
 		if (!record) {
 			mn_trace_lost(trace, nl->protocol == NETLINK_ROUTE ? "route" : "nft", 1);
@@ -188,7 +103,7 @@ static int hear_and_hand_on(struct mn_trace *trace, bool proc)
 		if (!trace->heard)
 			trace->heard_last = &trace->heard;
 		record->next = NULL;
-		put(trace, record);
+		mn_trace_put_record(trace, record);
 	}
 	return count;
 }
@@ -550,16 +465,6 @@ static void remove_report(const struct mn_trace *trace)
 		(void)unlink(address.sun_path);
 }
 
-static void free_records(struct mn_trace_record *first)
-{
-	while (first) {
-		struct mn_trace_record *next = first->next;
-
-		free(first);
-		first = next;
-	}
-}
-
 static void close_all(const int *fds, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -581,8 +486,8 @@ void mn_trace_stop(struct mn_trace *trace)
 		while (trace->processes[i])
 			mn_trace_process_drop(trace, trace->processes[i]);
 	}
-	free_records(trace->first);
-	free_records(trace->heard);
+	mn_trace_record_free(trace->first);
+	mn_trace_record_free(trace->heard);
 	remove_report(trace);
 	mn_nl_close(&trace->nl[0]);
 	mn_nl_close(&trace->nl[1]);

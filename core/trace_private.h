@@ -79,7 +79,15 @@ enum mn_trace_event {
 	EVENT_PIDFD
 };
 
-// Adds a record to the queue; what is too much is counted and told when there is room again.
+// trace_queue.c
+// A record of its own, NULL for lack of memory; and those that hang together, freed.
+struct mn_trace_record *mn_trace_record_make(
+	const struct mn_trace_record *head, const void *data, size_t size);
+void mn_trace_record_free(struct mn_trace_record *first);
+
+// Adds a record to the queue, which has it then (NULL: one that there was no memory for); what is too much is
+// counted and told when there is room again.
+void mn_trace_put_record(struct mn_trace *trace, struct mn_trace_record *record);
 void mn_trace_put(struct mn_trace *trace, const struct mn_trace_record *head, const void *data, size_t size);
 void mn_trace_lost(struct mn_trace *trace, const char *source, int count);
 
