@@ -390,22 +390,6 @@ static int push_arguments(lua_State *L, const struct request *request)
 	return count;
 }
 
-// Replaces the name on top by the table of that name in the table at index, made for so many fields where
-// there is none yet.
-static void push_subtable(lua_State *L, int index, size_t fields)
-{
-	index = lua_absindex(L, index);
-	lua_pushvalue(L, -1);
-	if (lua_gettable(L, index) != LUA_TTABLE) {
-		lua_pop(L, 1);
-		lua_createtable(L, 0, (int)fields);
-		lua_pushvalue(L, -2);
-		lua_pushvalue(L, -2);
-		lua_settable(L, index);
-	}
-	lua_remove(L, -2);
-}
-
 // Puts the text on top into the table below it, which it pops, unless there is one of that name.
 static void add_text(lua_State *L, const char *name)
 {
@@ -427,7 +411,8 @@ static int push_texts(lua_State *L, const struct request *request)
 			continue;
 		if (dot) {
 			lua_pushlstring(L, text->name, (size_t)(dot - text->name));
-			push_subtable(L, -2, request->count);
+			luaL_getsubtable(L, -2, lua_tostring(L, -1));
+			lua_remove(L, -2);
 		} else {
 			lua_pushvalue(L, -1);
 		}

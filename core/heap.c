@@ -13,6 +13,13 @@
 #define CHUNK ((size_t)64 << 10) // bytes
 #define PIECE ((size_t)16 << 10) // bytes that get their pages at once
 
+void mn_heap_populate(char *from, size_t size)
+{
+	char *page = from - (uintptr_t)from % PAGE;
+
+	(void)madvise(page, size + (size_t)(from - page), MADV_POPULATE_WRITE);
+}
+
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
 #define WATCHED
@@ -66,13 +73,12 @@ static void *bump(struct mn_heap *heap, size_t room)
 static char home[HOME] __attribute__((aligned(4096)));
 static atomic_flag home_taken = ATOMIC_FLAG_INIT;
 
-// Has the pages of the chunk's next piece there by one system call instead of a fault for each; an old kernel
-// does not know it, and has the faults.
+// Has the pages of the chunk's next piece there.
 static void extend(struct mn_heap *heap)
 {
 	size_t left = (size_t)(heap->chunk_end - heap->end), size = left < PIECE ? left : PIECE;
 
-	(void)madvise(heap->end, size, MADV_POPULATE_WRITE);
+	mn_heap_populate(heap->end, size);
 	heap->end += size;
 }
 

@@ -36,6 +36,10 @@ struct mn_heap {
 	size_t largest_size;
 };
 
+// Has the pages of what will be written there by one system call instead of a fault for each; an old kernel
+// does not know it, and has the faults.
+void mn_heap_populate(char *from, size_t size);
+
 // Has all blocks, large ones too, come from the memory given, until that is full.
 void mn_heap_fill(struct mn_heap *heap, char *image, size_t size);
 

@@ -33,16 +33,6 @@ struct head {
 #define FIRST ((size_t)8 << 10) // bytes at the beginning that every call writes to
 #define HEAD_SIZE ((sizeof(struct head) + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
 
-// What every call writes: one system call instead of a page fault for every page. New strings are entered all
-// over the table of strings; the blocks that were made first are Lua's own and its libraries'. An old kernel
-// does not know it, and has the faults.
-static void populate(char *block, size_t size)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)block & ~(page - 1);
-
-	(void)madvise((void *)from, (uintptr_t)block + size - from, MADV_POPULATE_WRITE);
-}
-
 void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 {
 	struct head *head = options->image;
@@ -50,8 +40,10 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 	if (!head || options->image_size < HEAD_SIZE || options->prompt || strcmp(head->magic, MAGIC) != 0 ||
 		head->self != head || !mn_heap_fills() || head->used > state->cap)
 		return;
-	populate((char *)head, FIRST);
-	populate(head->strings, head->strings_size);
+	// What every call writes: new strings are entered all over the table of strings, and the blocks that
+	// were made first are Lua's own and its libraries'.
+	mn_heap_populate((char *)head, FIRST);
+	mn_heap_populate(head->strings, head->strings_size);
 	*head->magic = '\0';
 	state->L = head->L;
 	state->used = head->used;

@@ -111,7 +111,7 @@ for name, network in pairs {
         local told = trace:stop()
         local known = traced.print_figures(name .. ", " .. where[1], told)
         -- A busy machine may not let the trace look in time at a program that a plugin runs: what that changes is nobody's.
-        assert.is_true(known > (where[2] and 0.95 or 0.98))
+        assert.is_true(known > (where[2] and 0.95 or 0.99))
         assert.equal(where[2], told.sources.missing.proc ~= nil)
         local missed, unknown = check(told, pods, network.plugins, network.link)
         if where[2] then
