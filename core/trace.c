@@ -88,14 +88,16 @@ static int hear(struct mn_trace *trace, struct mn_nl *nl)
 
 // Hands on what was heard, once who has sent it is known from the events of its process, which are older;
 // what these tell of a call may have it handed on before that is told of.
-static int hear_and_hand_on(struct mn_trace *trace, bool proc)
+static int hear_and_hand_on(struct mn_trace *trace, bool processes)
 {
 	int count = hear(trace, &trace->nl[0]) + hear(trace, &trace->nl[1]);
 
 	if (trace->fanotify >= 0)
 		mn_trace_exec_read(trace);
-	if (proc && trace->proc >= 0)
+	if (processes && trace->proc >= 0)
 		mn_trace_proc_read(trace);
+	else if (processes && count > 0)
+		mn_trace_process_poll(trace); // who has sent something runs what it has opened
 	while (trace->heard) {
 		struct mn_trace_record *record = trace->heard;
 
@@ -145,7 +147,7 @@ static void read_report(struct mn_trace *trace)
 			if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
 				head.pid = ((const struct ucred *)(const void *)CMSG_DATA(c))->pid;
 		}
-		mn_trace_netlink_read(trace); // it speaks of changes that the kernel has told of before
+		read_changes(trace); // it speaks of changes that the kernel has told of before
 		mn_trace_put(trace, &head, trace->said, (size_t)got);
 		msg.msg_controllen = sizeof(control);
 	}

@@ -86,6 +86,25 @@ return policy
       "= error 102", "host: link del dev " .. nodes.port "web")
   end)
 
+  it("knows whose the changes are that were there before it looked at the call", function()
+    local trace = start("-o", "json")
+    local pid = trace.process.pid
+    node:policy("early", ([[
+local policy = {}
+function policy.add(pod)
+  local eth = pod:veth { mtu = 1400 }
+  os.execute "ip link add early0 type bridge; kill -CONT %d; sleep 0.5"
+  return pod:result { eth }
+end
+return policy
+]]):format(pid))
+    spaces.must("kill -STOP %s", pid)
+    node:must("ADD", { pod = "web", policy = "early", conf = { ipam = false } })
+    local told = trace:stop()
+    has(tracing.changes(told.calls[1]), "host: link add dev early0 address ", "host: link add dev " .. nodes.port "web")
+    assert.same({}, told.changes)
+  end)
+
   it("shows changes of nobody's call apart", function()
     local trace = start()
     node.space:must "ip addr add 192.0.2.99/24 dev up0"
