@@ -13,7 +13,11 @@ describe("reconciling a node", function()
   before_each(function()
     before = spaces.snapshot()
     space = spaces.new()
-    space:must "ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up"
+    space:must "ip link add up0 type veth peer name up1"
+    for _, name in ipairs { "up0", "up1" } do -- without addresses of the kernel's, which come when they come
+      space:must("ip link set %s addrgenmode none && ip link set %s up", name, name)
+    end
+    space:must "for i in $(seq 500); do [ $(ip link | grep -c 'state UP') = 2 ] && exit; sleep 0.01; done; exit 1"
     space:must "ip addr add 192.0.2.10/24 dev up0 && ip addr add 2001:db8::10/64 dev up0 nodad"
     host = mncni.open(space.ns)
     reconciler = reconcile.new { host = host }
