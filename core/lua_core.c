@@ -19,6 +19,7 @@ static const struct {
 	{ "schema", mn_open_schema },
 	{ "monitor", mn_open_monitor },
 	{ "nearest", mn_open_nearest },
+	{ "contains", mn_open_contains },
 	{ "keys", mn_open_keys },
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },

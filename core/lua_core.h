@@ -46,11 +46,11 @@ int mn_open_journal(lua_State *L);
 int mn_open_policy(lua_State *L);
 
 // A Lua function: (name) compiles a built-in policy, for whoever asks for it later.
-int mn_lua_keep_policy(lua_State *L);
 
 int mn_open_place(lua_State *L);
 int mn_open_regex(lua_State *L);
 int mn_open_boot(lua_State *L);
+int mn_open_contains(lua_State *L);
 int mn_open_keys(lua_State *L);
 int mn_open_directory(lua_State *L);
 int mn_open_file(lua_State *L);

@@ -315,6 +315,7 @@ static void decode_attrs(
 	struct mn_decoder *d, const struct mn_table *table, const char *base, const char *data, size_t len)
 {
 	const struct nlattr *attr = (const struct nlattr *)data;
+	const struct mn_row *next = NULL; // the kernel's order is about that of the rows
 	size_t left = len;
 
 	luaL_checkstack(d->L, 8, "nested too deeply");
@@ -329,13 +330,14 @@ static void decode_attrs(
 	while (mn_attr_fits(attr, left)) {
 		size_t step = MNL_ALIGN((size_t)attr->nla_len);
 		uint16_t number = mnl_attr_get_type(attr);
-		const struct mn_row *row = mn_row_of_attr(table, number);
+		const struct mn_row *row = mn_row_of_attr(table, number, next);
 		bool good = row != NULL;
 
 		for (; row && row < table->rows + table->count && row->attr == number &&
 			!(row->flags & MN_HEADER);
 			row++)
 			good = decode_row(d, row, attr, base, data, len) && good;
+		next = row ? row : next;
 		if (!good)
 			keep_raw(d, attr);
 		if (step >= left)

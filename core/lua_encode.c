@@ -75,11 +75,17 @@ void mn_encode_nest_end(struct mn_encoder *e, const struct mn_row *row, size_t n
 	((struct nlattr *)(e->out->data + nest))->nla_len = (uint16_t)len;
 }
 
-// Pushes the value of a key. Of the many that a schema knows, a table has few: most of those that it lacks
-// are told without asking Lua, which would make a string of each. Returns its type.
+// Whether a key may be there. Of the many that a schema knows, a table has few: most of those that it lacks
+// are told without asking Lua, which would make a string of each.
+static bool may_have(const struct mn_encoder *e, const char *key)
+{
+	return e->keys & mn_key_bit(key);
+}
+
+// Pushes the value of a key; returns its type.
 static int push_field(struct mn_encoder *e, int args, const char *key)
 {
-	if (e->keys & mn_key_bit(key))
+	if (may_have(e, key))
 		return lua_getfield(e->L, args, key);
 	lua_pushnil(e->L);
 	return LUA_TNIL;
@@ -90,7 +96,7 @@ static bool has_field(struct mn_encoder *e, int args, const char *key)
 {
 	bool found;
 
-	if (!key || !(e->keys & mn_key_bit(key)))
+	if (!key || !may_have(e, key))
 		return false;
 	found = lua_getfield(e->L, args, key) != LUA_TNIL;
 	lua_pop(e->L, 1);
@@ -247,7 +253,7 @@ static void encode_inline(
 
 static const char *key_of_attr(const struct mn_table *table, uint16_t attr)
 {
-	const struct mn_row *row = mn_row_of_attr(table, attr);
+	const struct mn_row *row = mn_row_of_attr(table, attr, NULL);
 
 	return row ? row->key : "kind";
 }
@@ -421,7 +427,9 @@ static void encode_rows(
 			continue; // it has a preset and no other value
 		if (row->flags & MN_REQUIRED && e->depth && makes(e) && !has_field(e, args, row->key))
 			mn_encode_refuse(e, row, "required, and not given");
-		if (push_field(e, args, row->key) == LUA_TNIL || index_given(e, row, args)) {
+		if (!may_have(e, row->key))
+			continue;
+		if (lua_getfield(L, args, row->key) == LUA_TNIL || index_given(e, row, args)) {
 			lua_pop(L, 1);
 			continue;
 		}

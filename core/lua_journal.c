@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mncni.core.journal: the face of journal.h. A journal is closed, and so unlocked, by close, __close or __gc.
 #include "lua_core.h"
+#include "lua_json.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -306,6 +307,7 @@ int mn_open_journal(lua_State *L)
 		{ "list", journal_list },
 		{ "peek", journal_peek },
 		{ "hash", journal_hash },
+		{ "steps", mn_lua_json_steps },
 		{ NULL, NULL },
 	};
 

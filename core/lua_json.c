@@ -153,7 +153,6 @@ int mn_open_json(lua_State *L)
 	static const luaL_Reg functions[] = {
 		{ "decode", json_decode },
 		{ "encode", mn_lua_json_encode },
-		{ "lines", mn_lua_json_lines },
 		{ "array", json_array },
 		{ "is_array", json_is_array },
 		{ NULL, NULL },

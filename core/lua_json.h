@@ -27,8 +27,10 @@ void mn_lua_push_json(lua_State *L, const cJSON *item);
 // encode(value [, {pretty = true}]) -> text
 int mn_lua_json_encode(lua_State *L);
 
-// lines(list) -> the text of each element, a line each, the last without its end
-int mn_lua_json_lines(lua_State *L);
+// steps(steps, back) -> the lines of a journal for a list of steps (mncni.steps), the last without its end:
+// what there is of each one's told or args, net, object, shared, verb and where, and its way back, if that is
+// not false.
+int mn_lua_json_steps(lua_State *L);
 
 int mn_open_json(lua_State *L);
 

@@ -413,21 +413,57 @@ int mn_lua_json_encode(lua_State *L)
 	return 1;
 }
 
-int mn_lua_json_lines(lua_State *L)
+// {"step":{...},"undo":...} of the step at that index of the stack; undo is where its way back is, or false.
+static void encode_step(struct encoder *encoder, int step, int undo)
+{
+	static const char *const fields[] = { "args", "net", "object", "shared", "verb", "where" };
+	const struct frame up = { .key = "step", .depth = 1 };
+	struct frame frame = { .up = &up, .depth = 2 };
+	lua_State *L = encoder->L;
+	const char *before = "\"";
+
+	put(encoder, "{\"step\":{", 9);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (i > 0 || lua_getfield(L, step, "told") == LUA_TNIL)
+			lua_getfield(L, step, fields[i]);
+		if (!lua_isnil(L, -1)) {
+			put(encoder, before, strlen(before));
+			put(encoder, fields[i], strlen(fields[i]));
+			put(encoder, "\":", 2);
+			frame.key = fields[i];
+			encode_value(encoder, &frame, lua_gettop(L));
+			before = ",\"";
+		}
+		lua_settop(L, undo);
+	}
+	if (lua_toboolean(L, undo)) {
+		put(encoder, "},\"undo\":", 9);
+		encode_value(encoder, &(struct frame){ .key = "undo", .depth = 1 }, undo);
+		put_char(encoder, '}');
+	} else {
+		put(encoder, "}}", 2);
+	}
+}
+
+int mn_lua_json_steps(lua_State *L)
 {
 	struct encoder encoder = { .L = L };
 	lua_Integer count;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
-	lua_settop(L, 1);
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_settop(L, 2);
+	luaL_checkstack(L, 16, "encode");
 	count = (lua_Integer)lua_rawlen(L, 1);
 	encoder.held = mn_lua_json_hold(L);
 	for (lua_Integer i = 1; i <= count; i++) {
 		if (i > 1)
 			put_char(&encoder, '\n');
 		lua_rawgeti(L, 1, i);
-		encode_value(&encoder, NULL, lua_gettop(L));
-		lua_pop(L, 1);
+		luaL_checktype(L, 4, LUA_TTABLE);
+		lua_rawgeti(L, 2, i);
+		encode_step(&encoder, 4, 5);
+		lua_settop(L, 3);
 	}
 	lua_pushlstring(L, encoder.held->text, encoder.used);
 	mn_lua_json_release(encoder.held);

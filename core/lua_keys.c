@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// mncni.core.keys: the keys of a table, in order.
+// mncni.core.keys: the keys of a table, in order; mncni.core.contains: whether a list has a value.
 #include "lua_core.h"
 
 #include "names.h"
@@ -45,6 +45,27 @@ static int keys(lua_State *L)
 		lua_rawseti(L, 2, n + 1);
 	}
 	lua_settop(L, 2);
+	return 1;
+}
+
+// core.contains(list, value) tells whether one of the list's elements, up to the first nil, is the value.
+static int contains(lua_State *L)
+{
+	bool found = false;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 2);
+	for (lua_Integer i = 1; !found && lua_rawgeti(L, 1, i) != LUA_TNIL; i++) {
+		found = lua_rawequal(L, 2, 3);
+		lua_settop(L, 2);
+	}
+	lua_pushboolean(L, found);
+	return 1;
+}
+
+int mn_open_contains(lua_State *L)
+{
+	lua_pushcfunction(L, contains);
 	return 1;
 }
 

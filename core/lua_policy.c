@@ -11,7 +11,6 @@
 
 #define FILE_META "mncni.policy_file"
 #define PREFIX "policy "
-#define KEPT_KEY "mncni.kept_policies" // chunks by the name of their policy
 
 static int file_gc(lua_State *L)
 {
@@ -39,7 +38,7 @@ static const char *search_path(lua_State *L)
 	return path ? path : mn_policy_path();
 }
 
-// From now on the state may hold code that is not ours.
+// From now on the state may hold the code of a policy.
 static void seal(lua_State *L)
 {
 	lua_pushboolean(L, 1);
@@ -58,7 +57,6 @@ static int read_file(lua_State *L, const char *name)
 	}
 	if (ret < 0)
 		return mn_lua_raise(L, &err);
-	seal(L);
 	if (lua_getfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY) == LUA_TFUNCTION) {
 		lua_pushnil(L); // once: each call of it would begin to count anew
 		lua_setfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY);
@@ -91,7 +89,10 @@ static const char *check_name(lua_State *L, int index)
 // file or a directory above it may not be trusted.
 static int policy_read(lua_State *L)
 {
-	return read_file(L, check_name(L, 1));
+	const char *name = check_name(L, 1);
+
+	seal(L);
+	return read_file(L, name);
 }
 
 // read_module(name) does the same for a module beside the policies; a dot in its name is a subdirectory.
@@ -223,50 +224,20 @@ static const struct mn_embedded *find_builtin(lua_State *L, const char *name)
 	return NULL;
 }
 
-static void push_chunk(lua_State *L, const struct mn_embedded *entry)
-{
-	if (luaL_loadbufferx(L, (const char *)entry->code, entry->size, entry->name, "b") != LUA_OK)
-		lua_error(L);
-}
-
-int mn_lua_keep_policy(lua_State *L)
+// builtin(name) runs a built-in policy and returns its table of hooks; nil when there is none of that name.
+static int policy_builtin(lua_State *L)
 {
 	const char *name = luaL_checkstring(L, 1);
 	const struct mn_embedded *entry = find_builtin(L, name);
 
-	if (!entry)
-		return luaL_error(L, "there is no built-in policy %s", name);
-	luaL_getsubtable(L, LUA_REGISTRYINDEX, KEPT_KEY);
-	push_chunk(L, entry);
-	lua_setfield(L, -2, name);
-	return 0;
-}
-
-// builtin(name, env) returns the chunk of a built-in policy with env as its globals, or nil.
-static int policy_builtin(lua_State *L)
-{
-	const char *name = luaL_checkstring(L, 1);
-	const struct mn_embedded *entry;
-
-	luaL_checktype(L, 2, LUA_TTABLE);
-	luaL_getsubtable(L, LUA_REGISTRYINDEX, KEPT_KEY);
-	if (lua_getfield(L, -1, name) != LUA_TFUNCTION) {
-		entry = find_builtin(L, name);
-		if (!entry) {
-			lua_pushnil(L);
-			return 1;
-		}
-		push_chunk(L, entry);
+	if (!entry) {
+		lua_pushnil(L);
+		return 1;
 	}
-	seal(L);
-	if (lua_getupvalue(L, -1, 1)) {
-		bool same = lua_rawequal(L, -1, 2); // a snapshot's has the globals already
-
-		lua_pop(L, 1);
-		lua_pushvalue(L, 2);
-		if (same || !lua_setupvalue(L, -2, 1))
-			lua_pop(L, 1);
-	}
+	if (luaL_loadbufferx(L, (const char *)entry->code, entry->size, entry->name, "b") != LUA_OK)
+		lua_error(L);
+	lua_pushvalue(L, 1);
+	lua_call(L, 1, 1);
 	return 1;
 }
 

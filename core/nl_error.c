@@ -42,7 +42,7 @@ static void walk_into(struct walk *walk, const struct mn_table *table, const str
 {
 	const char *payload = mnl_attr_get_payload(attr);
 	size_t size = mnl_attr_get_payload_len(attr);
-	const struct mn_row *row = table ? mn_row_of_attr(table, mnl_attr_get_type(attr)) : NULL;
+	const struct mn_row *row = table ? mn_row_of_attr(table, mnl_attr_get_type(attr), NULL) : NULL;
 	const struct mn_variant *variant;
 
 	walk->row = row;
@@ -224,7 +224,7 @@ static void add_missing(const struct mn_object *object, const struct nlmsghdr *r
 	struct walk walk;
 
 	find(&walk, object, request, nest ? mnl_attr_get_u32(nest) : 0);
-	row = walk.inner ? mn_row_of_attr(walk.inner, number) : NULL;
+	row = walk.inner ? mn_row_of_attr(walk.inner, number, NULL) : NULL;
 	if (row && row->key)
 		add_key(&walk, row->key);
 	name_attribute(&walk, walk.path, row, number, err);

@@ -112,13 +112,19 @@ const char *mn_name_of(const struct mn_name *names, uint32_t value)
 	return NULL;
 }
 
-const struct mn_row *mn_row_of_attr(const struct mn_table *table, uint16_t attr)
+static const struct mn_row *row_between(const struct mn_row *row, const struct mn_row *end, uint16_t attr)
 {
-	for (const struct mn_row *row = table->rows; row < table->rows + table->count; row++) {
-		if (row->attr == attr && !(row->flags & MN_HEADER))
-			return row;
-	}
-	return NULL;
+	while (row < end && (row->attr != attr || row->flags & MN_HEADER))
+		row++;
+	return row < end ? row : NULL;
+}
+
+const struct mn_row *mn_row_of_attr(const struct mn_table *table, uint16_t attr, const struct mn_row *from)
+{
+	const struct mn_row *start = from ? from : table->rows;
+	const struct mn_row *row = row_between(start, table->rows + table->count, attr);
+
+	return row ? row : row_between(table->rows, start, attr);
 }
 
 bool mn_each_key(const struct mn_table *table, const char *kind,
@@ -144,8 +150,10 @@ bool mn_each_key(const struct mn_table *table, const char *kind,
 
 static bool same_key(void *arg, const struct mn_row *row, const char *key)
 {
+	const char *wanted = arg;
+
 	(void)row;
-	return strcmp(arg, key) == 0;
+	return *key == *wanted && strcmp(key, wanted) == 0;
 }
 
 bool mn_key_known(const struct mn_table *table, const char *kind, const char *key)

@@ -170,8 +170,9 @@ int mn_verb_find(const char *name);
 const struct mn_name *mn_name_find(const struct mn_name *names, const char *name);
 const char *mn_name_of(const struct mn_name *names, uint32_t value);
 
-// The first row of a table with this attribute number; further ones follow it directly.
-const struct mn_row *mn_row_of_attr(const struct mn_table *table, uint16_t attr);
+// The first row of a table with this attribute number; further ones follow it directly. It is looked for from
+// that row on, which is none that others of its number come before; NULL: from the first.
+const struct mn_row *mn_row_of_attr(const struct mn_table *table, uint16_t attr, const struct mn_row *from);
 
 // Tells each row whose key may stand in a Lua table of this kind (NULL: of any), those of inline nests and
 // variants included; a variant with a key of its own is told by its row and that key. Stops when told to.

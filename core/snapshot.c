@@ -99,7 +99,10 @@ static int settle(lua_State *L)
 
 static int keep_policy(lua_State *L)
 {
-	lua_pushcfunction(L, mn_lua_keep_policy);
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "mncni.policy_builtin");
+	lua_call(L, 1, 1);
+	lua_getfield(L, -1, "keep");
 	lua_pushstring(L, lua_touserdata(L, 1));
 	lua_call(L, 1, 0);
 	return 0;

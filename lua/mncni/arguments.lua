@@ -3,12 +3,13 @@
 -- no table or has a key that is not in the list `known`; it names that key and the nearest known one.
 
 local core = require "mncni.core"
+local contains = require "mncni.contains"
 
 local arguments = {}
 
 local function refuse(what, args, known)
   for _, key in ipairs(require("mncni.keys")(args)) do
-    if not require("mncni.contains")(known, key) then
+    if not contains(known, key) then
       local name = tostring(key)
       error(core.error {
         op = what,
@@ -25,11 +26,7 @@ function arguments.check(what, args, known)
     }, 0)
   end
   for key in next, args do
-    local i = 1
-    while known[i] and known[i] ~= key do
-      i = i + 1
-    end
-    if not known[i] then
+    if not contains(known, key) then
       refuse(what, args, known)
     end
   end

@@ -21,7 +21,7 @@ local function field(table, key)
   local value = table[key]
   if value == nil then
     for name, candidate in pairs(table) do
-      if type(name) == "string" and name:lower() == key:lower() then
+      if type(name) == "string" and #name == #key and name:lower() == key:lower() then
         value = candidate
       end
     end
@@ -172,13 +172,13 @@ function ipam.range_sets(conf, runtime_ranges, version)
       invalid(name, "a list of range sets is expected, not %s", type(list))
     end
     for i, given in ipairs(list) do
-      local where = ("%s[%d]"):format(name, i)
+      local where = name .. "[" .. i .. "]"
       if type(given) ~= "table" or #given == 0 then
         invalid(where, "a range set is a list of one or more ranges, as in [{\"subnet\": \"10.244.1.0/24\"}]")
       end
       local set = {}
       for j, range in ipairs(given) do
-        set[j] = ipam.range(range, ("%s[%d]"):format(where, j))
+        set[j] = ipam.range(range, where .. "[" .. j .. "]")
       end
       check_set(set, where)
       sets[#sets + 1] = set

@@ -179,8 +179,7 @@ local function check_hooks(path, name, hooks, findings)
   local function tell(severity, message, ...)
     findings[#findings + 1] = { file = path, severity = severity, message = message:format(...) }
   end
-  local chunk = core.policy.builtin(name, _G)
-  local builtin, any = chunk and chunk(name) or {}, false
+  local builtin, any = require("mncni.policy_builtin").get(name) or {}, false
   for _, hook in ipairs(MAIN) do
     any = any or hooks[hook] ~= nil
     if builtin[hook] and not hooks[hook] then

@@ -187,7 +187,9 @@ function netconf.decode(text, options)
   if attachments and config[attachments] == json.null then
     config[attachments] = json.array {} -- how Go writes a list that is empty
   end
-  without_nulls(config)
+  if text:find("null", 1, true) then
+    without_nulls(config)
+  end
   for _, entry in ipairs(protocol) do
     local value = config[entry.key]
     if value ~= nil then

@@ -110,7 +110,7 @@ function converters.list(check, value, declared, path)
     count = count + 1
   end
   for i = 1, count do
-    local element, where = value[i], ("%s[%d]"):format(path, i)
+    local element, where = value[i], path .. "[" .. i .. "]"
     if element == nil then
       return nil
     elseif element == json.null then

@@ -21,27 +21,25 @@ Lease.__index = Lease
 -- What pod:... and what it returns have, for mncni.lint.
 local pod = { _classes = { pod = Pod, eth = Eth, lease = Lease } }
 
-local digits = "abcdefghijklmnopqrstuvwxyz234567"
-
 -- The name of the host's end of a pod's link: the same for the same container and interface, 15 bytes long.
 -- Two attachments that collide (one in 2^55) are told apart by the alias, and the second ADD is refused.
 function pod.host_ifname(container, ifname)
   local hash = core.journal.hash(container .. "\n" .. ifname)
-  local name = {}
+  local digits = {}
   for i = 1, 11 do
     local digit = hash & 31
-    name[i] = digits:sub(digit + 1, digit + 1)
+    digits[i] = digit < 26 and 97 + digit or 24 + digit -- a to z, 2 to 7
     hash = hash >> 5
   end
-  return "veth" .. table.concat(name)
+  return "veth" .. string.char(table.unpack(digits))
 end
 
 -- A MAC address that is the same for the same text: locally administered and unicast (IEEE 802: bits 0x02 and 0x01 of
 -- byte 1).
 function pod.mac(text)
   local hash = core.journal.hash(text)
-  local bytes = string.pack(">I6", hash & 0xfcffffffffff | 0x020000000000)
-  return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(bytes:byte(1, 6))
+  local digits = ("%012x"):format(hash & 0xfcffffffffff | 0x020000000000)
+  return digits:gsub("%x%x", "%0:"):sub(1, 17)
 end
 
 -- The alias of a pod's link, which names the attachment: proof of ownership for undo and GC.
@@ -182,7 +180,7 @@ local function port_sysctls(context, where, net, ifname, inside)
   local function set(family, key, value)
     context:record {
       net = net, verb = "set", object = "sysctl", where = where,
-      args = { key = ("net/%s/conf/%s/%s"):format(family, ifname, key), value = value, optional = true },
+      args = { key = "net/" .. family .. "/conf/" .. ifname .. "/" .. key, value = value, optional = true },
     }
   end
   set("ipv6", "accept_ra", "0")

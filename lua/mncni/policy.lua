@@ -2,6 +2,7 @@
 -- Finds and loads policies. A policy is a Lua file that returns a table of hooks.
 -- Looked for in $MNCNI_POLICY_PATH (a colon list; default /etc/mncni/policies), then among those that are built in.
 
+local builtin = require "mncni.policy_builtin"
 local core = require "mncni.core"
 
 -- Also names() and source(name), of mncni.policy_list.
@@ -17,12 +18,7 @@ function policy.get(name)
   if text then
     return require("mncni.policy_file").load(name, text, path)
   end
-  local chunk = core.policy.builtin(name, _G)
-  local hooks = chunk and chunk(name)
-  if hooks and hooks.options then
-    require("mncni.options").accept(hooks.options)
-  end
-  return hooks
+  return builtin.get(name)
 end
 
 -- Loads a policy by name and returns its table of hooks. The file is read anew each time.

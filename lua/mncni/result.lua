@@ -7,7 +7,7 @@
 
 local core = require "mncni.core"
 
-local result = {}
+local result, null = {}, core.json.null
 
 -- Oldest first.
 result.versions = { "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" }
@@ -36,7 +36,7 @@ end
 
 local function shown(value)
   local kind = type(value)
-  if value == nil or value == core.json.null then
+  if value == nil or value == null then
     return "missing"
   end
   if kind == "string" then
@@ -46,7 +46,7 @@ local function shown(value)
 end
 
 local function absent(value)
-  return value == nil or value == core.json.null
+  return value == nil or value == null
 end
 
 local function optional_string(entry, key, where, refuse)
@@ -133,7 +133,7 @@ end
 local function read_interfaces(given, refuse)
   local interfaces = {}
   for i, entry in ipairs(list(given, "interfaces", refuse)) do
-    local where = ("interfaces[%d]"):format(i - 1)
+    local where = "interfaces[" .. i - 1 .. "]"
     object(entry, where, refuse)
     interfaces[i] = {
       name = optional_string(entry, "name", where, refuse) or refuse(where .. ".name", "is missing"),
@@ -150,7 +150,7 @@ end
 local function read_ips(given, interfaces, refuse, lenient)
   local ips = {}
   for i, entry in ipairs(list(given, "ips", refuse)) do
-    local where = ("ips[%d]"):format(i - 1)
+    local where = "ips[" .. i - 1 .. "]"
     object(entry, where, refuse)
     local address, family = network(entry.address, where .. ".address", refuse)
     local gateway, gateway_family = host(entry.gateway, where .. ".gateway", refuse, lenient)
@@ -186,9 +186,9 @@ local function read_route(entry, where, refuse, lenient)
 end
 
 local function read_routes(given, refuse, lenient, prefix)
-  local routes = {}
-  for i, entry in ipairs(list(given, (prefix or "") .. "routes", refuse)) do
-    routes[i] = read_route(entry, ("%sroutes[%d]"):format(prefix or "", i - 1), refuse, lenient)
+  local routes, name = {}, (prefix or "") .. "routes"
+  for i, entry in ipairs(list(given, name, refuse)) do
+    routes[i] = read_route(entry, name .. "[" .. i - 1 .. "]", refuse, lenient)
   end
   return routes
 end

@@ -279,32 +279,24 @@ local function plain(value)
   return core.json.is_array(value) and core.json.array(copy) or copy
 end
 
-local function journal_entry(context, step)
-  local args = step.told or step.args
+local function add_back(context, step, back)
   if step.object == "nft" and not step.told then
-    args = plain(args) -- bytes that are no text
+    step.told = plain(step.args) -- bytes that are no text
   end
-  return {
-    step = {
-      net = step.net, verb = step.verb, object = step.object, args = args, where = step.where, shared = step.shared,
-    },
-    undo = inverse(context, step),
-  }
+  back[#back + 1] = inverse(context, step) or false
 end
 
--- The lines of a journal for the entries of steps; bytes that JSON cannot hold stand in it as digits.
-local function journal_text(entries, plain_steps)
-  local ok, text = pcall(core.json.lines, entries)
-  if ok then
-    return text
-  end
-  for i, entry in ipairs(entries) do
-    if not pcall(core.json.encode, entry) then
-      entry.step.args = plain(entry.step.args)
-      blame(plain_steps[i], core.json.encode, entry)
+-- The lines of a journal for steps and their ways back; bytes that JSON cannot hold stand in it as digits.
+local function journal_text(plain_steps, back)
+  local ok, text = pcall(core.journal.steps, plain_steps, back)
+  for i = 1, ok and 0 or #plain_steps do
+    local step = plain_steps[i]
+    if not pcall(core.journal.steps, { step }, { back[i] }) then
+      step.told = plain(step.told or step.args)
+      blame(step, core.journal.steps, { step }, { back[i] })
     end
   end
-  return core.json.lines(entries)
+  return ok and text or core.journal.steps(plain_steps, back)
 end
 
 -- Collects what goes to one net by one call: a batch of netlink or of sysctl. The last field of an item, which neither
@@ -420,10 +412,6 @@ local function each(context, list, first, fn)
   return result
 end
 
-local function add_entry(context, step, entries)
-  entries[#entries + 1] = journal_entry(context, step)
-end
-
 -- Prepares, journals and sends every step recorded since the last commit.
 function Context:commit()
   local plain_steps = each(self, self.list, self.done + 1, prepare)
@@ -432,7 +420,7 @@ function Context:commit()
     return
   end
   if self.journal then
-    self.journal:append(journal_text(each(self, plain_steps, 1, add_entry), plain_steps))
+    self.journal:append(journal_text(plain_steps, each(self, plain_steps, 1, add_back)))
   end
   send(self, plain_steps)
 end

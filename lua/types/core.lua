@@ -64,11 +64,6 @@ function json.decode(text, options) end
 ---@return string
 function json.encode(value, options) end
 
---- Encodes each element of a list, and puts a newline between them.
----@param list any[]
----@return string
-function json.lines(list) end
-
 --- Marks a table (a new one by default) as an array and returns it. Raises when it has another metatable.
 ---@generic T
 ---@param list? T[]

@@ -334,4 +334,36 @@ describe("a journal", function()
       assert.truthy(exists(journal:path()))
     end)
   end)
+
+  describe("steps", function()
+    local steps = core.journal.steps
+
+    it("gives a line for each step, with the way back where there is one", function()
+      assert.are.equal("", steps({}, {}))
+      assert.are.equal('{"step":{"args":{"up":true},"net":"pod","object":"link","verb":"set"}}\n'
+        .. '{"step":{"args":["told"],"net":"host","object":"nft","shared":true,"verb":"add","where":"p.lua:3"},'
+        .. '"undo":{"op":"x"}}',
+        steps({
+          { net = "pod", verb = "set", object = "link", args = { up = true }, created = print },
+          {
+            net = "host", verb = "add", object = "nft", args = print, told = { "told" }, shared = true,
+            where = "p.lua:3",
+          },
+        }, { false, { op = "x" } }))
+    end)
+
+    it("refuses what JSON cannot hold, naming it", function()
+      for object, list in pairs {
+        ["step.args.a.b"] = { { net = "pod", args = { a = { b = print } } } }, ["step.verb"] = { { verb = "\xff" } },
+      } do
+        local ok, err = pcall(steps, list, {})
+        assert.is_false(ok)
+        assert.are.equal(object, err.object)
+      end
+      local ok, err = pcall(steps, { {} }, { { message = 1 / 0 } })
+      assert.are.same({ false, "undo.message" }, { ok, err.object })
+      assert.is_false(pcall(steps, { 1 }, {}))
+      assert.is_false(pcall(steps))
+    end)
+  end)
 end)

@@ -218,22 +218,6 @@ describe("json.decode", function()
   end)
 end)
 
-describe("json.lines", function()
-  it("has a line for each element", function()
-    assert.equal("", json.lines {})
-    assert.equal('{"a":1}', json.lines { { a = 1 } })
-    assert.equal('{"a":1}\n"x\\ny"\n[]', json.lines { { a = 1 }, "x\ny", json.array {} })
-  end)
-
-  it("refuses what encode refuses", function()
-    local ok, err = pcall(json.lines, { 1, { a = { b = print } } })
-    assert.is_false(ok)
-    assert.equal("a.b", err.object)
-    assert.is_false(pcall(json.lines))
-    assert.is_false(pcall(json.lines, "x"))
-  end)
-end)
-
 describe("json.encode", function()
   it("gives back what decode read", function()
     for _, text in ipairs(valid) do
