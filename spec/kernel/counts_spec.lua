@@ -2,6 +2,8 @@
 -- What a call of the plugin costs, in what can be counted: it cannot become slow unnoticed. Who makes it cheaper lowers
 -- the numbers; who has to raise one says why.
 
+local cni = require "mncni.cni"
+local core = require "mncni.core"
 local nodes = require "spec.support.node"
 local spaces = require "spec.support.netns"
 local strace = require "spec.support.strace"
@@ -53,6 +55,40 @@ describe("what a call does", function()
     node:add { pod = "first", conf = conf_of(true) } -- makes the bridge and the table
     assert_at_most(189, 11, count("ADD", "web", true))
     assert_at_most(85, 2, count("DEL", "web", true))
+  end)
+
+  -- The same call in this process: how many instructions Lua runs, and how many bytes it allocates.
+  local function weigh(verb, pod)
+    local request = { name = "naivebridge", stdin = core.json.encode(node:config(conf_of(false))), env = {
+      CNI_COMMAND = verb, CNI_CONTAINERID = pod, CNI_IFNAME = "eth0", CNI_NETNS = node:pod(pod).path,
+      CNI_PATH = node.scratch .. "/bin", MNCNI_STATE_DIR = node.state,
+    } }
+    return node.space:run(function()
+      local instructions, before = 0, nil
+      collectgarbage()
+      collectgarbage "stop"
+      before = collectgarbage "count"
+      debug.sethook(function() instructions = instructions + 1 end, "", 1)
+      local reply = cni.run(request)
+      debug.sethook()
+      local kib = collectgarbage "count" - before
+      collectgarbage "restart"
+      assert.are.equal(0, reply.code, reply.stdout)
+      return instructions, kib
+    end)
+  end
+
+  it("runs few instructions of Lua, and allocates little", function()
+    local builtin = core.policy.builtin -- those are part of the plugin
+    finally(function() core.policy.builtin = builtin end)
+    core.policy.builtin = function(name) return dofile(("policies/%s.lua"):format(name)) end
+    weigh("ADD", "first") -- loads what there is of modules
+    weigh("DEL", "first")
+    for _, most in ipairs { { "ADD", 9200, 76 }, { "DEL", 1150, 24 } } do
+      local instructions, kib = weigh(most[1], "web")
+      assert.is_true(instructions <= most[2] and kib <= most[3],
+        ("%s: %d instructions, %.1f KiB"):format(most[1], instructions, kib))
+    end
   end)
 
   it("is the same with many pods on the node, and with many addresses taken", function()
