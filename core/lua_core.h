@@ -45,8 +45,6 @@ int mn_open_find_program(lua_State *L);
 int mn_open_journal(lua_State *L);
 int mn_open_policy(lua_State *L);
 
-// A Lua function: (name) compiles a built-in policy, for whoever asks for it later.
-
 int mn_open_place(lua_State *L);
 int mn_open_regex(lua_State *L);
 int mn_open_boot(lua_State *L);

@@ -57,6 +57,7 @@ static int read_file(lua_State *L, const char *name)
 	}
 	if (ret < 0)
 		return mn_lua_raise(L, &err);
+	seal(L);
 	if (lua_getfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY) == LUA_TFUNCTION) {
 		lua_pushnil(L); // once: each call of it would begin to count anew
 		lua_setfield(L, LUA_REGISTRYINDEX, MN_GUARD_KEY);
@@ -91,7 +92,7 @@ static int policy_read(lua_State *L)
 {
 	const char *name = check_name(L, 1);
 
-	seal(L);
+	seal(L); // where there is no file, one that is built in is run
 	return read_file(L, name);
 }
 

@@ -64,14 +64,14 @@ describe("what a call does", function()
       CNI_PATH = node.scratch .. "/bin", MNCNI_STATE_DIR = node.state,
     } }
     return node.space:run(function()
-      local instructions, before = 0, nil
+      local instructions = 0
       collectgarbage()
       collectgarbage "stop"
-      before = collectgarbage "count"
+      local kept = collectgarbage "count"
       debug.sethook(function() instructions = instructions + 1 end, "", 1)
       local reply = cni.run(request)
       debug.sethook()
-      local kib = collectgarbage "count" - before
+      local kib = collectgarbage "count" - kept
       collectgarbage "restart"
       assert.are.equal(0, reply.code, reply.stdout)
       return instructions, kib
