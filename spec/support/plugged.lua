@@ -118,6 +118,13 @@ function Node:state_of(pod, ifname)
   local space = self:pod(pod)
   ifname = ifname or "eth0"
   local link = self:link(pod, ifname) or {}
+  if link.up then -- the kernel gives an IPv6 address its route in its own time
+    space:must([[for i in $(seq 250); do
+      [ $(ip -6 -o addr show dev %s scope global | wc -l) = \
+        $(ip -6 route show table local type local dev %s | grep -vc fe80) ] && break
+      sleep 0.02
+    done]], ifname, ifname)
+  end
   local text = {
     ("%s %s mtu %s %s"):format(tostring(link.kind), link.up and "up" or "down", tostring(link.mtu),
       core.json.encode(link[link.kind or ""] or {})),
