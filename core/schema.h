@@ -171,7 +171,7 @@ const struct mn_name *mn_name_find(const struct mn_name *names, const char *name
 const char *mn_name_of(const struct mn_name *names, uint32_t value);
 
 // The first row of a table with this attribute number; further ones follow it directly. It is looked for from
-// that row on, which is none that others of its number come before; NULL: from the first.
+// a row on (NULL: the first) that does not follow one of its own number, and then before it.
 const struct mn_row *mn_row_of_attr(const struct mn_table *table, uint16_t attr, const struct mn_row *from);
 
 // Tells each row whose key may stand in a Lua table of this kind (NULL: of any), those of inline nests and

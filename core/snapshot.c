@@ -11,10 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lualib.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 

@@ -17,7 +17,7 @@ end
 
 -- Runs a policy now, so that it is there when it is asked for: for the plugin's snapshot.
 function policy_builtin.keep(name)
-  kept[name] = run(name)
+  kept[name] = assert(run(name), name)
 end
 
 -- The table of hooks of the policy of that name, or nil.

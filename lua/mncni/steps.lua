@@ -289,14 +289,16 @@ end
 -- The lines of a journal for steps and their ways back; bytes that JSON cannot hold stand in it as digits.
 local function journal_text(plain_steps, back)
   local ok, text = pcall(core.journal.steps, plain_steps, back)
-  for i = 1, ok and 0 or #plain_steps do
-    local step = plain_steps[i]
+  if ok then
+    return text
+  end
+  for i, step in ipairs(plain_steps) do
     if not pcall(core.journal.steps, { step }, { back[i] }) then
       step.told = plain(step.told or step.args)
       blame(step, core.journal.steps, { step }, { back[i] })
     end
   end
-  return ok and text or core.journal.steps(plain_steps, back)
+  return core.journal.steps(plain_steps, back)
 end
 
 -- Collects what goes to one net by one call: a batch of netlink or of sysctl. The last field of an item, which neither
