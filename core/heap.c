@@ -11,7 +11,7 @@
 #define PAGE ((size_t)4 << 10)
 #define HOME ((size_t)96 << 10)	 // bytes; more than one call of the plugin needs
 #define CHUNK ((size_t)64 << 10) // bytes
-#define PIECE ((size_t)16 << 10) // bytes that get their pages at once
+#define PIECE ((size_t)16 << 10) // bytes of a chunk that get their pages at once; then three times as many
 
 void mn_heap_populate(char *from, size_t size)
 {
@@ -70,37 +70,46 @@ static void *bump(struct mn_heap *heap, size_t room)
 	return heap->at - room;
 }
 
-static char home[HOME] __attribute__((aligned(4096)));
-static atomic_flag home_taken = ATOMIC_FLAG_INIT;
+// The first heap's first chunk, and whose it is, in one page with what that writes first.
+static struct {
+	atomic_flag taken;
+	char chunk[HOME - sizeof(atomic_flag)];
+} home __attribute__((aligned(4096))) = { .taken = ATOMIC_FLAG_INIT };
 
-// Has the pages of the chunk's next piece there.
+// Has the pages of the chunk's next piece there: the kernel empties a list of its own each time.
 static void extend(struct mn_heap *heap)
 {
-	size_t left = (size_t)(heap->chunk_end - heap->end), size = left < PIECE ? left : PIECE;
+	size_t left = (size_t)(heap->chunk_end - heap->end), size = left < heap->piece ? left : heap->piece;
 
 	mn_heap_populate(heap->end, size);
 	heap->end += size;
+	heap->piece *= 3;
+}
+
+static void begin(struct mn_heap *heap, char *chunk, size_t size, size_t head)
+{
+	heap->piece = PIECE;
+	heap->end = chunk;
+	heap->chunk_end = chunk + size;
+	extend(heap);
+	heap->at = chunk + head;
 }
 
 static bool take_chunk(struct mn_heap *heap)
 {
 	struct mn_heap_chunk *chunk;
 
-	if (!heap->has_home && !atomic_flag_test_and_set(&home_taken)) {
+	if (!heap->has_home && !atomic_flag_test_and_set(&home.taken)) {
 		heap->has_home = true;
-		heap->at = heap->end = home;
-		heap->chunk_end = home + HOME;
+		begin(heap, (char *)&home, sizeof(home), MN_HEAP_STEP);
 		return true;
 	}
 	chunk = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (chunk == MAP_FAILED)
 		return false;
-	heap->end = (char *)chunk;
-	heap->chunk_end = heap->end + CHUNK;
-	extend(heap);
+	begin(heap, (char *)chunk, CHUNK, sizeof(*chunk));
 	*chunk = (struct mn_heap_chunk){ .next = heap->chunks, .size = CHUNK };
 	heap->chunks = chunk;
-	heap->at = (char *)chunk + sizeof(*chunk);
 	return true;
 }
 
@@ -219,7 +228,7 @@ void mn_heap_clear(struct mn_heap *heap)
 		munmap(chunk, chunk->size);
 	}
 	if (heap->has_home)
-		atomic_flag_clear(&home_taken);
+		atomic_flag_clear(&home.taken);
 	memset(heap, 0, sizeof(*heap));
 }
 

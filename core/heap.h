@@ -27,6 +27,7 @@ struct mn_heap {
 	struct mn_heap_block *free[MN_HEAP_SMALL / MN_HEAP_STEP];
 	char *at, *end;	 // what is left of the newest chunk, as far as its pages are there
 	char *chunk_end; // and where it ends
+	size_t piece;	 // bytes whose pages come next
 	struct mn_heap_chunk *chunks;
 	bool has_home; // the program's own memory is this heap's
 	char *image;   // where blocks of a snapshot lie, which are nobody's to free

@@ -41,7 +41,7 @@ void mn_journal_set_active(const struct mn_journal *journal)
 	if (!journal)
 		return;
 	active_fd = journal->fd;
-	memcpy(active + 1, journal->path + 1, sizeof(active) - 1);
+	strcpy(active + 1, journal->path + 1);
 	__asm__ volatile("" ::: "memory");
 	active[0] = journal->path[0];
 }
@@ -99,7 +99,7 @@ int mn_journal_dir(char path[MN_PATH_MAX], const struct mn_journal_key *key, str
 	return 0;
 }
 
-static int key_path(char *path, const struct mn_journal_key *key, struct mn_error *err)
+int mn_journal_path(char path[MN_PATH_MAX], const struct mn_journal_key *key, struct mn_error *err)
 {
 	char container[NAME_PART_MAX + 1], type[NAME_PART_MAX + 1];
 	size_t len;
@@ -169,14 +169,15 @@ static const int OPEN_FLAGS = O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW;
 
 // Makes a journal that is locked before it has its name, so that a failure leaves none. A descriptor or
 // -errno; -EOPNOTSUPP where the file system has no unnamed files.
-static int create_locked(const char *path)
+static int create_locked(char *path)
 {
-	char dir[MN_PATH_MAX];
+	char *slash = strrchr(path, '/');
 	auto_close int fd = -1;
 	int ret;
 
-	snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
-	fd = mn_openat(AT_FDCWD, dir, O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+	*slash = '\0';
+	fd = mn_openat(AT_FDCWD, path, O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
+	*slash = '/';
 	if (fd < 0)
 		return errno == EISDIR ? -EOPNOTSUPP : -errno;
 	do
@@ -186,81 +187,72 @@ static int create_locked(const char *path)
 	return ret < 0 ? ret : steal_fd(&fd);
 }
 
-static int open_locked(struct mn_journal *journal, unsigned int wait_ms, bool *created, struct mn_error *err)
+// Makes the journal, and the directories above it where they are missing. A descriptor, which is locked unless
+// *locked is cleared, or -errno.
+static int create(char *path, bool *locked, struct mn_error *err)
 {
-	int64_t deadline = now_ms() + wait_ms;
-	bool has_parents = false;
+	int ret = create_locked(path);
 
-	for (;;) {
-		auto_close int fd = mn_openat(AT_FDCWD, journal->path, OPEN_FLAGS, 0);
-		bool made = false;
-		int ret;
-
-		if (fd < 0 && errno == ENOENT && created) {
-			ret = create_locked(journal->path);
-			if (ret == -ENOENT && !has_parents) {
-				has_parents = true;
-				ret = make_parents(journal->path, err);
-				if (ret < 0)
-					return ret;
-				continue;
-			}
-			if (ret >= 0) {
-				journal->fd = ret;
-				*created = true;
-				return 0;
-			}
-			errno = -ret;
-			if (errno == EOPNOTSUPP)
-				fd = mn_openat(AT_FDCWD, journal->path, OPEN_FLAGS | O_CREAT | O_EXCL, 0600);
-			if (fd < 0 && errno == EEXIST)
-				continue;
-			made = fd >= 0;
-		}
-		if (fd < 0)
-			return io_error(err, "open", journal->path, "the journal cannot be opened");
-		ret = lock_until(fd, deadline, journal->path, err);
+	if (ret == -ENOENT) {
+		ret = make_parents(path, err);
 		if (ret < 0)
 			return ret;
-		if (!still_named(fd, journal->path))
+		ret = create_locked(path);
+	}
+	*locked = ret >= 0;
+	if (ret == -EOPNOTSUPP) {
+		ret = mn_openat(AT_FDCWD, path, OPEN_FLAGS | O_CREAT | O_EXCL, 0600);
+		ret = ret < 0 ? -errno : ret;
+	}
+	if (ret < 0) {
+		errno = -ret;
+		io_error(err, "open", path, "the journal cannot be opened");
+	}
+	return ret;
+}
+
+int mn_journal_open(
+	struct mn_journal *journal, char *path, unsigned int wait_ms, bool *created, struct mn_error *err)
+{
+	int64_t deadline = now_ms() + wait_ms;
+
+	*journal = (struct mn_journal){ .fd = -1, .path = path };
+	for (;;) {
+		auto_close int fd = -1;
+		bool locked = false;
+		int ret;
+
+		if (created) {
+			fd = create(path, &locked, err);
+			*created = fd >= 0;
+			if (fd < 0 && fd != -EEXIST)
+				return fd;
+		}
+		if (fd < 0)
+			fd = mn_openat(AT_FDCWD, path, OPEN_FLAGS, 0);
+		if (fd < 0 && errno == ENOENT && created)
+			continue; // somebody has removed it meanwhile
+		if (fd < 0)
+			return io_error(err, "open", path, "the journal cannot be opened");
+		ret = locked ? 0 : lock_until(fd, deadline, path, err);
+		if (ret < 0)
+			return ret;
+		if (!locked && !still_named(fd, path))
 			continue;
-		if (created)
-			*created = made;
 		journal->fd = steal_fd(&fd);
 		return 0;
 	}
 }
 
-int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create,
-	unsigned int wait_ms, bool *created, struct mn_error *err)
-{
-	int ret;
-
-	journal->fd = -1;
-	ret = key_path(journal->path, key, err);
-	return ret < 0 ? ret : open_locked(journal, wait_ms, create ? created : NULL, err);
-}
-
-int mn_journal_open_path(
-	struct mn_journal *journal, const char *path, unsigned int wait_ms, struct mn_error *err)
-{
-	journal->fd = -1;
-	if (snprintf(journal->path, sizeof(journal->path), "%s", path) >= (int)sizeof(journal->path))
-		return mn_fail(err, ENAMETOOLONG, "open", path, "the path of the journal is too long");
-	return open_locked(journal, wait_ms, NULL, err);
-}
-
 int mn_undo_file(const char *path, bool rollback, struct mn_error *err)
 {
 	enum mn_undo_mode mode = rollback ? MN_UNDO_ROLLBACK : MN_UNDO_DEL;
-	struct mn_journal journal = { .fd = active_fd };
+	struct mn_journal journal = { .fd = active_fd, .path = (char *)path };
 	int ret;
 
-	if (active_fd >= 0 && strcmp(active, path) == 0) {
-		memcpy(journal.path, active, sizeof(journal.path));
+	if (active_fd >= 0 && strcmp(active, path) == 0)
 		return mn_undo(&journal, mode, err);
-	}
-	ret = mn_journal_open_path(&journal, path, UNDO_WAIT_MS, err);
+	ret = mn_journal_open(&journal, journal.path, UNDO_WAIT_MS, NULL, err);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
 	ret = mn_undo(&journal, mode, err);
@@ -348,12 +340,11 @@ int mn_journal_read(const struct mn_journal *journal, char **text, struct mn_err
 int mn_journal_peek(const char *path, char **text, struct mn_error *err)
 {
 	auto_close int fd = mn_openat(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-	struct mn_journal journal = { .fd = fd };
+	struct mn_journal journal = { .fd = fd, .path = (char *)path };
 	struct stat st;
 
 	if (fd < 0)
 		return io_error(err, "open", path, "the journal cannot be opened");
-	snprintf(journal.path, sizeof(journal.path), "%s", path);
 	if (fstat(fd, &st) < 0)
 		return io_error(err, "read", path, "the journal cannot be read");
 	if (!S_ISREG(st.st_mode)) {

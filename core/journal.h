@@ -13,8 +13,8 @@
 #define MN_PATH_MAX 4096
 
 struct mn_journal {
-	int fd; // -1 when closed
-	char path[MN_PATH_MAX];
+	int fd;	    // -1 when closed
+	char *path; // the caller's, for as long as it is used; not changed when a function returns
 };
 
 struct mn_journal_key {
@@ -30,19 +30,18 @@ enum mn_undo_mode {
 	MN_UNDO_ROLLBACK, // the attachment failed: what this call added to shared objects goes too
 };
 
-// Opens the journal of key, or makes an empty one when create is set; *created tells which. Without create a
-// journal that does not exist is -ENOENT. Waits wait_ms for another process at work on it, then -EAGAIN (code
-// 11).
-int mn_journal_open(struct mn_journal *journal, const struct mn_journal_key *key, bool create,
-	unsigned int wait_ms, bool *created, struct mn_error *err);
+// Writes the path of the journal of key.
+int mn_journal_path(char path[MN_PATH_MAX], const struct mn_journal_key *key, struct mn_error *err);
 
 // Writes the directory that holds the journals of key's network (state_dir and network of key are used), or,
 // without a network, the one that holds those of all networks.
 int mn_journal_dir(char path[MN_PATH_MAX], const struct mn_journal_key *key, struct mn_error *err);
 
-// Opens a journal by its path, as mn_journal_open without create does.
-int mn_journal_open_path(
-	struct mn_journal *journal, const char *path, unsigned int wait_ms, struct mn_error *err);
+// Opens the journal at path, which stays the caller's, or makes an empty one when created is not NULL;
+// *created tells which. Else a journal that does not exist is -ENOENT. Waits wait_ms for another process at
+// work on it, then -EAGAIN (code 11).
+int mn_journal_open(
+	struct mn_journal *journal, char *path, unsigned int wait_ms, bool *created, struct mn_error *err);
 
 // Appends one JSON document as a line, whole or not at all as far as a reader can tell.
 int mn_journal_append(struct mn_journal *journal, const char *json, struct mn_error *err);

@@ -42,37 +42,38 @@ static int journal_open(lua_State *L)
 	struct mn_journal_key key = { 0 };
 	struct mn_journal *journal;
 	struct mn_error err = { 0 };
-	const char *path = NULL;
+	char path[MN_PATH_MAX];
 	lua_Integer wait;
 	bool create, created = false;
-	int ret;
+	int ret = 0;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	mn_lua_check_keys(L, 1, "journal.open", known);
 	lua_settop(L, 1);
 	if (lua_getfield(L, 1, "path") != LUA_TNIL) {
-		path = check_field(L, "path");
+		if (snprintf(path, sizeof(path), "%s", check_field(L, "path")) >= (int)sizeof(path))
+			ret = mn_fail(&err, ENAMETOOLONG, "open", lua_tostring(L, -1),
+				"the path of the journal is too long");
 	} else {
 		key.state_dir = check_field(L, "state_dir");
 		key.network = check_field(L, "network");
 		key.container = check_field(L, "container");
 		key.type = check_field(L, "type");
 		key.ifname = check_field(L, "ifname");
+		ret = mn_journal_path(path, &key, &err);
 	}
+	if (ret < 0)
+		return mn_lua_raise(L, &err);
 	lua_getfield(L, 1, "create");
-	create = lua_toboolean(L, -1);
+	create = lua_toboolean(L, -1) && key.state_dir;
 	lua_getfield(L, 1, "wait");
 	wait = luaL_optinteger(L, -1, 0);
-	journal = lua_newuserdatauv(L, sizeof(*journal), 0);
+	journal = lua_newuserdatauv(L, sizeof(*journal) + strlen(path) + 1, 0); // the path follows
 	journal->fd = -1;
-	journal->path[0] = '\0';
+	journal->path = strcpy((char *)(journal + 1), path);
 	luaL_setmetatable(L, JOURNAL_META);
-	if (wait < 0)
-		wait = 0;
-	if (path)
-		ret = mn_journal_open_path(journal, path, (unsigned int)wait, &err);
-	else
-		ret = mn_journal_open(journal, &key, create, (unsigned int)wait, &created, &err);
+	ret = mn_journal_open(
+		journal, journal->path, wait < 0 ? 0 : (unsigned int)wait, create ? &created : NULL, &err);
 	if (ret < 0 && !create && err.errnum == ENOENT) {
 		lua_pushnil(L);
 		return 1;

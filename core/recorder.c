@@ -20,16 +20,18 @@
 #define LAST_ROOM 5120 // for the answer and the end
 #define END_SIZE 24    // bytes of the end's own
 
-static char text[MN_RECORDER_SIZE];
-static size_t used; // 0: nothing is recorded
-static unsigned int lost;
-static int64_t since;
+static struct {
+	int64_t since;
+	unsigned int lost;
+	size_t used; // 0: nothing is recorded
+	char text[MN_RECORDER_SIZE];
+} record __attribute__((aligned(4096))); // an ordinary one is in a page
 
 void mn_record_begin(int64_t started)
 {
-	since = started;
-	lost = 0;
-	used = HEAD_SIZE;
+	record.since = started;
+	record.lost = 0;
+	record.used = HEAD_SIZE;
 }
 
 // Writes a number and what follows it; returns where that ends.
@@ -45,28 +47,28 @@ static char *put_number(char *to, uint64_t value, char next)
 static void put(const char *kind, const char *bytes, size_t len, size_t room)
 {
 	size_t kept = len < NOTE_MAX ? len : NOTE_MAX;
-	char *to = text + used;
+	char *to = record.text + record.used;
 
-	if (used + NOTE_HEAD >= room) {
-		lost++;
+	if (record.used + NOTE_HEAD >= room) {
+		record.lost++;
 		return;
 	}
-	if (kept > room - used - NOTE_HEAD)
-		kept = room - used - NOTE_HEAD;
+	if (kept > room - record.used - NOTE_HEAD)
+		kept = room - record.used - NOTE_HEAD;
 	to = mempcpy(to, kind, strnlen(kind, KIND_MAX));
 	*to++ = ' ';
-	to = put_number(to, (uint64_t)(mn_record_clock() - since), ' ');
+	to = put_number(to, (uint64_t)(mn_record_clock() - record.since), ' ');
 	to = put_number(to, kept, ' ');
 	to = put_number(to, len, '\n');
 	memcpy(to, bytes, kept);
 	to[kept] = '\n';
 	__asm__ volatile("" ::: "memory");
-	used = (size_t)(to - text) + kept + 1;
+	record.used = (size_t)(to - record.text) + kept + 1;
 }
 
 void mn_record_note(const char *kind, const char *bytes, size_t len)
 {
-	if (used)
+	if (record.used)
 		put(kind, bytes, len, MN_RECORDER_SIZE - LAST_ROOM);
 }
 
@@ -75,18 +77,18 @@ size_t mn_recorder_finish(uint64_t number, const char *document, const char **wh
 	char end[END_SIZE], *to;
 	size_t size;
 
-	if (!used)
+	if (!record.used)
 		return 0;
 	if (document)
 		put("answer", document, strlen(document), MN_RECORDER_SIZE - END_SIZE - NOTE_HEAD);
-	put("end", end, (size_t)(put_number(end, lost, '\0') - end - 1), MN_RECORDER_SIZE);
-	size = used;
-	to = put_number(stpcpy(text, HEAD_NAME), MN_RECORDER_FORMAT, ' ');
+	put("end", end, (size_t)(put_number(end, record.lost, '\0') - end - 1), MN_RECORDER_SIZE);
+	size = record.used;
+	to = put_number(stpcpy(record.text, HEAD_NAME), MN_RECORDER_FORMAT, ' ');
 	to = mn_put_hex(to, number, 16);
 	*to++ = ' ';
 	*mn_put_hex(to, size, 8) = '\n';
-	used = 0;
-	*whole = text;
+	record.used = 0;
+	*whole = record.text;
 	return size;
 }
 
@@ -108,11 +110,11 @@ size_t mn_recorder_check(const char *bytes, size_t size, uint64_t number)
 
 void mn_record_save(int fd)
 {
-	int file = used ? memfd_create("mncni-record", 0) : -1;
+	int file = record.used ? memfd_create("mncni-record", 0) : -1;
 
 	if (file < 0)
 		return;
-	if (pwrite(file, text, used, 0) == (ssize_t)used)
+	if (pwrite(file, record.text, record.used, 0) == (ssize_t)record.used)
 		(void)dup2(file, fd);
 	close(file);
 }
@@ -125,7 +127,7 @@ void mn_record_resume(int fd, int64_t started)
 	// Only an unnamed file has seals; a pipe would be waited for.
 	if (fcntl(fd, F_GET_SEALS) < 0)
 		return;
-	size = pread(fd, text, sizeof(text), 0);
+	size = pread(fd, record.text, sizeof(record.text), 0);
 	if (size > HEAD_SIZE)
-		used = (size_t)size;
+		record.used = (size_t)size;
 }

@@ -28,7 +28,9 @@ struct head {
 	size_t strings_size;
 };
 
-#define FIRST ((size_t)8 << 10) // bytes at the beginning that every call writes to
+#define FIRST ((size_t)16 << 10)  // bytes at the beginning that every call writes to
+#define STACK 230		  // slots of Lua's that most calls do with
+#define STACK_ROOM ((size_t)3840) // bytes of the first, for these and ten of Lua's own
 #define HEAD_SIZE ((sizeof(struct head) + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
 
 void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
@@ -38,8 +40,7 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 	if (!head || options->image_size < HEAD_SIZE || options->prompt || strcmp(head->magic, MAGIC) != 0 ||
 		head->self != head || !mn_heap_fills() || head->used > state->cap)
 		return;
-	// What every call writes: new strings are entered all over the table of strings, and the blocks that
-	// were made first are Lua's own and its libraries'.
+	// What every call writes: new strings are entered all over the table of strings.
 	mn_heap_populate((char *)head, FIRST);
 	mn_heap_populate(head->strings, head->strings_size);
 	*head->magic = '\0';
@@ -90,8 +91,15 @@ static int settle(lua_State *L)
 {
 	lua_pushnil(L);
 	lua_setfield(L, LUA_REGISTRYINDEX, MN_HANDLES_KEY);
-	for (int i = 0; i < 2; i++) // what has a finalizer is freed by the second
+	// What has a finalizer is freed by the second; each leaves half of what was kept for calls that went deeper.
+	for (int i = 0; i < 4; i++)
 		lua_gc(L, LUA_GCCOLLECT);
+	return 0;
+}
+
+static int grow_stack(lua_State *L)
+{
+	luaL_checkstack(L, STACK, "snapshot");
 	return 0;
 }
 
@@ -125,15 +133,24 @@ static int load(struct mn_state *state, const char *name, struct mn_error *err)
 
 static int fill(struct mn_state *state, struct head *head, const char *const *modules, struct mn_error *err)
 {
-	int ret = mn_state_protect(state, open_libraries, NULL, "snapshot", NULL, err);
+	int ret = mn_state_protect(state, mn_snapshot_reserve, NULL, "snapshot", NULL, err);
 
+	if (ret >= 0)
+		ret = mn_state_protect(state, open_libraries, NULL, "snapshot", NULL, err);
 	for (; ret >= 0 && *modules; modules++)
 		ret = load(state, *modules, err);
 	head->strings = state->heap.largest;
 	head->strings_size = state->heap.largest_size;
 	if (ret >= 0)
 		ret = mn_state_protect(state, mn_snapshot_warm, NULL, "snapshot", NULL, err);
-	return ret < 0 ? ret : mn_state_protect(state, settle, NULL, "snapshot", NULL, err);
+	if (ret >= 0)
+		ret = mn_state_protect(state, settle, NULL, "snapshot", NULL, err);
+	if (ret < 0)
+		return ret;
+	// The stack was as large as loading needed it, and moved whenever that was more: it gets its place last.
+	state->heap.at = (char *)head + HEAD_SIZE;
+	state->heap.end = state->heap.at + STACK_ROOM;
+	return mn_state_protect(state, grow_stack, NULL, "snapshot", NULL, err);
 }
 
 static int write_image(const struct mn_options *options, const char *path, struct mn_error *err)
@@ -157,10 +174,11 @@ int mn_snapshot(
 
 	if (!mn_heap_fills())
 		return mn_fail(err, ENOTSUP, "snapshot", path, "this build has AddressSanitizer in it");
-	if (!head || options->image_size <= HEAD_SIZE || *head->magic)
+	if (!head || options->image_size <= HEAD_SIZE + STACK_ROOM || *head->magic)
 		return mn_fail(
 			err, EINVAL, "snapshot", path, "the program has no room for it, or has one already");
-	mn_heap_fill(&state.heap, (char *)head + HEAD_SIZE, options->image_size - HEAD_SIZE);
+	mn_heap_fill(&state.heap, (char *)head + HEAD_SIZE + STACK_ROOM,
+		options->image_size - HEAD_SIZE - STACK_ROOM);
 	state.L = lua_newstate(mn_state_allocate, &state);
 	if (!state.L)
 		return mn_fail(err, ENOMEM, "snapshot", path, "%zu bytes are too few", options->image_size);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Before a snapshot is taken: has every metatable note which metamethods it lacks, and the registry grow. Lua
-// keeps the one in the table, when it is first asked, so that each call of the program would write into the
-// snapshot, and the kernel copy a page for it; the other is work that each call would do again.
+// What each call of a program would write into its snapshot, for each of which the kernel copies a page. What
+// has to be written is made first, so that it lies in the same few; which metamethods a metatable lacks, which
+// Lua notes in it when it is first asked, is noted before the snapshot is taken.
 #define _GNU_SOURCE
 #include "lua_core.h"
 #include "state.h"
 
+#include <lualib.h>
 #include <stdbool.h>
 
 static const char *const names[] = { "__index", "__newindex", "__mode", "__name", "__close", "__tostring" };
@@ -89,10 +90,12 @@ static void walk(lua_State *L, int seen)
 	lua_settop(L, value - 1);
 }
 
-// Makes room in the registry for what a call keeps there.
+#define REGISTRY 64 // entries: a third more than there are
+
+// Makes room in the registry for all that is kept there.
 static void grow_registry(lua_State *L)
 {
-	static const char places[8];
+	static const char places[REGISTRY - 16];
 
 	for (size_t i = 0; i < sizeof(places); i++) {
 		lua_pushboolean(L, 1);
@@ -104,9 +107,15 @@ static void grow_registry(lua_State *L)
 	}
 }
 
+int mn_snapshot_reserve(lua_State *L)
+{
+	luaL_requiref(L, LUA_MATHLIBNAME, luaopen_math, 1); // with the state of its random numbers
+	grow_registry(L);
+	return 0;
+}
+
 int mn_snapshot_warm(lua_State *L)
 {
-	grow_registry(L);
 	lua_newtable(L);
 	lua_pushvalue(L, LUA_REGISTRYINDEX);
 	walk(L, lua_gettop(L) - 1);
