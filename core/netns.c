@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -253,6 +254,12 @@ static int open_current(int *fd, struct mn_error *err)
 void mn_netns_keep_home(void)
 {
 	keepers++;
+}
+
+void mn_netns_learn_home(int socket)
+{
+	if (keepers > 0 && way_home < 0 && kept_home < 0)
+		kept_home = ioctl(socket, SIOCGSKNS); // needs CAP_NET_ADMIN there; else it is opened below /proc
 }
 
 void mn_netns_let_home_go(void)

@@ -85,6 +85,8 @@ int mn_nl_open(struct mn_nl *nl, int protocol, int netns_fd, struct mn_error *er
 	mn_netns_leave(&home);
 	if (result < 0)
 		mn_nl_close(nl);
+	else if (netns_fd < 0)
+		mn_netns_learn_home(mn_nl_fd(nl));
 	return result;
 }
 

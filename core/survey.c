@@ -9,14 +9,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "cleanup.h"
 #include "netns.h"
 
 #define THREAD_MAX 64 // bytes of "/proc/PID/task/TID"
 #define FILE_MAX (THREAD_MAX + 16)
+#ifndef PIDFD_GET_PID_NAMESPACE // linux/pidfd.h since 6.11
+#define PIDFD_GET_PID_NAMESPACE _IO(0xFF, 5)
+#endif
 
 static int failed(const char *path, int errnum, struct mn_error *err)
 {
@@ -207,12 +213,22 @@ void mn_survey_free(struct mn_survey *survey)
 	*survey = (struct mn_survey){ 0 };
 }
 
+// The process namespace of this process, by a descriptor of itself, which costs the kernel less than what it
+// makes for a path below /proc. -1 before Linux 6.11.
+static int open_view(void)
+{
+	auto_close int self = pidfd_open(getpid(), 0);
+
+	return self < 0 ? -1 : ioctl(self, PIDFD_GET_PID_NAMESPACE, 0);
+}
+
 int mn_survey_view(uint64_t *dev, uint64_t *ino, struct mn_error *err)
 {
 	const char *path = mn_netns_self(true);
+	auto_close int view = open_view();
 	struct stat st;
 
-	if (stat(path, &st) < 0)
+	if ((view < 0 || fstat(view, &st) < 0) && stat(path, &st) < 0)
 		return failed(path, errno, err);
 	*dev = st.st_dev;
 	*ino = st.st_ino;

@@ -123,9 +123,10 @@ function add.run(call)
   end
   add.check(call, policy)
   local conf = attachment.checked(call, policy)
-  local netns <close> = attachment.netns(call)
   local net = require "mncni.net"
   local host <close> = net.open()
+  local socket = host:socket "route" -- first: it tells the own namespace in less time than /proc
+  local netns <close> = attachment.netns(call)
   local inside <close> = net.open(netns)
   local place = add.identity(call, netns, inside:socket "route") -- may fail, as nothing may between journal and rollback
   local journal <close> = add.fresh_journal(call, place, function()
@@ -138,7 +139,7 @@ function add.run(call)
   call.netns_handle = netns
   local text
   add.with_rollback(call, context, journal, function()
-    journal:append(core.json.encode(add.header(call, host:socket "route", place, policy.chained)))
+    journal:append(core.json.encode(add.header(call, socket, place, policy.chained)))
     text = add.conclude(call, journal, add.wire(call, policy, conf, context))
   end)
   return text
