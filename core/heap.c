@@ -11,7 +11,8 @@
 #define PAGE ((size_t)4 << 10)
 #define HOME ((size_t)96 << 10)	 // bytes; more than one call of the plugin needs
 #define CHUNK ((size_t)64 << 10) // bytes
-#define PIECE ((size_t)16 << 10) // bytes of a chunk that get their pages at once; then three times as many
+#define PIECE ((size_t)16 << 10)  // bytes of a chunk that get their pages at once, all that some verbs need
+#define PIECES ((size_t)40 << 10) // and of those that follow: with the first, what most ADDs need
 
 void mn_heap_populate(char *from, size_t size)
 {
@@ -83,7 +84,7 @@ static void extend(struct mn_heap *heap)
 
 	mn_heap_populate(heap->end, size);
 	heap->end += size;
-	heap->piece *= 3;
+	heap->piece = PIECES;
 }
 
 static void begin(struct mn_heap *heap, char *chunk, size_t size, size_t head)
