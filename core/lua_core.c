@@ -20,6 +20,7 @@ static const struct {
 	{ "monitor", mn_open_monitor },
 	{ "nearest", mn_open_nearest },
 	{ "contains", mn_open_contains },
+	{ "has_others", mn_open_has_others },
 	{ "keys", mn_open_keys },
 	{ "netns", mn_open_netns },
 	{ "sysctl", mn_open_sysctl },

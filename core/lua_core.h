@@ -48,6 +48,7 @@ int mn_open_place(lua_State *L);
 int mn_open_regex(lua_State *L);
 int mn_open_boot(lua_State *L);
 int mn_open_contains(lua_State *L);
+int mn_open_has_others(lua_State *L);
 int mn_open_keys(lua_State *L);
 int mn_open_directory(lua_State *L);
 int mn_open_file(lua_State *L);

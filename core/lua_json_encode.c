@@ -413,19 +413,29 @@ int mn_lua_json_encode(lua_State *L)
 	return 1;
 }
 
-// {"step":{...},"undo":...} of the step at that index of the stack; undo is where its way back is, or false.
-static void encode_step(struct encoder *encoder, int step, int undo)
+// What a journal has of a step, in order, and what stands for the first where there is that.
+static const char *const fields[] = { "args", "net", "object", "shared", "verb", "where", "told" };
+#define FIELDS 7
+
+// Pushes a field of the step at that index. Their names are on the stack from index `first` on.
+static int get_field(lua_State *L, int step, int first, int field)
 {
-	static const char *const fields[] = { "args", "net", "object", "shared", "verb", "where" };
+	lua_pushvalue(L, first + field);
+	return lua_rawget(L, step);
+}
+
+// {"step":{...},"undo":...} of the step at that index of the stack; undo is where its way back is, or false.
+static void encode_step(struct encoder *encoder, int first, int step, int undo)
+{
 	const struct frame up = { .key = "step", .depth = 1 };
 	struct frame frame = { .up = &up, .depth = 2 };
 	lua_State *L = encoder->L;
 	const char *before = "\"";
 
 	put(encoder, "{\"step\":{", 9);
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-		if (i > 0 || lua_getfield(L, step, "told") == LUA_TNIL)
-			lua_getfield(L, step, fields[i]);
+	for (int i = 0; i < FIELDS - 1; i++) {
+		if (i > 0 || get_field(L, step, first, FIELDS - 1) == LUA_TNIL)
+			get_field(L, step, first, i);
 		if (!lua_isnil(L, -1)) {
 			put(encoder, before, strlen(before));
 			put(encoder, fields[i], strlen(fields[i]));
@@ -453,17 +463,19 @@ int mn_lua_json_steps(lua_State *L)
 	luaL_checktype(L, 1, LUA_TTABLE);
 	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
-	luaL_checkstack(L, 16, "encode");
+	luaL_checkstack(L, FIELDS + 16, "encode");
 	count = (lua_Integer)lua_rawlen(L, 1);
 	encoder.held = mn_lua_json_hold(L);
+	for (size_t i = 0; i < FIELDS; i++)
+		lua_pushstring(L, fields[i]);
 	for (lua_Integer i = 1; i <= count; i++) {
 		if (i > 1)
 			put_char(&encoder, '\n');
 		lua_rawgeti(L, 1, i);
-		luaL_checktype(L, 4, LUA_TTABLE);
+		luaL_checktype(L, FIELDS + 4, LUA_TTABLE);
 		lua_rawgeti(L, 2, i);
-		encode_step(&encoder, 4, 5);
-		lua_settop(L, 3);
+		encode_step(&encoder, 4, FIELDS + 4, FIELDS + 5);
+		lua_settop(L, FIELDS + 3);
 	}
 	lua_pushlstring(L, encoder.held->text, encoder.used);
 	mn_lua_json_release(encoder.held);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// mncni.core.keys: the keys of a table, in order; mncni.core.contains: whether a list has a value.
+// mncni.core.keys: the keys of a table, in order; mncni.core.contains: whether a list has a value;
+// mncni.core.has_others: whether a table has keys that a list has not.
 #include "lua_core.h"
 
 #include "names.h"
@@ -48,16 +49,40 @@ static int keys(lua_State *L)
 	return 1;
 }
 
+// Tells whether one of the elements of the list at that index, up to the first nil, is the value on top.
+static bool is_listed(lua_State *L, int list)
+{
+	int value = lua_gettop(L);
+	bool found = false;
+
+	for (lua_Integer i = 1; !found && lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+		found = lua_rawequal(L, value, -1);
+		lua_settop(L, value);
+	}
+	lua_settop(L, value);
+	return found;
+}
+
 // core.contains(list, value) tells whether one of the list's elements, up to the first nil, is the value.
 static int contains(lua_State *L)
+{
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 2);
+	lua_pushboolean(L, is_listed(L, 1));
+	return 1;
+}
+
+// core.has_others(t, list) tells whether the table has a key that is none of the list's elements.
+static int has_others(lua_State *L)
 {
 	bool found = false;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
+	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
-	for (lua_Integer i = 1; !found && lua_rawgeti(L, 1, i) != LUA_TNIL; i++) {
-		found = lua_rawequal(L, 2, 3);
-		lua_settop(L, 2);
+	for (lua_pushnil(L); !found && lua_next(L, 1);) {
+		lua_pop(L, 1);
+		found = !is_listed(L, 2);
 	}
 	lua_pushboolean(L, found);
 	return 1;
@@ -66,6 +91,12 @@ static int contains(lua_State *L)
 int mn_open_contains(lua_State *L)
 {
 	lua_pushcfunction(L, contains);
+	return 1;
+}
+
+int mn_open_has_others(lua_State *L)
+{
+	lua_pushcfunction(L, has_others);
 	return 1;
 }
 

@@ -125,7 +125,8 @@ static void push_outcome(lua_State *L, const struct work *work)
 
 // sysctl.batch(ns, { {key, value}, ... } [, quiet]) -> list of {key, previous, changed}, nothing when quiet
 // is true; in one visit to the namespace. An entry with optional = true is passed over where the kernel has
-// no such setting. When one fails those before it are put back, and the error has its position as `index`.
+// no such setting; one with fresh = true is of a link that was made just now, and is not looked at before.
+// When one fails those before it are put back, and the error has its position as `index`.
 static int sysctl_batch(lua_State *L)
 {
 	int netns = mn_lua_check_netns(L, 1);
@@ -147,6 +148,8 @@ static int sysctl_batch(lua_State *L)
 		work->list[i].value = check_value(L, 7, "sysctl.batch", work->list[i].key);
 		lua_getfield(L, 5, "optional");
 		work->list[i].optional = lua_toboolean(L, -1);
+		lua_getfield(L, 5, "fresh");
+		work->list[i].fresh = lua_toboolean(L, -1);
 		lua_settop(L, 7);
 		lua_rawseti(L, 3, 2 * (lua_Integer)i + 1);
 		lua_rawseti(L, 3, 2 * (lua_Integer)i + 2);

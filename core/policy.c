@@ -97,14 +97,13 @@ static int look_in(const char *directory, void *data)
 {
 	struct search *search = data;
 	char path[PATH_MAX];
-	int written = snprintf(path, sizeof(path), "%s/%s.lua", directory, search->name);
 	struct mn_error err;
 	int ret;
 
-	if (written < 0 || (size_t)written >= sizeof(path))
-		return refuse(search->err, ENAMETOOLONG, directory, "the path of a policy in it is too long");
 	if (is_absent(directory))
 		return 0;
+	if (snprintf(path, sizeof(path), "%s/%s.lua", directory, search->name) >= (int)sizeof(path))
+		return refuse(search->err, ENAMETOOLONG, directory, "the path of a policy in it is too long");
 	ret = mn_trust_read(path, MN_POLICY_MAX, &search->file->text, &search->file->size, &err);
 	if (ret == -ENOENT)
 		return 0;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define ROOT "/proc/sys/"
+#define PATH 512 // bytes; the kernel's longest has some 300
 #define CHUNK 4096
 
 static int bad_key(const char *key, const char *why, struct mn_error *err)
@@ -53,7 +54,7 @@ static int key_path(const char *key, char *path, size_t size, struct mn_error *e
 static const char *why_absent(const char *path, char *text, size_t size)
 {
 	const char *key = path + strlen(ROOT);
-	char family[8], area[16], name[64], directory[PATH_MAX];
+	char family[8], area[16], name[64], directory[PATH];
 	int length = -1;
 
 	if (!strncmp(key, "net/bridge/", 11))
@@ -167,19 +168,16 @@ static int read_all(int fd, char **value)
 	return *value ? 0 : -ENOMEM;
 }
 
-// Opens a setting, from its directory where that is open. A container sees /proc/sys read-only;
-// MNCNI_PROC_SYS then names a directory where it, or net/ of it, is mounted for writing. What is below net/
-// there is that of the caller's namespace, as in /proc/sys itself.
-static int open_setting(const struct directory *directory, const char *path, int flags)
+// Opens a setting below the directory that is mounted for writing, if there is one. -1 and EROFS where not.
+static int __attribute__((noinline)) open_elsewhere(const char *path, int flags)
 {
 	const char *other = getenv("MNCNI_PROC_SYS");
-	bool near = directory && directory->fd >= 0;
-	int fd = mn_openat(
-		near ? directory->fd : AT_FDCWD, near ? strrchr(path, '/') + 1 : path, flags | O_CLOEXEC, 0);
 	char there[PATH_MAX];
+	int fd = -1;
 
-	if (fd >= 0 || errno != EROFS || !other || !*other)
-		return fd;
+	errno = EROFS;
+	if (!other || !*other)
+		return -1;
 	if ((size_t)snprintf(there, sizeof(there), "%s/%s", other, path + strlen(ROOT)) >= sizeof(there)) {
 		errno = ENAMETOOLONG;
 		return -1;
@@ -188,6 +186,18 @@ static int open_setting(const struct directory *directory, const char *path, int
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		errno = EROFS; // the setting is there; what is missing is the mount
 	return fd;
+}
+
+// Opens a setting, from its directory where that is open. A container sees /proc/sys read-only;
+// MNCNI_PROC_SYS then names a directory where it, or net/ of it, is mounted for writing. What is below net/
+// there is that of the caller's namespace, as in /proc/sys itself.
+static int open_setting(const struct directory *directory, const char *path, int flags)
+{
+	bool near = directory && directory->fd >= 0;
+	int fd = mn_openat(
+		near ? directory->fd : AT_FDCWD, near ? strrchr(path, '/') + 1 : path, flags | O_CLOEXEC, 0);
+
+	return fd < 0 && errno == EROFS ? open_elsewhere(path, flags) : fd;
 }
 
 // Opens a setting for both ways, or for the one that there is.
@@ -249,7 +259,7 @@ static bool same_value(const char *a, const char *b)
 static int get_one(struct directory *directory, struct mn_sysctl *setting, const struct mn_sysctl *next,
 	struct mn_error *err)
 {
-	char path[PATH_MAX];
+	char path[PATH];
 	auto_close int fd = -1;
 	int ret = key_path(setting->key, path, sizeof(path), err);
 
@@ -293,14 +303,17 @@ int mn_sysctl_get(int netns, struct mn_sysctl *list, size_t count, struct mn_err
 static int set_one(struct directory *directory, struct mn_sysctl *setting, const struct mn_sysctl *next,
 	struct mn_error *err)
 {
-	char path[PATH_MAX];
+	char path[PATH];
 	auto_close int fd = -1;
 	int access, ret = key_path(setting->key, path, sizeof(path), err);
 
 	if (ret < 0)
 		return ret;
 	go_to(directory, setting->key, next ? next->key : NULL, path);
-	fd = open_both(directory, path, &access);
+	if (setting->fresh)
+		fd = open_setting(directory, path, access = O_WRONLY);
+	if (fd < 0)
+		fd = open_both(directory, path, &access);
 	if (fd < 0)
 		return failed_at(errno, "set", path, setting->value, err);
 	if (access != O_WRONLY)
@@ -318,7 +331,7 @@ static int set_one(struct directory *directory, struct mn_sysctl *setting, const
 
 static void put_back(const struct mn_sysctl *setting)
 {
-	char path[PATH_MAX];
+	char path[PATH];
 
 	if (setting->changed && setting->previous && !key_path(setting->key, path, sizeof(path), NULL))
 		write_path(path, setting->previous);

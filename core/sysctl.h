@@ -17,6 +17,7 @@ struct mn_sysctl {
 	const char *key;
 	const char *value; // what it shall be; differences of white space do not count
 	bool optional;	   // a setting that the kernel does not have is passed over
+	bool fresh;	   // of a link that was made just now: what it is need not be looked at, nor put back
 	char *previous;	   // out: what it was, without the newline; NULL when it cannot be read. To be freed.
 	bool changed;	   // out: it was not so already, and has been written
 };

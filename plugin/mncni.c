@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,28 +46,20 @@ static int64_t started; // mn_record_clock() when the call began
 static char out_text[16], started_text[24];
 static char *undo_argv[] = { "mncni", "--undo", NULL, out_text, started_text, NULL, NULL };
 
-// Writes a line to the runtime, in one piece if that takes it.
-static int write_line(const char *text)
+// Writes the whole text to the runtime.
+static int write_out(const char *text)
 {
-	struct iovec line[] = {
-		{ .iov_base = (void *)text, .iov_len = strlen(text) },
-		{ .iov_base = (void *)"\n", .iov_len = 1 },
-	};
+	size_t len = strlen(text);
 
-	while (line[1].iov_len > 0) {
-		ssize_t n = writev(out, line, 2);
+	while (len > 0) {
+		ssize_t n = write(out, text, len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return -errno;
-		for (int i = 0; i < 2; i++) {
-			size_t taken = line[i].iov_len < (size_t)n ? line[i].iov_len : (size_t)n;
-
-			line[i].iov_base = (char *)line[i].iov_base + taken;
-			line[i].iov_len -= taken;
-			n -= (ssize_t)taken;
-		}
+		text += n;
+		len -= (size_t)n;
 	}
 	return 0;
 }
@@ -128,7 +119,8 @@ static int print_error(int code, const char *message, const char *details)
 		text = cJSON_Print(document);
 	cJSON_Delete(document);
 	record_failure(code, message, text);
-	(void)write_line(text ? text : "{\"code\": 5, \"msg\": \"no memory for the error message\"}");
+	(void)write_out(text ? text : "{\"code\": 5, \"msg\": \"no memory for the error message\"}");
+	(void)write_out("\n");
 	free(text);
 	return 1;
 }
@@ -290,7 +282,7 @@ static int print_texts(const char *status, const char *document, const char *mes
 
 	if (message)
 		fprintf(stderr, "%s\n", message);
-	if (document && write_line(document) < 0)
+	if (document && (write_out(document) < 0 || write_out("\n") < 0))
 		result = 1;
 	return result;
 }
@@ -395,7 +387,7 @@ static int cni_main(const char *program, const char *name)
 static int write_error(const struct mn_state *state, const struct mn_error *err)
 {
 	char *json = mn_error_json(state, err);
-	int status = json && write_line(json) == 0 ? 1 : 2;
+	int status = json && write_out(json) == 0 ? 1 : 2;
 
 	free(json);
 	return status;

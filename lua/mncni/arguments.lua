@@ -25,10 +25,8 @@ function arguments.check(what, args, known)
       op = what, message = ("expected a table of named arguments, got %s"):format(type(args)),
     }, 0)
   end
-  for key in next, args do
-    if not contains(known, key) then
-      refuse(what, args, known)
-    end
+  if core.has_others(args, known) then
+    refuse(what, args, known)
   end
 end
 

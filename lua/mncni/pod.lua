@@ -21,25 +21,27 @@ Lease.__index = Lease
 -- What pod:... and what it returns have, for mncni.lint.
 local pod = { _classes = { pod = Pod, eth = Eth, lease = Lease } }
 
+-- The bytes that stand for 0 to 31 in a name.
+local DIGITS = {}
+for i = 0, 31 do
+  DIGITS[i] = ("abcdefghijklmnopqrstuvwxyz234567"):byte(i + 1)
+end
+
 -- The name of the host's end of a pod's link: the same for the same container and interface, 15 bytes long.
 -- Two attachments that collide (one in 2^55) are told apart by the alias, and the second ADD is refused.
 function pod.host_ifname(container, ifname)
-  local hash = core.journal.hash(container .. "\n" .. ifname)
-  local digits = {}
-  for i = 1, 11 do
-    local digit = hash & 31
-    digits[i] = digit < 26 and 97 + digit or 24 + digit -- a to z, 2 to 7
-    hash = hash >> 5
-  end
-  return "veth" .. string.char(table.unpack(digits))
+  local hash, d = core.journal.hash(container .. "\n" .. ifname), DIGITS
+  return "veth" .. string.char(d[hash & 31], d[hash >> 5 & 31], d[hash >> 10 & 31], d[hash >> 15 & 31],
+    d[hash >> 20 & 31], d[hash >> 25 & 31], d[hash >> 30 & 31], d[hash >> 35 & 31], d[hash >> 40 & 31],
+    d[hash >> 45 & 31], d[hash >> 50 & 31])
 end
 
 -- A MAC address that is the same for the same text: locally administered and unicast (IEEE 802: bits 0x02 and 0x01 of
 -- byte 1).
 function pod.mac(text)
   local hash = core.journal.hash(text)
-  local digits = ("%012x"):format(hash & 0xfcffffffffff | 0x020000000000)
-  return digits:gsub("%x%x", "%0:"):sub(1, 17)
+  return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(hash >> 40 & 0xfc | 0x02, hash >> 32 & 0xff, hash >> 24 & 0xff,
+    hash >> 16 & 0xff, hash >> 8 & 0xff, hash & 0xff)
 end
 
 -- The alias of a pod's link, which names the attachment: proof of ownership for undo and GC.
@@ -179,7 +181,7 @@ end
 local function port_sysctls(context, where, net, ifname, inside)
   local function set(family, key, value)
     context:record {
-      net = net, verb = "set", object = "sysctl", where = where,
+      net = net, verb = "set", object = "sysctl", where = where, ifname = ifname,
       args = { key = "net/" .. family .. "/conf/" .. ifname .. "/" .. key, value = value, optional = true },
     }
   end

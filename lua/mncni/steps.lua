@@ -6,6 +6,7 @@
 --   object is a netlink object ("link", "addr", "route", "rule", "neigh", "fdb", "vlan", "qdisc", "class", "filter"),
 --   "sysctl", "nft" or "tun".
 --   shared steps are idempotent and belong to the node: they are not undone with the pod.
+-- A sysctl of a link may say whose it is (ifname), which its key tells, too.
 -- A link may be made under another name (as), which its created() changes. The verb "move" takes a device of the node's
 -- into the pod: args are what it is (ifname, address, ifalias, up) and to, its name there.
 -- A step may bring its own prepare(context), which returns a list of plain steps (none when all is well already).
@@ -124,7 +125,7 @@ local function inverse(context, step)
     }
   end
   if object == "sysctl" then
-    local interface = args.key:match("^net/ipv[46]/%a+/([^/]+)/")
+    local interface = step.ifname or args.key:match("^net/ipv[46]/%a+/([^/]+)/")
     if interface and context.own[step.net][interface] then
       return nil
     end
@@ -366,7 +367,10 @@ local function send(context, plain_steps)
     local net = context.nets[step.net]
     if step.verb == "require" then -- luacheck: ignore 542
     elseif step.object == "sysctl" then
-      sender:add(net, nil, "sysctl", { step.args.key, step.args.value, step, optional = step.args.optional })
+      sender:add(net, nil, "sysctl", {
+        step.args.key, step.args.value, step, optional = step.args.optional,
+        fresh = step.ifname and context.own[step.net][step.ifname],
+      })
     elseif step.object == "nft" then
       sender:flush()
       blame(step, step.send or net.nft.batch, step.args)
