@@ -550,6 +550,8 @@ describe("mncni gc", function()
           end
         end
       end
+      with()
+      node:must("DEL", { pod = "web" })
       local at, line = with()
       assert.truthy(line:find " = 0$", line)
       node:must("DEL", { pod = "web" })
