@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 
 #define PAGE ((size_t)4 << 10)
-#define HOME ((size_t)96 << 10)	 // bytes; more than one call of the plugin needs
-#define CHUNK ((size_t)64 << 10) // bytes
+#define HOME ((size_t)96 << 10)	  // bytes; more than one call of the plugin needs
+#define CHUNK ((size_t)64 << 10)  // bytes
 #define PIECE ((size_t)16 << 10)  // bytes of a chunk that get their pages at once, all that some verbs need
 #define PIECES ((size_t)40 << 10) // and of those that follow: with the first, what most ADDs need
 
@@ -44,11 +44,12 @@ void mn_heap_clear(struct mn_heap *heap)
 	(void)heap;
 }
 
-void mn_heap_fill(struct mn_heap *heap, char *image, size_t size)
+void mn_heap_fill(struct mn_heap *heap, char *image, size_t size, size_t large_size)
 {
 	(void)heap;
 	(void)image;
 	(void)size;
+	(void)large_size;
 }
 
 bool mn_heap_fills(void)
@@ -154,29 +155,17 @@ static bool is_malloced(const struct mn_heap *heap, const void *block)
 	return !heap->image || (uintptr_t)block - (uintptr_t)heap->image >= heap->image_size;
 }
 
-// Makes a block of some pages lie in as few as it can.
-static void align(struct mn_heap *heap)
-{
-	size_t skip = (PAGE - (uintptr_t)heap->at % PAGE) % PAGE;
-
-	if ((size_t)(heap->end - heap->at) >= skip)
-		heap->at += skip;
-}
-
 static void *take_large(struct mn_heap *heap, size_t size)
 {
-	char *block;
+	char *block = heap->large;
 
 	if (!heap->filling)
 		return malloc(size);
-	if (size >= 2 * PAGE)
-		align(heap);
-	block = bump(heap, (size + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP);
-	if (block && size > heap->largest_size) {
-		heap->largest = block;
-		heap->largest_size = size;
+	if (block && size == heap->large_size) {
+		heap->large = NULL;
+		return block;
 	}
-	return block;
+	return bump(heap, (size + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP);
 }
 
 static void release(struct mn_heap *heap, void *block, size_t size)
@@ -233,10 +222,12 @@ void mn_heap_clear(struct mn_heap *heap)
 	memset(heap, 0, sizeof(*heap));
 }
 
-void mn_heap_fill(struct mn_heap *heap, char *image, size_t size)
+void mn_heap_fill(struct mn_heap *heap, char *image, size_t size, size_t large_size)
 {
 	*heap = (struct mn_heap){ .image = image, .image_size = size, .filling = true };
-	heap->at = image;
+	heap->large = image;
+	heap->large_size = large_size;
+	heap->at = image + large_size;
 	heap->end = image + size;
 }
 

@@ -32,17 +32,18 @@ struct mn_heap {
 	bool has_home; // the program's own memory is this heap's
 	char *image;   // where blocks of a snapshot lie, which are nobody's to free
 	size_t image_size;
-	bool filling;  // the snapshot is being made: every block comes from there
-	char *largest; // block that was taken meanwhile
-	size_t largest_size;
+	bool filling; // the snapshot is being made: every block comes from there
+	char *large;  // where one large block goes, if it is not taken yet
+	size_t large_size;
 };
 
 // Has the pages of what will be written there by one system call instead of a fault for each; an old kernel
 // does not know it, and has the faults.
 void mn_heap_populate(char *from, size_t size);
 
-// Has all blocks, large ones too, come from the memory given, until that is full.
-void mn_heap_fill(struct mn_heap *heap, char *image, size_t size);
+// Has all blocks, large ones too, come from the memory given, until that is full: the first one of large_size
+// bytes from its beginning.
+void mn_heap_fill(struct mn_heap *heap, char *image, size_t size, size_t large_size);
 
 // Whether mn_heap_fill works in this build: not under AddressSanitizer.
 bool mn_heap_fills(void);

@@ -187,8 +187,8 @@ static int create_locked(char *path)
 	return ret < 0 ? ret : steal_fd(&fd);
 }
 
-// Makes the journal, and the directories above it where they are missing. A descriptor, which is locked unless
-// *locked is cleared, or -errno.
+// Makes the journal, and the directories above it where they are missing. A descriptor, which is locked
+// unless *locked is cleared, or -errno.
 static int create(char *path, bool *locked, struct mn_error *err)
 {
 	int ret = create_locked(path);

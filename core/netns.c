@@ -259,7 +259,8 @@ void mn_netns_keep_home(void)
 void mn_netns_learn_home(int socket)
 {
 	if (keepers > 0 && way_home < 0 && kept_home < 0)
-		kept_home = ioctl(socket, SIOCGSKNS); // needs CAP_NET_ADMIN there; else it is opened below /proc
+		kept_home =
+			ioctl(socket, SIOCGSKNS); // needs CAP_NET_ADMIN there; else it is opened below /proc
 }
 
 void mn_netns_let_home_go(void)

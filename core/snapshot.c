@@ -18,20 +18,21 @@
 
 #define MAGIC "mncni state 1"
 
-// How an image begins; the state's blocks follow.
+// How an image begins.
 struct head {
 	char magic[16]; // none: there is no snapshot, or a state has begun there
 	const struct head *self;
 	lua_State *L;
 	size_t used;
-	char *strings; // Lua's table of them, which is the largest block
-	size_t strings_size;
 };
 
-#define FIRST ((size_t)16 << 10)  // bytes at the beginning that every call writes to
-#define STACK 230		  // slots of Lua's that most calls do with
-#define STACK_ROOM ((size_t)3840) // bytes of the first, for these and ten of Lua's own
+// The state's blocks follow: first those that every call writes to. These are the stack, Lua's table of
+// strings, in which new ones are entered all over, and what is made before all else.
+#define STACK 230		   // slots that most calls do with
+#define STRINGS ((size_t)16 << 10) // bytes of the table for 1 024 to 2 048 strings
+#define WRITTEN ((size_t)32 << 10) // bytes from the beginning on
 #define HEAD_SIZE ((sizeof(struct head) + MN_HEAP_STEP - 1) / MN_HEAP_STEP * MN_HEAP_STEP)
+#define STACK_ROOM (4096 - HEAD_SIZE) // bytes, for the slots and Lua's own ten
 
 void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 {
@@ -40,9 +41,7 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 	if (!head || options->image_size < HEAD_SIZE || options->prompt || strcmp(head->magic, MAGIC) != 0 ||
 		head->self != head || !mn_heap_fills() || head->used > state->cap)
 		return;
-	// What every call writes: new strings are entered all over the table of strings.
-	mn_heap_populate((char *)head, FIRST);
-	mn_heap_populate(head->strings, head->strings_size);
+	mn_heap_populate((char *)head, WRITTEN);
 	*head->magic = '\0';
 	state->L = head->L;
 	state->used = head->used;
@@ -91,7 +90,8 @@ static int settle(lua_State *L)
 {
 	lua_pushnil(L);
 	lua_setfield(L, LUA_REGISTRYINDEX, MN_HANDLES_KEY);
-	// What has a finalizer is freed by the second; each leaves half of what was kept for calls that went deeper.
+	// What has a finalizer is freed by the second; each leaves half of what was kept for calls that went
+	// deeper.
 	for (int i = 0; i < 4; i++)
 		lua_gc(L, LUA_GCCOLLECT);
 	return 0;
@@ -139,15 +139,14 @@ static int fill(struct mn_state *state, struct head *head, const char *const *mo
 		ret = mn_state_protect(state, open_libraries, NULL, "snapshot", NULL, err);
 	for (; ret >= 0 && *modules; modules++)
 		ret = load(state, *modules, err);
-	head->strings = state->heap.largest;
-	head->strings_size = state->heap.largest_size;
 	if (ret >= 0)
 		ret = mn_state_protect(state, mn_snapshot_warm, NULL, "snapshot", NULL, err);
 	if (ret >= 0)
 		ret = mn_state_protect(state, settle, NULL, "snapshot", NULL, err);
 	if (ret < 0)
 		return ret;
-	// The stack was as large as loading needed it, and moved whenever that was more: it gets its place last.
+	// The stack was as large as loading needed it, and moved whenever that was more: it gets its place
+	// last.
 	state->heap.at = (char *)head + HEAD_SIZE;
 	state->heap.end = state->heap.at + STACK_ROOM;
 	return mn_state_protect(state, grow_stack, NULL, "snapshot", NULL, err);
@@ -174,11 +173,11 @@ int mn_snapshot(
 
 	if (!mn_heap_fills())
 		return mn_fail(err, ENOTSUP, "snapshot", path, "this build has AddressSanitizer in it");
-	if (!head || options->image_size <= HEAD_SIZE + STACK_ROOM || *head->magic)
+	if (!head || options->image_size <= WRITTEN || *head->magic)
 		return mn_fail(
 			err, EINVAL, "snapshot", path, "the program has no room for it, or has one already");
 	mn_heap_fill(&state.heap, (char *)head + HEAD_SIZE + STACK_ROOM,
-		options->image_size - HEAD_SIZE - STACK_ROOM);
+		options->image_size - HEAD_SIZE - STACK_ROOM, STRINGS);
 	state.L = lua_newstate(mn_state_allocate, &state);
 	if (!state.L)
 		return mn_fail(err, ENOMEM, "snapshot", path, "%zu bytes are too few", options->image_size);

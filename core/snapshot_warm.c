@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What each call of a program would write into its snapshot, for each of which the kernel copies a page. What
-// has to be written is made first, so that it lies in the same few; which metamethods a metatable lacks, which
-// Lua notes in it when it is first asked, is noted before the snapshot is taken.
+// has to be written is made first, so that it lies in the same few; which metamethods a metatable lacks,
+// which Lua notes in it when it is first asked, is noted before the snapshot is taken.
 #define _GNU_SOURCE
 #include "lua_core.h"
 #include "state.h"
