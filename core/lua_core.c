@@ -35,6 +35,7 @@ static const struct {
 	{ "picker", mn_open_picker },
 	{ "policy", mn_open_policy },
 	{ "place", mn_open_place },
+	{ "current", mn_open_current },
 	{ "regex", mn_open_regex },
 	{ "record", mn_open_record },
 	{ "boot", mn_open_boot },

@@ -45,6 +45,7 @@ int mn_open_find_program(lua_State *L);
 int mn_open_journal(lua_State *L);
 int mn_open_policy(lua_State *L);
 int mn_open_place(lua_State *L);
+int mn_open_current(lua_State *L);
 int mn_open_regex(lua_State *L);
 int mn_open_boot(lua_State *L);
 int mn_open_contains(lua_State *L);

@@ -163,21 +163,14 @@ void mn_store_close(struct mn_store *store)
 		close(steal_fd(&store->dir));
 }
 
-int mn_store_read(const struct mn_store *store, const char *name, struct mn_file *file, struct mn_error *err)
+static const int READ_FLAGS = O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+
+// Reads an open file; see mn_store_read().
+static int read_file(
+	const struct mn_store *store, int fd, const char *name, struct mn_file *file, struct mn_error *err)
 {
-	auto_close int fd = mn_openat(store->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
 	ssize_t got;
 
-	memset(&file->st, 0, sizeof(file->st));
-	file->size = 0;
-	file->text[0] = '\0';
-	if (fd < 0) {
-		if (errno == ENOENT)
-			return 0;
-		if (errno == ELOOP || errno == ENXIO) // a link or a socket: there, and not ours
-			return 1;
-		return mn_store_fail(store, errno, "read", name, err);
-	}
 	if (fstat(fd, &file->st) < 0)
 		return mn_store_fail(store, errno, "read", name, err);
 	if (!S_ISREG(file->st.st_mode))
@@ -189,6 +182,35 @@ int mn_store_read(const struct mn_store *store, const char *name, struct mn_file
 		return mn_store_fail(store, errno, "read", name, err);
 	file->size = (size_t)got;
 	file->text[got] = '\0';
+	return 1;
+}
+
+int mn_store_read(const struct mn_store *store, const char *name, struct mn_file *file, struct mn_error *err)
+{
+	auto_close int fd = mn_openat(store->dir, name, O_RDONLY | READ_FLAGS, 0);
+
+	memset(&file->st, 0, sizeof(file->st));
+	file->size = 0;
+	file->text[0] = '\0';
+	if (fd >= 0)
+		return read_file(store, fd, name, file, err);
+	if (errno == ENOENT)
+		return 0;
+	if (errno == ELOOP || errno == ENXIO) // a link or a socket: there, and not ours
+		return 1;
+	return mn_store_fail(store, errno, "read", name, err);
+}
+
+int mn_store_read_open(struct mn_store *store, const char *name, struct mn_file *file, int *fd)
+{
+	auto_close int both = mn_openat(store->dir, name, O_RDWR | READ_FLAGS, 0);
+
+	*fd = -1;
+	if (both < 0)
+		return errno == ENOENT ? 0 : mn_store_read(store, name, file, NULL);
+	if (read_file(store, both, name, file, NULL) <= 0 || !S_ISREG(file->st.st_mode))
+		return 0;
+	*fd = steal_fd(&both);
 	return 1;
 }
 

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cleanup.h"
+#include "io.h"
 
 #define PROBES \
 	128 // looked at one by one under the lock, about a microsecond each, before the directory is read
@@ -31,35 +33,52 @@ static int is_free(struct mn_store *store, const struct mn_range_set *set, const
 	return errno == ENOENT ? 1 : mn_store_fail(store, errno, "read", name, err);
 }
 
+// The file that says which address of a set was given out last, as it was when it was read under the lock.
+struct hint {
+	int fd; // below 0: not open
+	off_t size;
+};
+
 // Reads the position of the address that was given out last; false when none is known or it is out of the
-// set.
-static bool read_hint(struct mn_store *store, const struct mn_range_set *set, uint64_t *position)
+// set. With a hint, the file stays open for the next.
+static bool read_hint(
+	struct mn_store *store, const struct mn_range_set *set, uint64_t *position, struct hint *hint)
 {
 	struct mn_address last;
 	struct mn_file file;
 	char name[32];
 
 	snprintf(name, sizeof(name), "last_reserved_ip.%u", set->index);
-	if (mn_store_read(store, name, &file, NULL) <= 0)
+	if ((hint ? mn_store_read_open(store, name, &file, &hint->fd)
+		  : mn_store_read(store, name, &file, NULL)) <= 0)
 		return false;
+	if (hint)
+		hint->size = file.st.st_size;
 	file.text[strcspn(file.text, " \t\r\n")] = '\0';
 	return mn_address_parse(file.text, &last) && mn_range_set_position(set, &last, position);
 }
 
-static void write_hint(
-	struct mn_store *store, const struct mn_range_set *set, const struct mn_address *address)
+static void write_hint(struct mn_store *store, const struct mn_range_set *set,
+	const struct mn_address *address, const struct hint *hint)
 {
 	char name[32], text[MN_ADDRESS_STRLEN];
+	off_t size;
 
-	snprintf(name, sizeof(name), "last_reserved_ip.%u", set->index);
 	mn_address_format(address, text);
+	size = (off_t)strlen(text);
+	if (hint->fd >= 0) {
+		store->hint_lost = mn_write_whole(hint->fd, text, (size_t)size) < 0 ||
+			(hint->size > size && ftruncate(hint->fd, size) < 0);
+		return;
+	}
+	snprintf(name, sizeof(name), "last_reserved_ip.%u", set->index);
 	store->hint_lost = mn_store_write(store, name, text, NULL) < 0;
 }
 
 // Under the lock: the first free address within the next PROBES from *start on; 1, 0 when there is none,
 // -errno.
 static int probe(struct mn_store *store, const struct mn_range_set *set, uint64_t size, uint64_t start,
-	struct mn_address *address, struct mn_error *err)
+	struct mn_address *address, const struct hint *hint, struct mn_error *err)
 {
 	for (uint64_t i = 0; i < PROBES && i < size; i++) {
 		int rc;
@@ -67,7 +86,7 @@ static int probe(struct mn_store *store, const struct mn_range_set *set, uint64_
 		mn_range_set_at(set, (start + i) % size, address);
 		rc = is_free(store, set, address, err);
 		if (rc > 0)
-			write_hint(store, set, address);
+			write_hint(store, set, address, hint);
 		if (rc != 0)
 			return rc;
 	}
@@ -174,14 +193,14 @@ static int salvage_file(const struct mn_store_entry *entry, void *arg)
 
 // Where the search starts: behind the last address given out, or behind the one just lost if that is not on
 // record.
-static uint64_t start_position(
-	struct mn_store *store, const struct mn_range_set *set, uint64_t size, const struct mn_address *lost)
+static uint64_t start_position(struct mn_store *store, const struct mn_range_set *set, uint64_t size,
+	const struct mn_address *lost, struct hint *hint)
 {
 	uint64_t position;
 
 	if (store->hint_lost && lost->family && mn_range_set_position(set, lost, &position))
 		return (position + 1) % size;
-	return read_hint(store, set, &position) ? (position + 1) % size : 0;
+	return read_hint(store, set, &position, hint) ? (position + 1) % size : 0;
 }
 
 int mn_store_plan(struct mn_store *store, const struct mn_range_set *set, struct mn_address *address,
@@ -192,14 +211,17 @@ int mn_store_plan(struct mn_store *store, const struct mn_range_set *set, struct
 	uint64_t size = mn_range_set_size(set), start = 0, gap = 0;
 
 	for (int round = 0; size > 0; round++) {
+		struct hint hint = { .fd = -1 };
 		auto_close int lock = -1;
 		int rc = mn_store_lock(store, &lock, err);
 
 		if (rc < 0)
 			return rc;
 		if (round == 0)
-			start = start_position(store, set, size, &lost);
-		rc = probe(store, set, size, (start + gap) % size, address, err);
+			start = start_position(store, set, size, &lost, &hint);
+		rc = probe(store, set, size, (start + gap) % size, address, &hint, err);
+		if (hint.fd >= 0)
+			close(hint.fd);
 		if (rc != 0)
 			return rc;
 		close(steal_fd(&lock));
@@ -291,7 +313,7 @@ int mn_store_count(struct mn_store *store, const struct mn_range_set *set, uint6
 int mn_store_has_room(struct mn_store *store, const struct mn_range_set *set, struct mn_error *err)
 {
 	const struct mn_address none = { 0 };
-	uint64_t size = mn_range_set_size(set), start = start_position(store, set, size, &none), taken;
+	uint64_t size = mn_range_set_size(set), start = start_position(store, set, size, &none, NULL), taken;
 	int rc;
 
 	for (uint64_t i = 0; i < PROBES && i < size; i++) {

@@ -27,14 +27,14 @@ steps.DEAD_GROUP = 79
 local Context = {}
 Context.__index = Context
 
--- The context of the attachment that is being made, or nil outside of one (at a prompt, say).
-local current
+-- current() is the context of the attachment that is being made, or nil outside of one (at a prompt, say).
+local current = core.current
 
 -- Runs fn with context as the current one; raises what fn raises.
 function steps.within(context, fn, ...)
-  local outer = current
-  current = context
-  local _ <close> = setmetatable({}, { __close = function() current = outer end })
+  local outer = current()
+  current(context)
+  local _ <close> = setmetatable({}, { __close = function() current(outer) end })
   return fn(...)
 end
 
@@ -490,12 +490,13 @@ end
 
 -- Does at once what a shared verb describes when no attachment is being made; otherwise records it.
 function steps.apply(step)
-  if current then
-    current:record(step)
+  local context = current()
+  if context then
+    context:record(step)
     return
   end
   local host <close> = require "mncni.net".open()
-  local context = steps.new { host = host }
+  context = steps.new { host = host }
   context:record(step)
   context:commit()
 end
