@@ -40,8 +40,8 @@ end
 -- byte 1).
 function pod.mac(text)
   local hash = core.journal.hash(text)
-  return ("%02x:%02x:%02x:%02x:%02x:%02x"):format(hash >> 40 & 0xfc | 0x02, hash >> 32 & 0xff, hash >> 24 & 0xff,
-    hash >> 16 & 0xff, hash >> 8 & 0xff, hash & 0xff)
+  local digits = ("%012x"):format(hash & 0xfcffffffffff | 0x020000000000)
+  return digits:gsub("%x%x", "%0:"):sub(1, 17)
 end
 
 -- The alias of a pod's link, which names the attachment: proof of ownership for undo and GC.
