@@ -35,13 +35,15 @@ const char *mn_journal_active(void)
 
 void mn_journal_set_active(const struct mn_journal *journal)
 {
+	size_t size = journal ? strlen(journal->path) + 1 : 0;
+
 	// The first byte decides whether a signal handler believes the rest, so it is written last.
 	active[0] = '\0';
 	active_fd = -1;
-	if (!journal)
+	if (size == 0 || size > sizeof(active))
 		return;
 	active_fd = journal->fd;
-	strcpy(active + 1, journal->path + 1);
+	memcpy(active + 1, journal->path + 1, size - 1);
 	__asm__ volatile("" ::: "memory");
 	active[0] = journal->path[0];
 }

@@ -45,6 +45,7 @@ static int journal_open(lua_State *L)
 	char path[MN_PATH_MAX];
 	lua_Integer wait;
 	bool create, created = false;
+	size_t size;
 	int ret = 0;
 
 	luaL_checktype(L, 1, LUA_TTABLE);
@@ -68,9 +69,10 @@ static int journal_open(lua_State *L)
 	create = lua_toboolean(L, -1) && key.state_dir;
 	lua_getfield(L, 1, "wait");
 	wait = luaL_optinteger(L, -1, 0);
-	journal = lua_newuserdatauv(L, sizeof(*journal) + strlen(path) + 1, 0); // the path follows
+	size = strlen(path) + 1;
+	journal = lua_newuserdatauv(L, sizeof(*journal) + size, 0); // the path follows
 	journal->fd = -1;
-	journal->path = strcpy((char *)(journal + 1), path);
+	journal->path = memcpy(journal + 1, path, size);
 	luaL_setmetatable(L, JOURNAL_META);
 	ret = mn_journal_open(
 		journal, journal->path, wait < 0 ? 0 : (unsigned int)wait, create ? &created : NULL, &err);

@@ -66,8 +66,8 @@ void mn_netns_leave(int *home);
 void mn_netns_keep_home(void);
 void mn_netns_let_home_go(void);
 
-// Tells a thread that keeps its way home, and does not have it yet, of a socket of the namespace that it is in:
-// that is asked in less time than /proc.
+// Tells a thread that keeps its way home, and does not have it yet, of a socket of the namespace that it is
+// in: that is asked in less time than /proc.
 void mn_netns_learn_home(int socket);
 
 // Takes a thread that is inside a namespace to where its outermost mn_netns_enter() came from, aborting if

@@ -73,8 +73,8 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options);
 // Replaces what belonged to the process that made the snapshot (called protected).
 void mn_snapshot_adopt(lua_State *L);
 
-// What a state that is to be a snapshot does first, so that what every call writes lies together, and when all
-// is loaded, so that no more is written (called protected).
+// What a state that is to be a snapshot does first, so that what every call writes lies together, and when
+// all is loaded, so that no more is written (called protected).
 int mn_snapshot_reserve(lua_State *L);
 int mn_snapshot_warm(lua_State *L);
 

@@ -47,13 +47,13 @@ describe("what a call does", function()
 
   it("is one process, with few system calls and netlink messages", function()
     node:add { pod = "first", conf = conf_of(false) } -- makes the bridge
-    assert_at_most(169, 7, count("ADD", "web", false))
+    assert_at_most(162, 7, count("ADD", "web", false))
     assert_at_most(85, 2, count("DEL", "web", false))
   end)
 
   it("is a little more with masquerading", function()
     node:add { pod = "first", conf = conf_of(true) } -- makes the bridge and the table
-    assert_at_most(189, 11, count("ADD", "web", true))
+    assert_at_most(182, 11, count("ADD", "web", true))
     assert_at_most(85, 2, count("DEL", "web", true))
   end)
 
@@ -84,7 +84,7 @@ describe("what a call does", function()
     core.policy.builtin = function(name) return dofile(("policies/%s.lua"):format(name)) end
     weigh("ADD", "first") -- loads what there is of modules
     weigh("DEL", "first")
-    for _, most in ipairs { { "ADD", 9200, 76 }, { "DEL", 1150, 24 } } do
+    for _, most in ipairs { { "ADD", 9100, 72 }, { "DEL", 1150, 24 } } do
       local instructions, kib = weigh(most[1], "web")
       assert.is_true(instructions <= most[2] and kib <= most[3],
         ("%s: %d instructions, %.1f KiB"):format(most[1], instructions, kib))
