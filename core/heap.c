@@ -88,6 +88,7 @@ static void extend(struct mn_heap *heap)
 	heap->piece = PIECES;
 }
 
+// Begins with a new chunk, in which the first `head` bytes are no block's.
 static void begin(struct mn_heap *heap, char *chunk, size_t size, size_t head)
 {
 	heap->piece = PIECE;

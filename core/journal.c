@@ -249,12 +249,15 @@ int mn_journal_open(
 int mn_undo_file(const char *path, bool rollback, struct mn_error *err)
 {
 	enum mn_undo_mode mode = rollback ? MN_UNDO_ROLLBACK : MN_UNDO_DEL;
-	struct mn_journal journal = { .fd = active_fd, .path = (char *)path };
+	char own[MN_PATH_MAX]; // the path given may be that of the active journal, which ends here
+	struct mn_journal journal = { .fd = active_fd, .path = own };
 	int ret;
 
-	if (active_fd >= 0 && strcmp(active, path) == 0)
+	if (snprintf(own, sizeof(own), "%s", path) >= (int)sizeof(own))
+		return mn_fail(err, ENAMETOOLONG, "open", path, "the path of the journal is too long");
+	if (active_fd >= 0 && strcmp(active, own) == 0)
 		return mn_undo(&journal, mode, err);
-	ret = mn_journal_open(&journal, journal.path, UNDO_WAIT_MS, NULL, err);
+	ret = mn_journal_open(&journal, own, UNDO_WAIT_MS, NULL, err);
 	if (ret < 0)
 		return ret == -ENOENT ? 0 : ret;
 	ret = mn_undo(&journal, mode, err);

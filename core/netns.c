@@ -256,11 +256,11 @@ void mn_netns_keep_home(void)
 	keepers++;
 }
 
+// The kernel tells it to who has CAP_NET_ADMIN there; for others it is opened below /proc.
 void mn_netns_learn_home(int socket)
 {
 	if (keepers > 0 && way_home < 0 && kept_home < 0)
-		kept_home =
-			ioctl(socket, SIOCGSKNS); // needs CAP_NET_ADMIN there; else it is opened below /proc
+		kept_home = ioctl(socket, SIOCGSKNS);
 }
 
 void mn_netns_let_home_go(void)

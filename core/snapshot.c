@@ -38,7 +38,7 @@ void mn_snapshot_take(struct mn_state *state, const struct mn_options *options)
 {
 	struct head *head = options->image;
 
-	if (!head || options->image_size < HEAD_SIZE || options->prompt || strcmp(head->magic, MAGIC) != 0 ||
+	if (!head || options->image_size <= WRITTEN || options->prompt || strcmp(head->magic, MAGIC) != 0 ||
 		head->self != head || !mn_heap_fills() || head->used > state->cap)
 		return;
 	mn_heap_populate((char *)head, WRITTEN);

@@ -90,7 +90,7 @@ static void walk(lua_State *L, int seen)
 	lua_settop(L, value - 1);
 }
 
-#define REGISTRY 64 // entries: a third more than there are
+#define REGISTRY 64 // entries, twice as many as there are
 
 // Makes room in the registry for all that is kept there.
 static void grow_registry(lua_State *L)

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define ROOT "/proc/sys/"
-#define PATH 512 // bytes; the kernel's longest has some 300
+#define PATH_ROOM 512 // bytes; the kernel's longest below net/ has some 100
 #define CHUNK 4096
 
 static int bad_key(const char *key, const char *why, struct mn_error *err)
@@ -54,7 +54,7 @@ static int key_path(const char *key, char *path, size_t size, struct mn_error *e
 static const char *why_absent(const char *path, char *text, size_t size)
 {
 	const char *key = path + strlen(ROOT);
-	char family[8], area[16], name[64], directory[PATH];
+	char family[8], area[16], name[64], directory[PATH_ROOM];
 	int length = -1;
 
 	if (!strncmp(key, "net/bridge/", 11))
@@ -259,7 +259,7 @@ static bool same_value(const char *a, const char *b)
 static int get_one(struct directory *directory, struct mn_sysctl *setting, const struct mn_sysctl *next,
 	struct mn_error *err)
 {
-	char path[PATH];
+	char path[PATH_ROOM];
 	auto_close int fd = -1;
 	int ret = key_path(setting->key, path, sizeof(path), err);
 
@@ -303,7 +303,7 @@ int mn_sysctl_get(int netns, struct mn_sysctl *list, size_t count, struct mn_err
 static int set_one(struct directory *directory, struct mn_sysctl *setting, const struct mn_sysctl *next,
 	struct mn_error *err)
 {
-	char path[PATH];
+	char path[PATH_ROOM];
 	auto_close int fd = -1;
 	int access, ret = key_path(setting->key, path, sizeof(path), err);
 
@@ -331,7 +331,7 @@ static int set_one(struct directory *directory, struct mn_sysctl *setting, const
 
 static void put_back(const struct mn_sysctl *setting)
 {
-	char path[PATH];
+	char path[PATH_ROOM];
 
 	if (setting->changed && setting->previous && !key_path(setting->key, path, sizeof(path), NULL))
 		write_path(path, setting->previous);
