@@ -229,6 +229,28 @@ describe("sysctl", function()
       assert.are.equal("0", sysctl.get(ns, "net/ipv4/conf/lo/arp_filter"))
     end)
 
+    it("of a link that was made just now, without a look at what they are", function()
+      local done = sysctl.batch(ns, { { "net/ipv4/conf/lo/accept_local", 1, fresh = true } })
+      assert.are.same({ { key = "net/ipv4/conf/lo/accept_local", changed = true } }, done)
+      assert.are.equal("1", sysctl.get(ns, "net/ipv4/conf/lo/accept_local"))
+      assert.are.equal("EINVAL", failure(sysctl.batch, ns, {
+        { "net/ipv4/conf/lo/accept_local", "nonsense", fresh = true },
+      }).name)
+    end)
+
+    it("of such a link where /proc/sys is read-only, if they are so already", function()
+      local code = [[
+        local core = require "mncni.core"
+        for _, value in ipairs { 0, 1 } do
+          local ok, err = pcall(core.sysctl.batch, nil, { { "net/ipv4/conf/lo/arp_filter", value, fresh = true } })
+          io.write(ok and "ok " or err.name .. " ")
+        end
+      ]]
+      local script = ('mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && %s -e "$0"')
+        :format(os.getenv "RING_LUA")
+      assert.are.equal("ok EROFS ", (pod:must("unshare -m sh -c %s %s", script, code)))
+    end)
+
     it("or none at all", function()
       assert.are.same({}, sysctl.batch(ns, {}))
     end)
