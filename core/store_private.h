@@ -34,8 +34,8 @@ int mn_store_lock(struct mn_store *store, int *lock, struct mn_error *err);
 // nothing.
 int mn_store_read(const struct mn_store *store, const char *name, struct mn_file *file, struct mn_error *err);
 
-// The same for one that will be replaced by mn_store_write(): *fd is for that, -1 where it cannot be written
-// to. 0 also for what cannot be read, or is no regular file.
+// The same for one that is to be written to next, under the lock: *fd is for that, -1 where it must be opened
+// anew. 0 also for what cannot be read.
 int mn_store_read_open(struct mn_store *store, const char *name, struct mn_file *file, int *fd);
 
 // Makes an unnamed file with this content, ready for mn_store_link(); -EOPNOTSUPP where those do not exist.
